@@ -1,0 +1,1 @@
+"""Engines: chat requests in, model text out."""

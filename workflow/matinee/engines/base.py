@@ -1,0 +1,47 @@
+"""The one interface of all engines."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Any, Literal, Protocol
+
+
+@dataclass(frozen=True)
+class Request:
+    """One chat completion to make.
+
+    `key` names the conversation: a later request with the same key continues it, so that an
+    engine may keep its cache. `messages` and `tools` are in OpenAI's form.
+    """
+
+    key: str
+    messages: tuple[dict[str, Any], ...]
+    tools: tuple[dict[str, Any], ...]
+    max_new_tokens: int
+
+
+@dataclass(frozen=True)
+class Completion:
+    """The raw text that the model wrote, special end tokens removed, and what it cost."""
+
+    text: str
+    prompt_tokens: int
+    completion_tokens: int
+    finish: Literal["stop", "length"]
+    seconds: float
+
+
+Reply = Callable[[Request, Completion], Request | None]
+
+
+class Engine(Protocol):
+    """Answers requests; may work on many at a time and finish them in any order."""
+
+    def serve(self, requests: Iterable[Request], reply: Reply) -> None:
+        """Answers each request and hands the completion to `reply`.
+
+        Where `reply` returns a further request (the next step of the same conversation), the
+        engine answers that too. Returns when nothing is left.
+        """
+        ...

@@ -1,0 +1,136 @@
+"""What every stage leaves beside its artefact: whole files, and a `run.json` that says how."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import os
+import platform
+import resource
+import shutil
+import sys
+import time
+from collections.abc import Iterator
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+SOFTWARE = ("matinee", "torch", "transformers", "peft", "accelerate", "datasets", "tokenizers")
+
+
+@contextlib.contextmanager
+def whole(path: Path) -> Iterator[Path]:
+    """A sibling path to write a file or folder to; it takes `path`'s place only on success."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    beside = path.with_name(f".{path.name}.{os.getpid()}.part")
+    _remove(beside)
+    try:
+        yield beside
+        _remove(path)
+        os.replace(beside, path)
+    finally:
+        _remove(beside)
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Writes indented JSON, whole or not at all."""
+    with whole(path) as beside:
+        beside.write_text(
+            json.dumps(value, ensure_ascii=False, indent=2, allow_nan=False) + "\n",
+            encoding="utf-8",
+        )
+
+
+def read_json(path: Path) -> Any:
+    """The decoded file."""
+    return json.loads(path.read_text(encoding="utf-8"))
+
+
+def write_lines(path: Path, rows: list[dict[str, Any]]) -> None:
+    """Writes JSON Lines, whole or not at all."""
+    with whole(path) as beside, beside.open("w", encoding="utf-8") as file:
+        for row in rows:
+            file.write(json.dumps(row, ensure_ascii=False) + "\n")
+
+
+def read_lines(path: Path) -> list[dict[str, Any]]:
+    """The rows of a JSON Lines file."""
+    # Not splitlines(): model text may hold U+2028, which JSON leaves unescaped.
+    with path.open(encoding="utf-8", newline="\n") as lines:
+        return [json.loads(line) for line in lines if line.strip()]
+
+
+def sha256_file(path: Path) -> str:
+    """Hexadecimal SHA-256 of a file's bytes."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def versions() -> dict[str, str]:
+    """Versions of Python and of the packages that decide a result."""
+    found = {"python": platform.python_version()}
+    for name in SOFTWARE:
+        with contextlib.suppress(metadata.PackageNotFoundError):
+            found[name] = metadata.version(name)
+    return found
+
+
+def hardware() -> dict[str, Any]:
+    """Processor, cores, memory and, where torch has been imported, the accelerators."""
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    found: dict[str, Any] = {
+        "machine": platform.machine(),
+        "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
+        "memory_gb": round(memory / 1e9, 1),
+    }
+    torch = sys.modules.get("torch")
+    if torch is not None and torch.cuda.is_available():
+        found["accelerators"] = [
+            torch.cuda.get_device_name(index) for index in range(torch.cuda.device_count())
+        ]
+    return found
+
+
+def peak_memory_mb() -> float:
+    """The largest resident set of this process so far, in MB (10^6 bytes)."""
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return round(peak * (1 if sys.platform == "darwin" else 1024) / 1e6, 1)
+
+
+class Recorder:
+    """Collects what made an artefact, and writes it as `run.json`."""
+
+    def __init__(self, stage: str, parameters: dict[str, Any]) -> None:
+        self.stage = stage
+        self.parameters = parameters
+        self.facts: dict[str, Any] = {}
+        self._started = time.time()
+        self._clock = time.perf_counter()
+
+    def add(self, **facts: Any) -> None:
+        """Adds facts found while the stage ran, such as a resolved revision."""
+        self.facts.update(facts)
+
+    def write(self, path: Path) -> None:
+        """Writes `run.json`: stage, parameters, facts, versions, hardware, time and memory."""
+        write_json(
+            path,
+            {
+                "stage": self.stage,
+                "parameters": self.parameters,
+                "facts": self.facts,
+                "versions": versions(),
+                "hardware": hardware(),
+                "started": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(self._started)),
+                "wall_seconds": round(time.perf_counter() - self._clock, 3),
+                "peak_memory_mb": peak_memory_mb(),
+            },
+        )

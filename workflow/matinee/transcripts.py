@@ -1,0 +1,99 @@
+"""The record of a subject's run over one case: everything said, everything called, raw."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict
+
+
+class _Record(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class ParsedCall(_Record):
+    """A call as parsed from model text; `arguments` is JSON text."""
+
+    name: str
+    arguments: str
+
+
+class Parse(_Record):
+    """What a parser made of one model output: calls, the remaining text, or an error.
+
+    `error`: None, or a short English sentence that says where the text broke.
+    """
+
+    content: str
+    calls: tuple[ParsedCall, ...] = ()
+    error: str | None = None
+
+
+class Observation(_Record):
+    """What a tool returned for one call. `content` is the JSON text that the model reads."""
+
+    tool: str
+    content: str
+    error: str | None = None
+
+
+class Step(_Record):
+    """One model output within a turn, and what followed from it."""
+
+    turn: int
+    text: str
+    parse: Parse
+    observations: tuple[Observation, ...] = ()
+    prompt_tokens: int
+    completion_tokens: int
+    finish: Literal["stop", "length"]
+    seconds: float
+    reply: str | None = None  # what the scripted user answered, where the model asked back
+
+
+class Transcript(_Record):
+    """One case, one repeat. `stop`: why the loop ended (done, step_limit, token_limit, cycle)."""
+
+    case: str
+    subject: str
+    suite: str
+    repeat: int = 0
+    messages: tuple[dict[str, Any], ...]
+    steps: tuple[Step, ...]
+    stop: Literal["done", "step_limit", "token_limit", "cycle"]
+
+
+ErrorClass = Literal[
+    "no_call",
+    "unneeded_call",
+    "wrong_tool",
+    "unknown_tool",
+    "unparsable",
+    "schema_violation",
+    "missing_argument",
+    "extra_argument",
+    "wrong_value",
+    "invented_value",
+    "wrong_order",
+    "repeated_call",
+    "missing_call",
+    "step_limit",
+    "asked_needlessly",
+    "asked_wrong_thing",
+    "gave_up",
+]
+
+
+class Verdict(_Record):
+    """What one transcript is worth. `error` is the first fault, `detail` says it in words."""
+
+    case: str
+    subject: str
+    suite: str
+    category: str
+    family: str
+    repeat: int = 0
+    success: bool
+    error: ErrorClass | None
+    detail: str
+    metrics: dict[str, float | int | bool | None]
