@@ -1,0 +1,135 @@
+"""Conversation → token ids and supervision mask, through the chat template and nothing else."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from matinee.conversations import Conversation
+from matinee.errors import DataError
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
+
+TEMPLATES = Path(__file__).parent / "templates"
+# What ends an assistant turn, by template; None stands for the tokenizer's own end of sequence.
+TURN_ENDS: dict[str, str | None] = {
+    "chatml_hermes": "<|im_end|>",
+    "chatml_action": "<|im_end|>",
+    "plain_action": None,
+    "gemma": "<end_of_turn>",
+}
+
+
+def load_template(name: str) -> str:
+    """The whole Jinja text of a template, as it is written into the exported model."""
+    macros = (TEMPLATES / "_macros.jinja").read_text(encoding="utf-8")
+    return macros.rstrip("\n") + (TEMPLATES / f"{name}.jinja").read_text(encoding="utf-8").rstrip(
+        "\n"
+    )
+
+
+@dataclass(frozen=True)
+class TokenRow:
+    """One training row.
+
+    `ids`: token ids. `mask`: same length, 1 where the token is supervised (assistant text, calls
+    and the token that ends the turn). `truncated`: messages or text were cut to fit.
+    """
+
+    id: str
+    ids: list[int]
+    mask: list[int]
+    truncated: bool = False
+
+
+class Renderer:
+    """A tokenizer with one prompt template.
+
+    Raises DataError where the tokenizer lacks the template's end-of-turn token.
+    """
+
+    def __init__(self, tokenizer: PreTrainedTokenizerBase, template: str) -> None:
+        self.tokenizer = tokenizer
+        self.template = template
+        self._text = load_template(template)
+        self.end_id = self._end_token()
+
+    def _end_token(self) -> int:
+        end = TURN_ENDS[self.template] or self.tokenizer.eos_token
+        if end is None:
+            raise DataError(f"The template {self.template!r} needs a tokenizer with an eos token.")
+        ids = self.tokenizer.encode(end, add_special_tokens=False)
+        if len(ids) != 1:
+            raise DataError(
+                f"The template {self.template!r} ends a turn with {end!r}, which this tokenizer "
+                f"splits into {len(ids)} tokens. Choose the template plain_action for this model."
+            )
+        return int(ids[0])
+
+    @cached_property
+    def stop_ids(self) -> frozenset[int]:
+        """Tokens that end a generated turn."""
+        eos = self.tokenizer.eos_token_id
+        return frozenset({self.end_id} | ({int(eos)} if eos is not None else set()))
+
+    def prompt(
+        self, messages: Sequence[dict[str, Any]], tools: Sequence[dict[str, Any]] = ()
+    ) -> list[int]:
+        """Token ids up to where the assistant's next turn begins; messages in OpenAI's form."""
+        ids = self.tokenizer.apply_chat_template(
+            list(messages),
+            tools=list(tools) or None,
+            chat_template=self._text,
+            add_generation_prompt=True,
+            tokenize=True,
+            return_dict=False,
+        )
+        return [int(token) for token in ids]
+
+    def text(self, conversation: Conversation) -> str:
+        """The whole conversation as the model reads it."""
+        return str(
+            self.tokenizer.apply_chat_template(
+                [message.as_openai() for message in conversation.messages],
+                tools=[tool.as_openai() for tool in conversation.tools] or None,
+                chat_template=self._text,
+                tokenize=False,
+            )
+        )
+
+    def row(self, conversation: Conversation) -> TokenRow:
+        """The conversation as one training row, at full length."""
+        encoded = self.tokenizer.apply_chat_template(
+            [message.as_openai() for message in conversation.messages],
+            tools=[tool.as_openai() for tool in conversation.tools] or None,
+            chat_template=self._text,
+            tokenize=True,
+            return_dict=True,
+            return_assistant_tokens_mask=True,
+        )
+        return TokenRow(
+            conversation.id, list(encoded["input_ids"]), list(encoded["assistant_masks"])
+        )
+
+    def row_within(self, conversation: Conversation, cutoff: int) -> TokenRow | None:
+        """The row cut to at most `cutoff` tokens, or None where nothing supervised would be left.
+
+        Whole messages are dropped from the end first, so that no call is ever cut in two; only
+        where the very first answer is too long, and is plain text, is it cut at a token.
+        """
+        row = self.row(conversation)
+        if len(row.ids) <= cutoff:
+            return row if any(row.mask) else None
+        messages = conversation.messages
+        ends = [n + 1 for n, message in enumerate(messages) if message.role == "assistant"]
+        for end in reversed(ends[:-1]):
+            shorter = self.row(replace(conversation, messages=messages[:end]))
+            if len(shorter.ids) <= cutoff:
+                return replace(shorter, truncated=True) if any(shorter.mask) else None
+        if not ends or messages[ends[0] - 1].tool_calls or not any(row.mask[:cutoff]):
+            return None
+        return TokenRow(row.id, row.ids[:cutoff], row.mask[:cutoff], truncated=True)
