@@ -1,0 +1,87 @@
+"""Names of places as people write them: with or without 省, 市, 自治区, 州; and plain text."""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+
+_NATIONALITIES = (
+    "蒙古|维吾尔|哈萨克|柯尔克孜|(?:蒙古|回|藏|苗|彝|壮|布依|朝鲜|侗|瑶|白|土家|哈尼|傣|黎|傈僳|"
+    "景颇|羌|土|撒拉|东乡|保安|裕固|锡伯|满|畲|佤|拉祜|水|纳西|独龙|怒|普米|仡佬|仫佬|毛南|布朗|"
+    "各)族"
+)
+_AUTONOMOUS = re.compile(rf"(.{{2,}}?)(?:{_NATIONALITIES})*自治(区|州|县|旗)")
+
+# The level that a suffix states. Two names of one stem are the same place unless both state a
+# level and the levels differ: 吉林 is 吉林省 and 吉林市, but these two are not each other.
+_LEVELS = {
+    "特别行政区": "province",
+    "省": "province",
+    "地区": "prefecture",
+    "林区": "prefecture",
+    "新区": "district",
+    "市": "city",
+    "盟": "prefecture",
+    "州": "prefecture",
+    "县": "county",
+    "区": "district",
+}
+_AUTONOMOUS_LEVELS = {
+    "区": "province",
+    "州": "prefecture",
+    "县": "county",
+    "旗": "county",
+}
+_SHORTENED = {"内蒙": "内蒙古"}
+
+
+def plain(text: str) -> str:
+    """The text in NFKC (full-width forms made plain), case folded, without outer whitespace."""
+    return unicodedata.normalize("NFKC", text).casefold().strip()
+
+
+def stem_and_level(name: str) -> tuple[str, str | None]:
+    """A place's bare name and the level that its suffix states: 大理白族自治州 → 大理, prefecture."""
+    text = plain(name)
+    autonomous = _AUTONOMOUS.fullmatch(text)
+    if autonomous:
+        return autonomous[1], _AUTONOMOUS_LEVELS[autonomous[2]]
+    for suffix, level in _LEVELS.items():
+        # 广州 and 徐州 keep their 州: a stem has at least two characters.
+        if text.endswith(suffix) and len(text) - len(suffix) >= 2:
+            return text[: -len(suffix)], level
+    return _SHORTENED.get(text, text), None
+
+
+def stem(name: str) -> str:
+    """A place's bare name: 江苏省 → 江苏, 新疆维吾尔自治区 → 新疆."""
+    return stem_and_level(name)[0]
+
+
+def same_place(one: str, other: str) -> bool:
+    """Whether two Chinese names mean the same place, suffix or not."""
+    if plain(one) == plain(other):
+        return True
+    (stem_one, level_one), (stem_other, level_other) = (
+        stem_and_level(one),
+        stem_and_level(other),
+    )
+    if stem_one != stem_other or not stem_one:
+        return False
+    return level_one is None or level_other is None or level_one == level_other
+
+
+def same_basin(one: str, other: str) -> bool:
+    """Whether two names mean the same river basin: 海河 and 海河流域."""
+    return plain(one).removesuffix("流域") == plain(other).removesuffix("流域")
+
+
+def latin(text: str) -> str:
+    """Only the basic Latin letters and digits, accents dropped: "Xī'ān" → "xian"."""
+    decomposed = unicodedata.normalize("NFKD", text).casefold()
+    return "".join(mark for mark in decomposed if mark.isascii() and mark.isalnum())
+
+
+def is_chinese(text: str) -> bool:
+    """Whether the text holds a Chinese character."""
+    return any("\u3400" <= mark <= "\u9fff" for mark in text)
