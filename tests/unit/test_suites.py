@@ -1,0 +1,295 @@
+"""Suites: what a sound folder gives, what is said of an unsound one, and how a part is chosen."""
+
+from __future__ import annotations
+
+import datetime
+import json
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+from matinee.errors import ScenarioError
+from matinee.scenarios import Suite
+from matinee.suites import CATEGORIES, check_suite, load_suite, select
+
+RESOURCES = Path(__file__).parents[2] / "workflow" / "resources"
+TOOLS = [
+    {
+        "name": "get_cities",
+        "description": "城市",
+        "parameters": {
+            "type": "object",
+            "properties": {"province_id": {"type": "string"}, "page": {"type": "integer"}},
+            "required": ["province_id"],
+        },
+    },
+    {
+        "name": "get_news",
+        "description": "新闻",
+        "parameters": {
+            "type": "object",
+            "properties": {"type": {"type": "string", "enum": ["top", "tiyu"]}},
+        },
+    },
+]
+HEAD = 'id: mine\ntoday: "2024-01-25"\n'
+SOUND = """category: single_tool
+cases:
+  - id: cities-1
+    family: cities
+    turns:
+      - user: 江苏有哪些城市？
+        calls:
+          - tool: get_cities
+            arguments:
+              province_id: {lookup: province_id, name: 江苏}
+  - id: news-1
+    family: news
+    turns:
+      - user: 体育新闻
+        ask: [kind]
+        slots:
+          kind:
+            asked_by: [哪种]
+            answer: 体育
+        calls:
+          - tool: get_news
+            arguments: {type: [tiyu, null]}
+"""
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """A sound suite of two cases, with its tools beside it."""
+    suite = tmp_path / "suite"
+    suite.mkdir()
+    (suite / "suite.yaml").write_text(HEAD, encoding="utf-8")
+    (suite / "mine.yaml").write_text(SOUND, encoding="utf-8")
+    (tmp_path / "tools.json").write_text(json.dumps(TOOLS), encoding="utf-8")
+    return suite
+
+
+@pytest.fixture(scope="module")
+def shipped() -> Suite:
+    return load_suite(RESOURCES / "scenarios", RESOURCES / "tools.json")
+
+
+def problems_of(folder: Path) -> list[str]:
+    """The problems, with paths cut down to file names."""
+    found = check_suite(folder, folder.parent / "tools.json")
+    return [line.replace(f"{folder}/", "").replace(f"{folder.parent}/", "") for line in found]
+
+
+def test_a_sound_folder_gives_its_cases_in_order_with_the_category_of_their_file(
+    folder: Path,
+) -> None:
+    suite = load_suite(folder, folder.parent / "tools.json")
+    assert (suite.id, suite.today) == ("mine", "2024-01-25")
+    assert [case.id for case in suite.scenarios] == ["cities-1", "news-1"]
+    assert {case.category for case in suite.scenarios} == {"single_tool"}
+    assert [tool["name"] for tool in suite.tools] == ["get_cities", "get_news"]
+
+
+def test_tools_wrapped_as_openai_functions_come_out_bare(folder: Path) -> None:
+    wrapped = [{"type": "function", "function": tool} for tool in TOOLS]
+    tools_file = folder.parent / "wrapped.json"
+    tools_file.write_text(json.dumps(wrapped), encoding="utf-8")
+    assert load_suite(folder, tools_file).tools == tuple(TOOLS)
+
+
+@pytest.mark.parametrize(
+    ("right", "wrong", "expected"),
+    [
+        (
+            "family: news",
+            "famly: news",
+            "mine.yaml:12: news-1: unknown key 'famly'; allowed: id, f",
+        ),
+        ("    family: news\n", "", "mine.yaml:11: news-1: the key 'family' is missing"),
+        ("id: news-1", "id: cities-1", "mine.yaml:11: cities-1: the id is used twice, also in"),
+        ("tool: get_news", "tool: get_nevs", "unknown tool 'get_nevs'; allowed: get_cities, get_n"),
+        ("province_id: {l", "provinceId: {l", "get_cities has no parameter 'provinceId'; allowed"),
+        (
+            "province_id: {l",
+            "page: 1 # {l",
+            "mine.yaml:8: cities-1: get_cities needs the parameter",
+        ),
+        ("[tiyu, null]", "[tiyu, sport]", 'mine.yaml:22: news-1: type: "sport" is not accepted'),
+        ("[tiyu, null]", "[tiyu, sport]", 'allowed: {"type": "string", "enum": ["top", "tiyu"]}'),
+        ("[tiyu, null]", "[]", "mine.yaml:22: news-1: type: no accepted value"),
+        ("{lookup: province_id, name: 江苏}", "12", "province_id: 12 is not accepted by the tool"),
+        ("{lookup: province_id, name: 江苏}", "2024-01-02", "put dates in quotes"),
+        ("{lookup: province_id, name: 江苏}", "null", "null means that it may be absent, but the"),
+        ("name: 江苏}", "name: 亚特兰蒂斯}", "the simulation knows no province_id of '亚特兰蒂斯'"),
+        (
+            "lookup: province_id",
+            "lookup: planet_id",
+            "lookup: lookup: Input should be 'province_id",
+        ),
+        ("ask: [kind]", "ask: [size]", "asks for 'size', which slots does not define; defined: k"),
+        ("answer: 体育", "answer: null", "mine.yaml:20: news-1: 'kind' is never answered"),
+        ("asked_by: [哪种]", "asked_by: []", "mine.yaml:18: news-1: asked_by needs at least one"),
+        (
+            "{type: [tiyu, null]}",
+            "{}\n            after: [3]",
+            "after names call 3; allowed: 0 to 0",
+        ),
+        ("{type: [tiyu, null]}", "{}\n            after: [0]", "calls wait for each other: 0 → 0"),
+        (
+            "turns:\n      - user: 体",
+            "faults: [{tool: nix, kind: timeout}]\n    turns:\n      - user: 体",
+            "mine.yaml:13: news-1: unknown tool 'nix'; allowed: get_cities, get_news",
+        ),
+        (
+            "turns:\n      - user: 体",
+            "faults: [{tool: get_news, kind: fire}]\n    turns:\n      - user: 体",
+            "'timeout', 'rate_limit', 'server_error' or 'empty'; found \"fire\"",
+        ),
+        ("category: single_tool", "category: singel", 'mine.yaml:1: unknown category "singel"'),
+        ("cases:\n", "casses:\n", "mine.yaml:2: unknown key 'casses'; allowed: category, cases"),
+        ("[tiyu, null]", "[tiyu, null", "mine.yaml:22: not YAML: expected ',' or ']'"),
+        (
+            "family: news",
+            "family: news\n    family: old",
+            "mine.yaml:13: not YAML: found duplicate k",
+        ),
+    ],
+)
+def test_each_mistake_is_told_with_its_line_and_what_is_allowed(
+    folder: Path, right: str, wrong: str, expected: str
+) -> None:
+    assert SOUND.count(right) == 1
+    (folder / "mine.yaml").write_text(SOUND.replace(right, wrong), encoding="utf-8")
+    assert any(expected in problem for problem in problems_of(folder)), problems_of(folder)
+
+
+def test_calls_that_wait_for_each_other_in_a_circle_are_refused(folder: Path) -> None:
+    circle = "{}\n            after: [1]\n          - {tool: get_news, after: [0]}"
+    text = SOUND.replace("{type: [tiyu, null]}", circle)
+    (folder / "mine.yaml").write_text(text, encoding="utf-8")
+    (problem,) = problems_of(folder)
+    assert "calls wait for each other" in problem
+
+
+def test_an_id_used_in_two_files_is_refused(folder: Path) -> None:
+    (folder / "other.yaml").write_text(SOUND.replace("news-1", "news-2"), encoding="utf-8")
+    assert problems_of(folder) == [
+        "other.yaml:3: cities-1: the id is used twice, also in mine.yaml; ids are unique"
+    ]
+
+
+@pytest.mark.parametrize(
+    ("head", "expected"),
+    [
+        ("id: mine\n", "suite.yaml:1: the key 'today' is missing"),
+        ("id: mine\ntoday: 2024-01-25\n", "suite.yaml:2: today must be a quoted date"),
+        ('id: mine\ntoday: "20240125"\n', "suite.yaml:2: today must be a quoted date"),
+        ('id: 5\ntoday: "2024-01-25"\n', "suite.yaml:1: id must be a text"),
+        (f"{HEAD}tomorrow: 1\n", "suite.yaml:3: unknown key 'tomorrow'; allowed: id, today"),
+        ("- id\n", "suite.yaml:1: must be a mapping"),
+    ],
+)
+def test_the_head_of_the_suite_is_checked(folder: Path, head: str, expected: str) -> None:
+    (folder / "suite.yaml").write_text(head, encoding="utf-8")
+    (problem,) = problems_of(folder)
+    assert problem.startswith(expected)
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("[\n{,]", "tools.json:2: not JSON: "),
+        ("{}", "tools.json:1: must be a JSON array"),
+        ('[{"description": "x"}]', "tools.json:1: tool 1: has no name"),
+        ('[{"name": "a", "parameters": {"type": "string"}}]', "tool 1: a: parameters must be a JS"),
+        (
+            '[{"name": "a", "parameters": {"type": "object", "required": "x"}}]',
+            "tools.json:1: tool 1: a: parameters are no JSON Schema",
+        ),
+        ('[{"name": "a"}, {"name": "a"}]', "tools.json:1: two tools with the same name: a"),
+    ],
+)
+def test_an_unusable_tool_list_is_the_only_thing_told(
+    folder: Path, text: str, expected: str
+) -> None:
+    (folder.parent / "tools.json").write_text(text, encoding="utf-8")
+    (problem,) = problems_of(folder)
+    assert expected in problem
+
+
+def test_loading_tells_all_problems_at_once_and_where_to_read_on(folder: Path) -> None:
+    text = SOUND.replace("get_news", "get_nevs").replace("province_id: {", "provinceId: {")
+    (folder / "mine.yaml").write_text(text, encoding="utf-8")
+    with pytest.raises(ScenarioError, match=r"(?s)3 problems.*get_cities.*get_nevs.*scenarios\.md"):
+        load_suite(folder, folder.parent / "tools.json")
+
+
+def test_missing_files_are_told_by_name(tmp_path: Path) -> None:
+    found = "\n".join(check_suite(tmp_path / "nowhere", tmp_path / "none.json"))
+    for part in ("none.json:1: cannot be read", "suite.yaml:1: cannot be", "no scenario files"):
+        assert part in found
+
+
+def test_the_shipped_suite_is_sound_and_large_enough(shipped: Suite) -> None:
+    per_category = Counter(case.category for case in shipped.scenarios)
+    assert set(per_category) == set(CATEGORIES)
+    assert len(shipped.scenarios) >= 240
+    assert min(per_category.values()) >= 20
+
+
+def test_every_shipped_tool_is_the_single_tool_of_at_least_two_cases(shipped: Suite) -> None:
+    singles = [case for case in shipped.scenarios if case.category == "single_tool"]
+    counts = Counter(call.tool for case in singles for call in case.turns[0].calls)
+    assert set(counts) == {tool["name"] for tool in shipped.tools}
+    assert min(counts.values()) >= 2
+
+
+def test_no_two_shipped_cases_have_the_same_wording(shipped: Suite) -> None:
+    wordings = Counter(case.turns[0].user.strip("。？！?! ") for case in shipped.scenarios)
+    assert [wording for wording, count in wordings.items() if count > 1] == []
+
+
+def test_shipped_weather_days_lie_between_the_first_record_and_yesterday(shipped: Suite) -> None:
+    today = datetime.date.fromisoformat(shipped.today)
+    days = [
+        datetime.date.fromisoformat(call.arguments["weather_date"])
+        for case in shipped.scenarios
+        for turn in case.turns
+        for call in turn.calls
+        if call.tool == "get_history_weather"
+    ]
+    assert days
+    assert all(datetime.date(2011, 1, 1) <= day < today for day in days)
+
+
+def test_a_limit_takes_categories_in_turn(shipped: Suite) -> None:
+    part = select(shipped, limit=2 * len(CATEGORIES))
+    assert set(Counter(case.category for case in part.scenarios).values()) == {2}
+
+
+def test_a_limit_takes_the_tools_of_single_tool_in_turn(shipped: Suite) -> None:
+    part = select(shipped, limit=len(shipped.tools), categories=["single_tool"])
+    tools = [case.turns[0].calls[0].tool for case in part.scenarios]
+    assert sorted(tools) == sorted(tool["name"] for tool in shipped.tools)
+
+
+def test_a_part_keeps_the_order_of_the_suite_and_grows_without_replacing(shipped: Suite) -> None:
+    ids = [case.id for case in shipped.scenarios]
+    small = [case.id for case in select(shipped, limit=20).scenarios]
+    large = [case.id for case in select(shipped, limit=60).scenarios]
+    assert small == sorted(small, key=ids.index)
+    assert (len(small), len(large)) == (20, 60)
+    assert set(small) < set(large)
+
+
+def test_without_a_limit_everything_of_the_categories_is_taken(shipped: Suite) -> None:
+    assert select(shipped).scenarios == shipped.scenarios
+    part = select(shipped, categories=["no_tool"])
+    assert part.scenarios == tuple(c for c in shipped.scenarios if c.category == "no_tool")
+
+
+def test_a_category_that_the_suite_lacks_is_refused(folder: Path) -> None:
+    suite = load_suite(folder, folder.parent / "tools.json")
+    with pytest.raises(ScenarioError, match="no scenarios in chain_two; it has single_tool"):
+        select(suite, categories=["chain_two"])
