@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import datetime
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, lru_cache
 from typing import Any
 
 from matinee.simulation.answers import Problem, Refusal, echo
@@ -55,7 +55,7 @@ def cities() -> dict[str, City]:
     return {city.id: city for province in provinces() for city in province.cities}
 
 
-@cache
+@lru_cache(maxsize=4096)  # bounded: models make up names
 def spellings(name: str) -> frozenset[str]:
     """How a Chinese city name may be written in Latin letters, lower case, letters only."""
     from pypinyin import lazy_pinyin

@@ -1,0 +1,270 @@
+"""Each comparison rule both ways: what is the same value, and what is not."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from matinee.simulation.places import cities
+from matinee.values import KINDS, equal, kind_of
+
+SAME = {
+    "text": [
+        ("鼓楼外大街", " 鼓楼外大街 "),
+        ("abc", "ＡＢＣ"),
+        ("659", 659),
+        ("（上海）", "(上海)"),
+    ],
+    "code": [("PEK", "pek"), ("top", "TOP"), ("3", 3), ("3", "３")],
+    "number": [
+        (70, "70"),
+        (70, "七十"),
+        (70, 70.0),
+        ("70", "７０"),
+        (700000, "70万"),
+        ("七十万", 700000),
+        (1000, "1,000"),
+        ("1.5", "1.50"),
+        ("1.5", "一点五"),
+        (0.0000001, "1e-7"),
+        (-3, "负三"),
+    ],
+    "integer": [(20, "20"), (20, "二十"), (20, 20.0), (1, "1"), (1, "一")],
+    "ten_thousands": [
+        (70, "70"),
+        (70, "70万"),
+        (70, "七十万"),
+        (70, "70 万元"),
+        (70, "700000元"),
+        (70, "七十"),
+        (120, "一百二十万"),
+    ],
+    "percent": [
+        ("3.25", "3.25%"),
+        ("3.25", "３．２５％"),
+        ("3.25", 3.25),
+        ("3.1", "百分之三点一"),
+        ("3", "3.0"),
+    ],
+    "boolean": [(True, "true"), (False, "False"), (True, True)],
+    "date": [
+        ("2023-05-01", "2023年5月1日"),
+        ("2023-05-01", "2023/5/1"),
+        ("2023-05-01", "20230501"),
+        ("2023-05-01", 20230501),
+        ("2023-05-01", "二〇二三年五月一日"),
+        ("2023-05-01", "二零二三年五月一号"),
+        ("2023-12-31", "二〇二三年十二月三十一日"),
+        ("2023-05-01", "2023.05.01"),
+        ("2023-05-01", "２０２３－０５－０１"),
+    ],
+    "place": [
+        ("江苏", "江苏省"),
+        ("北京市", "北京"),
+        ("新疆", "新疆维吾尔自治区"),
+        ("广西壮族自治区", "广西"),
+        ("内蒙", "内蒙古自治区"),
+        ("香港", "香港特别行政区"),
+        ("大理", "大理白族自治州"),
+        ("凉山州", "凉山彝族自治州"),
+        ("海西", "海西蒙古族藏族自治州"),
+        ("恩施", "恩施土家族苗族自治州"),
+        ("吉林", "吉林省"),
+        ("吉林", "吉林市"),
+    ],
+    "place_or_pinyin": [
+        ("上海", "shanghai"),
+        ("上海市", "Shang Hai"),
+        ("西安", "Xi'an"),
+        ("西安", "xīān"),
+        ("重庆", "chongqing"),
+        ("长治", "changzhi"),
+        ("漯河", "luohe"),
+        ("哈尔滨", "Harbin"),
+        ("拉萨", "lhasa"),
+        ("lasa", "Lhasa"),
+        ("beijing", "Beijing City"),
+        ("beijing", "北京市"),
+        ("吕梁", "lüliang"),
+        ("吕梁", "lvliang"),
+        ("大理", "大理白族自治州"),
+        ("大理", "dali"),
+    ],
+    "basin": [("海河流域", "海河"), ("西南诸河", "西南诸河")],
+    "domain": [
+        ("juhe.cn", "https://www.juhe.cn/"),
+        ("juhe.cn", "JUHE.CN"),
+        ("juhe.cn", "http://juhe.cn"),
+        ("juhe.cn", "juhe.cn."),
+        ("juhe.cn", "ｊｕｈｅ．ｃｎ"),
+        ("中国.cn", "xn--fiqs8s.cn"),
+    ],
+    "airport_keyword": [
+        ("北京", "Beijing"),
+        ("北京", "北京市"),
+        ("首都机场", "PEK"),
+        ("北京首都国际机场", "Beijing Capital International Airport"),
+        ("广州", "白云机场"),
+        ("CAN", "can"),
+        ("虹桥", "上海虹桥国际机场"),
+        ("浦东机场", "pvg"),
+        ("伦敦希思罗机场", "Heathrow"),
+        ("戴高乐机场", "CDG"),
+        ("西安", "xi'an"),
+        ("没有这个机场", " 没有这个机场"),
+    ],
+    "any": [(["七十", {"a": 1}], [70, {"a": "1"}]), ({"a": None}, {"a": None}), ("A", "a")],
+}
+
+DIFFERENT = {
+    "text": [("鼓楼外大街", "鼓楼大街"), ("1.5", "15"), ("true", True), ("", None)],
+    "code": [("PEK", "PKX"), ("3", "03"), ("1", True)],
+    "number": [
+        ("1.5", "15"),
+        (1.5, 15),
+        (70, "70万"),
+        (1, True),
+        (0, False),
+        (0, None),
+        (0, ""),
+        (70, "七百"),
+        (1000, "1,00,0"),
+        (70, "70个"),
+        (1, [1]),
+        ("1e3", "1e4"),
+    ],
+    "integer": [(20, 25), (20, "20.5"), (1, True), ("5.5", 5.5001), (20, "二十五")],
+    "ten_thousands": [(70, 700000), (70, "70元"), (70, "7万"), (70, "七百万"), (1, True)],
+    "percent": [("3.25", "325"), ("3.25", "0.0325"), ("3.1", "3.10.0"), ("1", True)],
+    "boolean": [(True, False), (True, 1), (True, "yes"), (False, None), (False, 0)],
+    "date": [
+        ("2023-05-01", "2023-01-05"),
+        ("2023-05-01", "2022-05-01"),
+        ("2023-05-01", "5月1日"),
+        ("2023-05-01", "二〇二三年五月十一日"),
+        ("2023-02-30", "2023/2/30"),
+        ("2023-05-01", None),
+        ("2023-05-01", "2023-05-01T00:00"),
+    ],
+    "place": [
+        ("吉林省", "吉林市"),
+        ("江苏", "江西"),
+        ("广州", "广"),
+        ("海南省", "海南藏族自治州"),
+        ("陕西", "山西"),
+        ("江苏", "jiangsu"),
+        ("北京", "东京"),
+        ("", "市"),
+    ],
+    "place_or_pinyin": [
+        ("宜春", "伊春"),
+        ("上海", "shanghaii"),
+        ("西安", "xining"),
+        ("长治", "zhangzhi"),
+        ("huangshi", "huang"),
+        ("suzhou", "taizhou"),
+        ("上海", ""),
+        ("!", "?"),
+    ],
+    "basin": [("海河流域", "淮河流域"), ("海河流域", "海")],
+    "domain": [
+        ("juhe.cn", "juhe.com"),
+        ("juhe.cn", "api.juhe.cn"),
+        ("juhe.cn", "juhe.cn/docs"),
+        ("juhe.cn", "juhe.cn:8080"),
+        ("www.com", "com"),
+        ("juhe.cn", "ftp://juhe.cn"),
+    ],
+    "airport_keyword": [
+        ("北京", "首都机场"),
+        ("虹桥", "浦东"),
+        ("上海", "北京"),
+        ("没有这个机场", "也没有这个"),
+        ("国际机场", "PEK"),
+    ],
+    "any": [([1, 2], [2, 1]), ({"a": 1}, {"b": 1}), ([True], [1]), (None, False), ([], {})],
+}
+
+
+def _pairs(table: dict[str, list[tuple[object, object]]]) -> list[tuple[str, object, object]]:
+    return [(kind, one, other) for kind, pairs in table.items() for one, other in pairs]
+
+
+@pytest.mark.parametrize(("kind", "accepted", "found"), _pairs(SAME))
+def test_the_same_value_written_otherwise_is_equal(kind, accepted, found):
+    assert equal(kind, accepted, found)
+    assert equal(kind, found, accepted)
+
+
+@pytest.mark.parametrize(("kind", "accepted", "found"), _pairs(DIFFERENT))
+def test_another_value_is_not_equal(kind, accepted, found):
+    assert not equal(kind, accepted, found)
+    assert not equal(kind, found, accepted)
+
+
+def test_every_kind_has_examples_both_ways():
+    assert set(SAME) == set(DIFFERENT) == KINDS
+
+
+def test_an_unknown_kind_is_a_programming_error():
+    with pytest.raises(KeyError):
+        equal("colour", "red", "red")
+
+
+# Texts near the rules' own alphabet reach further into them than arbitrary ones.
+NEAR = st.text(st.sampled_from("0123456789.,-/+eE%万亿元年月日〇零一二三十百千点负省市州wx:n-。 "))
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text() | NEAR,
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3),
+    max_leaves=6,
+)
+
+
+@given(kind=st.sampled_from(sorted(KINDS)), value=JSON, other=JSON)
+def test_comparison_never_raises_is_reflexive_and_symmetric(kind, value, other):
+    assert equal(kind, value, value)
+    assert equal(kind, value, other) == equal(kind, other, value)
+
+
+@given(kind=st.sampled_from(["number", "integer", "ten_thousands", "percent"]), value=JSON)
+def test_a_boolean_is_never_a_number(kind, value):
+    if not isinstance(value, bool):
+        assert not equal(kind, True, value)
+
+
+def test_a_structure_too_deep_to_walk_is_simply_not_equal():
+    deep: list[object] = []
+    for _ in range(100_000):
+        deep = [deep]
+    assert not equal("any", deep, [])
+
+
+def test_no_two_provinces_or_cities_of_one_province_are_confused():
+    by_province: dict[str, list[str]] = {}
+    for city in cities().values():
+        by_province.setdefault(city.province, []).append(city.name)
+    for names in by_province.values():
+        for name in names:
+            assert [other for other in names if equal("place", name, other)] == [name]
+
+
+def test_kinds_come_from_the_file_for_the_eleven_tools():
+    assert kind_of("loan_calc_query", "money", {"type": "integer"}) == "ten_thousands"
+    assert kind_of("icp_query", "domainName", {"type": "string"}) == "domain"
+
+
+@pytest.mark.parametrize(
+    ("schema", "kind"),
+    [
+        ({"type": "string"}, "text"),
+        ({"type": "string", "enum": ["A"]}, "code"),
+        ({"type": "string", "format": "date"}, "date"),
+        ({"type": "integer"}, "integer"),
+        ({"type": "number"}, "number"),
+        ({"type": "boolean"}, "boolean"),
+        ({"type": "array"}, "any"),
+        ({"type": ["string", "null"]}, "any"),
+        ({}, "any"),
+    ],
+)
+def test_kinds_of_other_tools_come_from_the_schema_type(schema, kind):
+    assert kind_of("book_table", "guests", schema) == kind
