@@ -151,8 +151,8 @@ def _number_in(text: str) -> Decimal | None:
 def _chinese_number(numerals: str) -> Decimal | None:
     try:
         return Decimal(str(cn2an.cn2an(numerals, "smart")))
-    except (ValueError, ArithmeticError):
-        return None  # 十百: numerals, but no number
+    except (ValueError, KeyError):
+        return None  # numerals that make no number: cn2an refuses 亿亿, trips over 零十
 
 
 def _same_number(accepted: Any, found: Any) -> bool:

@@ -1,0 +1,96 @@
+"""Users' own tools: answers recorded in a file."""
+
+import json
+
+import pytest
+
+from matinee.conversations import Tool
+from matinee.errors import ScenarioError
+from matinee.scenarios import Fault
+from matinee.simulation import FixtureSimulation
+
+TOOLS = [
+    Tool(
+        "book_table",
+        "",
+        json.dumps(
+            {
+                "type": "object",
+                "properties": {
+                    "guests": {"type": "integer"},
+                    "day": {"type": "string"},
+                    "terrace": {"type": "boolean"},
+                },
+                "required": ["guests"],
+            }
+        ),
+    )
+]
+
+FILE = """
+- tool: book_table
+  when: {guests: 2, day: 周五}
+  returns: {table: 7}
+- tool: book_table
+  when: {guests: 2}
+  returns: {table: 3}
+- tool: book_table
+  when: {terrace: true}
+  returns: [露台]
+"""
+
+
+@pytest.fixture
+def path(tmp_path):
+    file = tmp_path / "answers.yaml"
+    file.write_text(FILE, encoding="utf-8")
+    return file
+
+
+def said(simulation, arguments):
+    observation = simulation.call("book_table", json.dumps(arguments))
+    return observation.error, json.loads(observation.content)["result"]
+
+
+def test_the_first_answer_that_fits_is_returned(path):
+    simulation = FixtureSimulation.read(path, TOOLS)
+    assert said(simulation, {"guests": 2, "day": "周五"}) == (None, {"table": 7})
+    assert said(simulation, {"guests": 2, "day": "周六"}) == (None, {"table": 3})
+    assert said(simulation, {"guests": 4, "terrace": True}) == (None, ["露台"])
+
+
+def test_a_call_that_nothing_fits_is_not_found(path):
+    simulation = FixtureSimulation.read(path, TOOLS)
+    assert said(simulation, {"guests": 9}) == ("not_found", None)
+    assert said(simulation, {"guests": 9, "terrace": False}) == ("not_found", None)
+
+
+def test_arguments_are_checked_as_for_the_eleven_tools(path):
+    simulation = FixtureSimulation.read(path, TOOLS, [Fault(tool="book_table", kind="timeout")])
+    assert said(simulation, {"guests": 2})[0] == "timeout"
+    assert said(simulation, {"guests": "2"})[0] == "wrong_type"
+    assert said(simulation, {})[0] == "missing_parameter"
+    assert simulation.call("order", "{}").error == "unknown_tool"
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("- tool: order\n  returns: 1\n", "order"),
+        ("- tool: book_table\n  when: {hour: 1}\n  returns: 1\n", "hour"),
+        ("- tool: book_table\n", "0.returns"),
+        ("- tool: book_table\n  return: 1\n", "0.return"),
+        ("tool: book_table\n", r"\(file\)"),
+        ("- tool: book_table\n  returns: 2024-01-25\n", "quotes"),
+        ("- [", "cannot be read"),
+    ],
+)
+def test_a_file_that_cannot_be_used_is_refused_with_its_path_and_place(path, text, said):
+    path.write_text(text, encoding="utf-8")
+    with pytest.raises(ScenarioError, match=rf"answers\.yaml.*{said}"):
+        FixtureSimulation.read(path, TOOLS)
+
+
+def test_a_missing_file_is_refused_with_its_path(tmp_path):
+    with pytest.raises(ScenarioError, match=r"none\.yaml"):
+        FixtureSimulation.read(tmp_path / "none.yaml", TOOLS)
