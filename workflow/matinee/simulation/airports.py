@@ -77,8 +77,16 @@ def _comparable(keyword: str) -> str:
 
 def meant_by(keyword: str) -> frozenset[str]:
     """The codes of the airports that a keyword names exactly: 北京 and Beijing mean PEK and PKX."""
-    wanted = _comparable(keyword)
-    return frozenset(code for code, one in airports().items() if wanted in one.keywords)
+    return _by_keyword().get(_comparable(keyword), frozenset())
+
+
+@cache
+def _by_keyword() -> dict[str, frozenset[str]]:
+    found: dict[str, set[str]] = {}
+    for one in airports().values():
+        for keyword in one.keywords:
+            found.setdefault(keyword, set()).add(one.code)
+    return {keyword: frozenset(codes) for keyword, codes in found.items()}
 
 
 def airport_query(

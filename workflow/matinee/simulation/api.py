@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Sequence
+from functools import lru_cache
 from typing import Any, Protocol
 
 from matinee.conversations import Tool
@@ -21,6 +22,11 @@ from matinee.simulation.arguments import Parameters
 from matinee.transcripts import Observation
 
 Answer = Callable[[str, dict[str, Any]], Any]
+
+
+@lru_cache(maxsize=512)  # every case has its own simulation of the same tools
+def _parameters(tool: Tool) -> Parameters:
+    return Parameters(tool)
 
 
 class Simulation(Protocol):
@@ -41,7 +47,7 @@ class SimulatedApi:
     """
 
     def __init__(self, tools: Sequence[Tool], answer: Answer, faults: Sequence[Fault] = ()) -> None:
-        self._parameters = {tool.name: Parameters(tool) for tool in tools}
+        self._parameters = {tool.name: _parameters(tool) for tool in tools}
         if len(self._parameters) != len(tools):
             raise ScenarioError("Two tools have the same name. Rename one or take it out.")
         for fault in faults:
