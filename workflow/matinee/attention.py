@@ -1,0 +1,163 @@
+"""Lends a model our attention: a layout object decides which tokens see which.
+
+Transformers' attention layers hand every keyword that the model is called with to the attention
+function that is registered under `config._attn_implementation`. We register one that finds the
+`layout` there. A name without a registered mask makes transformers build no mask at all.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, Protocol
+
+from matinee.errors import EngineError
+from matinee.packing import Group
+
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor
+    from transformers import PreTrainedModel
+
+NAME = "matinee_layout"
+# Arguments that some architectures pass and that change the result; none may be dropped silently.
+UNSUPPORTED = ("softcap", "s_aux", "head_mask")
+
+
+class Layout(Protocol):
+    """Which tokens see which, and where keys and values are kept."""
+
+    def attend(
+        self,
+        layer: int,
+        query: Tensor,
+        key: Tensor,
+        value: Tensor,
+        *,
+        scaling: float | None,
+        window: int | None,
+        dropout: float,
+    ) -> Tensor:
+        """Attention output (1, heads, tokens, head size); key and value may have fewer heads."""
+        ...
+
+
+def use_layouts(model: PreTrainedModel) -> None:
+    """Makes the model's attention follow the `layout=` that it is called with."""
+    from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
+
+    ALL_ATTENTION_FUNCTIONS.register(NAME, _attention)
+    model.config._attn_implementation = NAME
+
+
+def _attention(
+    module: torch.nn.Module,
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    attention_mask: Tensor | None,
+    scaling: float | None = None,
+    dropout: float = 0.0,
+    sliding_window: int | None = None,
+    **kwargs: Any,
+) -> tuple[Tensor, None]:
+    for name in UNSUPPORTED:
+        if kwargs.get(name) is not None:
+            raise EngineError(
+                f"This architecture uses {name!r} in attention, which packed attention lacks. "
+                "Set `packing: none` for training."
+            )
+    layer: int = module.layer_idx  # type: ignore[assignment]
+    output = kwargs["layout"].attend(
+        layer, query, key, value, scaling=scaling, window=sliding_window, dropout=dropout
+    )
+    return output.transpose(1, 2).contiguous(), None
+
+
+class PackedLayout:
+    """Attention over a packed sequence: rows never see each other, branches see their prefix."""
+
+    def __init__(self, groups: Sequence[Group]) -> None:
+        self.groups = tuple(groups)
+        self._masks: dict[tuple[int, ...], Tensor] = {}
+
+    def attend(
+        self,
+        layer: int,
+        query: Tensor,
+        key: Tensor,
+        value: Tensor,
+        *,
+        scaling: float | None,
+        window: int | None,
+        dropout: float,
+    ) -> Tensor:
+        """Attention output (1, heads, L, head size) for a packed sequence of L tokens."""
+        from torch import cat
+        from torch.nn.functional import scaled_dot_product_attention
+
+        key, value = repeat_heads(key, query.shape[1]), repeat_heads(value, query.shape[1])
+
+        def causal(start: int, end: int) -> Tensor:
+            mask = self._window_mask(end - start, window, query) if window else None
+            return scaled_dot_product_attention(
+                query[:, :, start:end],
+                key[:, :, start:end],
+                value[:, :, start:end],
+                attn_mask=mask,
+                is_causal=mask is None,
+                scale=scaling,
+                dropout_p=dropout,
+            )
+
+        def branches(group: Group) -> Tensor:
+            return scaled_dot_product_attention(
+                query[:, :, group.start + group.prefix : group.end],
+                key[:, :, group.start : group.end],
+                value[:, :, group.start : group.end],
+                attn_mask=self._branch_mask(group, window, query),
+                scale=scaling,
+                dropout_p=dropout,
+            )
+
+        outputs = []
+        for group in self.groups:
+            if group.prefix:
+                outputs += [causal(group.start, group.start + group.prefix), branches(group)]
+            else:
+                outputs.append(causal(group.start, group.end))
+        return cat(outputs, dim=2)
+
+    def _branch_mask(self, group: Group, window: int | None, like: Tensor) -> Tensor:
+        # Every layer asks for the same masks, so they are made once per batch.
+        key = (group.start, window or 0)
+        if key not in self._masks:
+            self._masks[key] = branch_mask(group.prefix, group.branches, window).to(like.device)
+        return self._masks[key]
+
+    def _window_mask(self, length: int, window: int, like: Tensor) -> Tensor | None:
+        if length <= window:
+            return None
+        key = (-length, window)
+        if key not in self._masks:
+            self._masks[key] = branch_mask(0, (length,), window).to(like.device)
+        return self._masks[key]
+
+
+def branch_mask(prefix: int, branches: Sequence[int], window: int | None) -> Tensor:
+    """Boolean mask (B, prefix + B) with B = sum(branches); True where a token may be seen."""
+    import torch
+
+    owner = torch.repeat_interleave(torch.arange(len(branches)), torch.tensor(branches))
+    position = prefix + torch.cat([torch.arange(length) for length in branches])
+    key_position = torch.cat([torch.arange(prefix), position])
+    key_owner = torch.cat([torch.full((prefix,), -1), owner])
+    mine = (key_owner[None, :] == -1) | (key_owner[None, :] == owner[:, None])
+    distance = position[:, None] - key_position[None, :]
+    seen = mine & (distance >= 0)
+    return seen if window is None else seen & (distance < window)
+
+
+def repeat_heads(states: Tensor, heads: int) -> Tensor:
+    """Keys or values (1, K, tokens, size) repeated to `heads` heads, as grouped-query needs."""
+    groups = heads // states.shape[1]
+    return states if groups == 1 else states.repeat_interleave(groups, dim=1)

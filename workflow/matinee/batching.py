@@ -1,0 +1,70 @@
+"""Which rows make a micro-batch, in which order: the same for every way of packing."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator, Sequence
+
+from matinee.packing import shared_groups
+
+Row = tuple[list[int], list[int]]
+
+
+def plan_batches(
+    groups: Sequence[Sequence[int]], batch_size: int, accumulation: int, order: random.Random | None
+) -> list[list[int]]:
+    """Micro-batches of row numbers for one pass.
+
+    `groups` are kept together as far as the batch size allows, so that a common prefix is computed
+    once; rows without a common prefix are groups of one. `order` shuffles groups and the rows in
+    them; None keeps the given order. Like the trainer of the published run, the pass ends with its
+    last whole optimizer step: 24,689 rows at accumulation 4 make 6,172 steps.
+    """
+    arranged = [list(group) for group in groups]
+    if order is not None:
+        for group in arranged:
+            order.shuffle(group)
+        order.shuffle(arranged)
+    rows = [row for group in arranged for row in group]
+    batches = [rows[start : start + batch_size] for start in range(0, len(rows), batch_size)]
+    whole = len(batches) // accumulation * accumulation
+    return batches[:whole] if whole else batches
+
+
+def prefix_groups(rows: Sequence[Row], *, share: bool) -> list[list[int]]:
+    """Row numbers grouped by common beginning, or one group per row."""
+    if not share:
+        return [[number] for number in range(len(rows))]
+    return [sorted(members) for _, members in shared_groups(rows)]
+
+
+class EpochBatches:
+    """A batch sampler whose order depends on seed and epoch alone, so that a run can resume."""
+
+    def __init__(
+        self,
+        groups: Sequence[Sequence[int]],
+        batch_size: int,
+        accumulation: int,
+        seed: int | None,
+    ) -> None:
+        self._groups = groups
+        self.batch_size = batch_size
+        self.drop_last = False
+        self._accumulation = accumulation
+        self._seed = seed
+        self._epoch = 0
+
+    def set_epoch(self, epoch: int) -> None:
+        """Chooses the order of that pass."""
+        self._epoch = epoch
+
+    def __len__(self) -> int:
+        rows = sum(len(group) for group in self._groups)
+        batches = -(-rows // self.batch_size)
+        return batches // self._accumulation * self._accumulation or batches
+
+    def __iter__(self) -> Iterator[list[int]]:
+        # A string seed is hashed by value, alike on every Python and platform.
+        order = None if self._seed is None else random.Random(f"{self._seed}/{self._epoch}")
+        return iter(plan_batches(self._groups, self.batch_size, self._accumulation, order))

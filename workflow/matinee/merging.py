@@ -1,0 +1,204 @@
+"""Adapter + base shards → merged shards, streamed: the model is never loaded as a whole."""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+import shutil
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from matinee import records
+from matinee.errors import MergeError
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+UNITS = {"MB": 10**6, "GB": 10**9}
+# Weights are written from the merged tensors; everything else of the base folder is copied.
+NOT_COPIED = ("*.safetensors", "*.safetensors.index.json", "*.bin", "*.pt", "run.json")
+
+
+def shard_bytes(size: str) -> int:
+    """`2GB` as a number of bytes (decimal units, as on the hubs)."""
+    return int(float(size[:-2]) * UNITS[size[-2:]])
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One tensor of the base: its shard, type name in safetensors, shape and size in bytes."""
+
+    name: str
+    shard: Path
+    dtype: str
+    shape: tuple[int, ...]
+    size: int
+
+
+class Adapter:
+    """The LoRA factors of a peft folder, found by the name of the base weight they change."""
+
+    def __init__(self, folder: Path) -> None:
+        from safetensors import safe_open
+
+        config = json.loads((folder / "adapter_config.json").read_text(encoding="utf-8"))
+        for key in ("use_dora", "modules_to_save", "fan_in_fan_out", "alora_invocation_tokens"):
+            if config.get(key):
+                raise MergeError(f"{folder}: an adapter with {key} cannot be merged by addition.")
+        if config.get("bias", "none") != "none":
+            raise MergeError(f"{folder}: an adapter that trains biases cannot be merged.")
+        self._config = config
+        self._file = safe_open(str(folder / "adapter_model.safetensors"), framework="pt")
+        self._modules: dict[str, dict[str, str]] = {}
+        for key in self._file.keys():  # noqa: SIM118 (a file, not a mapping)
+            match = re.fullmatch(r"base_model\.model\.(.+)\.lora_([AB])\.weight", key)
+            if match is None:
+                raise MergeError(f"{folder}: {key} is not a LoRA factor; it cannot be merged.")
+            self._modules.setdefault(match[1], {})[match[2]] = key
+        self.names = frozenset(f"{module}.weight" for module in self._modules)
+
+    def _scale(self, module: str, rank: int) -> float:
+        """alpha / r, or alpha / √r for rank-stabilised adapters, with peft's per-module patterns."""
+        alpha = float(self._config["lora_alpha"])
+        for pattern, value in (self._config.get("alpha_pattern") or {}).items():
+            if re.fullmatch(rf"(.*\.)?({pattern})", module):
+                alpha = float(value)
+        return alpha / math.sqrt(rank) if self._config.get("use_rslora") else alpha / rank
+
+    def apply(self, name: str, weight: Tensor) -> Tensor:
+        """The weight plus its delta: added in fp32, rounded once to the weight's own type."""
+        module = name.removesuffix(".weight")
+        keys = self._modules[module]
+        down = self._file.get_tensor(keys["A"]).float()
+        up = self._file.get_tensor(keys["B"]).float()
+        delta = (up @ down) * self._scale(module, down.shape[0])
+        if delta.shape != weight.shape:
+            raise MergeError(
+                f"{name}: the adapter's shape {tuple(delta.shape)} is not the base's "
+                f"{tuple(weight.shape)}. Was it trained on another model?"
+            )
+        return delta.add_(weight.float()).to(weight.dtype)
+
+
+def base_entries(folder: Path) -> list[Entry]:
+    """Every tensor of a single-file or sharded safetensors folder, in file order."""
+    shards = sorted(folder.glob("*.safetensors"))
+    index = folder / "model.safetensors.index.json"
+    if index.exists():
+        weight_map = json.loads(index.read_text(encoding="utf-8"))["weight_map"]
+        shards = [folder / name for name in sorted(set(weight_map.values()))]
+    missing = [str(shard) for shard in shards if not shard.exists()]
+    if missing or not shards:
+        raise MergeError(f"{folder}: missing weights: {', '.join(missing) or '*.safetensors'}")
+    return [entry for shard in shards for entry in _entries(shard)]
+
+
+def _entries(shard: Path) -> Iterator[Entry]:
+    with shard.open("rb") as file:
+        length = int.from_bytes(file.read(8), "little")
+        header = json.loads(file.read(length))
+    end = max((value["data_offsets"][1] for key, value in header.items() if key != "__metadata__"))
+    if shard.stat().st_size != 8 + length + end:
+        raise MergeError(f"{shard}: truncated or damaged; delete it and fetch the model again.")
+    tensors = [(key, value) for key, value in header.items() if key != "__metadata__"]
+    for key, value in sorted(tensors, key=lambda item: item[1]["data_offsets"][0]):
+        start, stop = value["data_offsets"]
+        yield Entry(key, shard, value["dtype"], tuple(value["shape"]), stop - start)
+
+
+def plan_shards(entries: list[Entry], limit: int) -> list[list[Entry]]:
+    """Entries by output shard, in order; a shard passes `limit` bytes only for a single tensor."""
+    shards: list[list[Entry]] = [[]]
+    filled = 0
+    for entry in entries:
+        if shards[-1] and filled + entry.size > limit:
+            shards.append([])
+            filled = 0
+        shards[-1].append(entry)
+        filled += entry.size
+    return shards
+
+
+def merge(base: Path, adapter: Path, output: Path, shard_size: str) -> dict[str, Any]:
+    """Writes the merged model's weights and the base's other files to `output`.
+
+    Returns changed_tensors, unchanged_tensors, largest_relative_change, shards and bytes. Peak
+    memory: about three fp32 copies of the largest tensor. Raises MergeError where the adapter
+    does not belong to the base or changes nothing.
+    """
+    factors = Adapter(adapter)
+    entries = base_entries(base)
+    unknown = factors.names - {entry.name for entry in entries}
+    if unknown:
+        raise MergeError(f"{base}: has no weight {min(unknown)!r}, which the adapter changes.")
+    output.mkdir(parents=True, exist_ok=True)
+    shutil.copytree(base, output, dirs_exist_ok=True, ignore=shutil.ignore_patterns(*NOT_COPIED))
+    shards = plan_shards(entries, shard_bytes(shard_size))
+    largest = 0.0
+    changed = 0
+    weight_map: dict[str, str] = {}
+    for number, shard in enumerate(shards, start=1):
+        name = (
+            "model.safetensors"
+            if len(shards) == 1
+            else f"model-{number:05d}-of-{len(shards):05d}.safetensors"
+        )
+        for relative in _write_shard(output / name, shard, factors):
+            changed += relative > 0
+            largest = max(largest, relative)
+        weight_map.update({entry.name: name for entry in shard})
+    if changed == 0:
+        raise MergeError("The merged model equals the start model: training changed nothing.")
+    total = sum(entry.size for entry in entries)
+    if len(shards) > 1:
+        index = {"metadata": {"total_size": total}, "weight_map": weight_map}
+        records.write_json(output / "model.safetensors.index.json", index)
+    return {
+        "changed_tensors": changed,
+        "unchanged_tensors": len(entries) - changed,
+        "largest_relative_change": largest,
+        "shards": len(shards),
+        "bytes": total,
+    }
+
+
+def _write_shard(path: Path, entries: list[Entry], adapter: Adapter) -> Iterator[float]:
+    """Writes one safetensors file tensor by tensor; yields each tensor's relative change."""
+    header: dict[str, Any] = {"__metadata__": {"format": "pt"}}
+    offset = 0
+    for entry in entries:
+        header[entry.name] = {
+            "dtype": entry.dtype,
+            "shape": list(entry.shape),
+            "data_offsets": [offset, offset + entry.size],
+        }
+        offset += entry.size
+    text = json.dumps(header).encode()
+    # The format wants the data aligned to 8 bytes and allows spaces after the header.
+    text += b" " * (-len(text) % 8)
+    with path.open("wb") as file:
+        file.write(len(text).to_bytes(8, "little"))
+        file.write(text)
+        for entry in entries:
+            data, relative = _merged_bytes(entry, adapter)
+            file.write(data)
+            yield relative
+
+
+def _merged_bytes(entry: Entry, adapter: Adapter) -> tuple[memoryview, float]:
+    import torch
+    from safetensors import safe_open
+
+    with safe_open(str(entry.shard), framework="pt") as file:
+        weight = file.get_tensor(entry.name)
+    relative = 0.0
+    if entry.name in adapter.names:
+        merged = adapter.apply(entry.name, weight)
+        change = (merged.float() - weight.float()).norm() / weight.float().norm().clamp_min(1e-12)
+        relative = float(change)
+        weight = merged
+    flat = weight.contiguous().reshape(-1).view(torch.uint8)
+    return memoryview(flat.numpy()), relative

@@ -1,0 +1,131 @@
+"""What watches over a training run: checkpoints, the loss, the progress bar, the end of time."""
+
+from __future__ import annotations
+
+import math
+import signal
+from pathlib import Path
+from typing import Any
+
+from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
+
+from matinee import progress, records
+from matinee.errors import TrainingError
+from matinee.training import COMPLETE, last_checkpoint
+
+
+class CompleteCheckpoints(TrainerCallback):
+    """Marks a checkpoint once every file of it is written; only marked ones are resumed from."""
+
+    def on_save(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+    ) -> None:
+        """Writes the mark."""
+        if state.is_world_process_zero:
+            folder = Path(str(args.output_dir)) / f"checkpoint-{state.global_step}"
+            records.write_json(folder / COMPLETE, {"step": state.global_step})
+
+
+class FiniteLoss(TrainerCallback):
+    """Stops a run whose loss or gradient is not a number."""
+
+    def __init__(self, checkpoints: Path) -> None:
+        self._checkpoints = checkpoints
+
+    def on_log(
+        self,
+        args: TrainingArguments,
+        state: TrainerState,
+        control: TrainerControl,
+        logs: dict[str, Any] | None = None,
+        **kwargs: Any,
+    ) -> None:
+        """Raises TrainingError with the step, the last good checkpoint and what to try."""
+        for name in ("loss", "grad_norm"):
+            value = (logs or {}).get(name)
+            if value is not None and not math.isfinite(float(value)):
+                good = last_checkpoint(self._checkpoints)
+                raise TrainingError(
+                    f"{name} is {value} at step {state.global_step} of {state.max_steps}. "
+                    f"Last good checkpoint: {good or 'none yet'}. "
+                    "Try a lower learning_rate, warmup_steps, or precision: fp32."
+                )
+
+
+class ProgressBar(TrainerCallback):
+    """Steps done, with the latest loss."""
+
+    def __init__(self, label: str) -> None:
+        self._label = label
+        self._bar: Any = None
+
+    def on_train_begin(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+    ) -> None:
+        """Opens the bar at the step that the run goes on from."""
+        if state.is_world_process_zero:
+            self._bar = progress.bar(state.max_steps, self._label, "step")
+            self._bar.update(state.global_step)
+
+    def on_step_end(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+    ) -> None:
+        """Moves the bar."""
+        if self._bar is not None:
+            self._bar.update(state.global_step - self._bar.n)
+
+    def on_log(
+        self,
+        args: TrainingArguments,
+        state: TrainerState,
+        control: TrainerControl,
+        logs: dict[str, Any] | None = None,
+        **kwargs: Any,
+    ) -> None:
+        """Shows the loss."""
+        if self._bar is not None and logs and "loss" in logs:
+            self._bar.set_postfix_str(f"loss {float(logs['loss']):.3f}", refresh=False)
+
+    def on_train_end(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+    ) -> None:
+        """Closes the bar."""
+        if self._bar is not None:
+            self._bar.close()
+
+
+class StopOnSignal(TrainerCallback):
+    """On SIGTERM (a cluster's warning before the time limit) saves a checkpoint, then stops."""
+
+    def __init__(self) -> None:
+        self._asked = False
+        self._before: Any = None
+
+    def on_train_begin(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+    ) -> None:
+        """Listens, and remembers who listened before."""
+
+        def ask(number: int, frame: object) -> None:
+            self._asked = True
+
+        self._before = signal.signal(signal.SIGTERM, ask)
+
+    def on_step_end(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+    ) -> None:
+        """Asks the trainer to save; it does so before it looks at the stop flag."""
+        if self._asked:
+            control.should_save = True
+            control.should_training_stop = True
+
+    def on_train_end(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+    ) -> None:
+        """Ends the stage as unfinished, with the checkpoint in place."""
+        signal.signal(signal.SIGTERM, self._before)
+        if self._asked and state.global_step < state.max_steps:
+            raise TrainingError(
+                f"Asked to stop (SIGTERM) at step {state.global_step} of {state.max_steps}; "
+                "a checkpoint is saved and the same command goes on from it."
+            )
