@@ -1,0 +1,200 @@
+"""Tool lists: which tools stand together, under which names, and how their descriptions read."""
+
+from __future__ import annotations
+
+import random
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from datetime import date
+from typing import Any
+
+from matinee.conversations import Tool, canonical_json
+from matinee.synthesis.catalogue import Catalogue, CatalogueTool, Parameter
+from matinee.synthesis.dates import draw_today
+from matinee.synthesis.naming import Names, mask_tools, rename_parameters
+from matinee.synthesis.settings import Language, SynthesisSettings
+from matinee.synthesis.values import Setting
+
+
+@dataclass(frozen=True)
+class Dialect:
+    """How the descriptions of one list are written and how its tools wrap their answers."""
+
+    codes: str
+    enumerated: bool
+    default_key: bool
+    example_share: float
+    source_note: str
+    envelope: str
+
+
+@dataclass(frozen=True)
+class ToolList:
+    """Tools in the order in which the prompt shows them, and what their conversations share."""
+
+    id: str
+    tools: tuple[CatalogueTool, ...]
+    names: Names
+    language: Language
+    today: date | None
+    dialect: Dialect
+    rendered: tuple[Tool, ...]
+
+
+@dataclass
+class Composer:
+    """Draws tool lists so that all tools of the catalogue come up about equally often."""
+
+    catalogue: Catalogue
+    settings: SynthesisSettings
+    uses: Counter[str] = field(default_factory=Counter)
+
+    def compose(
+        self, rng: random.Random, list_id: str, wanted: Iterable[tuple[CatalogueTool, ...]]
+    ) -> ToolList:
+        """A list with, as far as there is room, one tool out of each group of `wanted`."""
+        language = _weighted(rng, self.settings.languages)
+        tools = list(self._choose(rng, wanted).values())
+        rng.shuffle(tools)
+        names = self._names(rng, tools)
+        dialect = _draw_dialect(rng)
+        today = draw_today(rng) if rng.random() < self.settings.system_share else None
+        rendered = tuple(_render(rng, tool, language, dialect, names, today) for tool in tools)
+        return ToolList(list_id, tuple(tools), names, language, today, dialect, rendered)
+
+    def _choose(
+        self, rng: random.Random, wanted: Iterable[tuple[CatalogueTool, ...]]
+    ) -> dict[str, CatalogueTool]:
+        size = rng.randint(*self.settings.tools_per_list)
+        chosen: dict[str, CatalogueTool] = {}
+        for group in wanted:
+            if group and not any(tool.name in chosen for tool in group):
+                self._add(rng, chosen, group, size)
+        everything = tuple(self.catalogue.tools.values())
+        for _ in range(60):
+            if len(chosen) >= size:
+                break
+            domains = {tool.domain for tool in chosen.values()}
+            near = tuple(tool for tool in everything if tool.domain in domains)
+            self._add(rng, chosen, near if near and rng.random() < 0.4 else everything, size)
+        return chosen
+
+    def _add(
+        self,
+        rng: random.Random,
+        chosen: dict[str, CatalogueTool],
+        group: tuple[CatalogueTool, ...],
+        size: int,
+    ) -> None:
+        """Adds the least used of a few tools drawn from the group, with its suppliers, if it fits."""
+        drawn = rng.sample(group, min(6, len(group)))
+        tool = min(drawn, key=lambda item: self.uses[item.name])
+        added = [item for item in self.catalogue.closure(tool) if item.name not in chosen]
+        if len(chosen) + len(added) <= size:
+            for item in added:
+                chosen[item.name] = item
+                self.uses[item.name] += 1
+
+    def _names(self, rng: random.Random, tools: list[CatalogueTool]) -> Names:
+        if rng.random() >= self.settings.masked_share:
+            return Names()
+        masked = mask_tools(rng, [tool.name for tool in tools])
+        if rng.random() >= self.settings.masked_parameters_share:
+            return Names(masked)
+        parameters = [(tool.name, item.name) for tool in tools for item in tool.parameters]
+        return Names(masked, rename_parameters(rng, parameters))
+
+
+def _weighted(rng: random.Random, weights: dict[Language, float]) -> Language:
+    return rng.choices(list(weights), list(weights.values()))[0]
+
+
+def _draw_dialect(rng: random.Random) -> Dialect:
+    return Dialect(
+        codes=rng.choice(("{code}：{word}", "{code}-{word}", "{code} {word}", "{word}={code}")),
+        enumerated=rng.random() < 0.5,
+        default_key=rng.random() < 0.3,
+        example_share=rng.choice((0.0, 0.3, 0.6)),
+        source_note=rng.choice(("由{name}返回", "通过{name}获取", "见{name}", "来自{name}")),
+        envelope=rng.choice(("bare", "bare", "code", "result")),
+    )
+
+
+def _render(
+    rng: random.Random,
+    tool: CatalogueTool,
+    language: Language,
+    dialect: Dialect,
+    names: Names,
+    today: date | None,
+) -> Tool:
+    properties: dict[str, Any] = {}
+    for parameter in tool.parameters:
+        name = names.parameter(tool.name, parameter.name)
+        properties[name] = _schema(rng, parameter, language, dialect, names, today)
+    schema: dict[str, Any] = {"type": "object", "properties": properties}
+    if tool.required:
+        schema["required"] = [names.parameter(tool.name, name) for name in tool.required]
+    return Tool(names.tool(tool.name), tool.about[language], canonical_json(schema))
+
+
+def _schema(
+    rng: random.Random,
+    parameter: Parameter,
+    language: Language,
+    dialect: Dialect,
+    names: Names,
+    today: date | None,
+) -> dict[str, Any]:
+    schema: dict[str, Any] = {"type": parameter.json_type}
+    if parameter.json_type == "array":
+        schema["items"] = {"type": "string"}
+    notes = _notes(rng, parameter, language, dialect, names, today)
+    schema["description"] = ("，" if language == "zh" else ", ").join(notes)
+    if parameter.codes and dialect.enumerated:
+        schema["enum"] = [value for value, _ in parameter.codes]
+    if parameter.default is not None and dialect.default_key:
+        schema["default"] = parameter.default
+    return schema
+
+
+def _notes(
+    rng: random.Random,
+    parameter: Parameter,
+    language: Language,
+    dialect: Dialect,
+    names: Names,
+    today: date | None,
+) -> list[str]:
+    """The parts of a parameter's description: label, note, codes, format, source, example, default."""
+    zh = language == "zh"
+    notes = [parameter.label[language]]
+    if parameter.note:
+        notes.append(parameter.note[language])
+    if parameter.codes:
+        notes[-1] += ("：" if zh else ": ") + _codes(parameter, language, dialect)
+    if parameter.source_tool:
+        source = names.tool(parameter.source_tool)
+        notes.append(dialect.source_note.format(name=source) if zh else f"from {source}")
+    maker = parameter.maker
+    if maker and maker.hint:
+        notes.append(maker.hint[language])
+    shows_example = maker and not parameter.codes and maker.kind not in ("int", "num")
+    if maker and shows_example and rng.random() < dialect.example_share:
+        example = maker.draw(Setting(rng, language, today)).value
+        text = canonical_json(example) if isinstance(example, list) else str(example)
+        notes.append(f"如{text}" if zh else f"e.g. {text}")
+    if parameter.default is not None:
+        default = canonical_json(parameter.default).strip('"')
+        notes.append(f"默认{default}" if zh else f"default {default}")
+    return notes
+
+
+def _codes(parameter: Parameter, language: Language, dialect: Dialect) -> str:
+    form = dialect.codes if language == "zh" else dialect.codes.replace("：", ": ")
+    separator = "，" if language == "zh" else ", "
+    return separator.join(
+        form.format(code=canonical_json(value).strip('"'), word=word.words(language)[0])
+        for value, word in parameter.codes
+    )
