@@ -5,12 +5,15 @@ from __future__ import annotations
 import datetime
 import json
 from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from matinee.errors import ScenarioError
-from matinee.scenarios import Suite
+from matinee.scenarios import GoldCall, Suite
+from matinee.simulation import lookup, world
 from matinee.suites import CATEGORIES, check_suite, load_suite, select
 
 RESOURCES = Path(__file__).parents[2] / "workflow" / "resources"
@@ -147,6 +150,7 @@ def test_tools_wrapped_as_openai_functions_come_out_bare(folder: Path) -> None:
             "'timeout', 'rate_limit', 'server_error' or 'empty'; found \"fire\"",
         ),
         ("category: single_tool", "category: singel", 'mine.yaml:1: unknown category "singel"'),
+        ("family: news", "family: news\n    3: x", "mine.yaml:13: news-1: "),
         ("cases:\n", "casses:\n", "mine.yaml:2: unknown key 'casses'; allowed: category, cases"),
         ("[tiyu, null]", "[tiyu, null", "mine.yaml:22: not YAML: expected ',' or ']'"),
         (
@@ -162,6 +166,17 @@ def test_each_mistake_is_told_with_its_line_and_what_is_allowed(
     assert SOUND.count(right) == 1
     (folder / "mine.yaml").write_text(SOUND.replace(right, wrong), encoding="utf-8")
     assert any(expected in problem for problem in problems_of(folder)), problems_of(folder)
+
+
+def test_values_are_checked_against_parts_of_the_schema_that_others_refer_to(folder: Path) -> None:
+    tools = json.loads(json.dumps(TOOLS))
+    tools[1]["parameters"]["properties"]["type"] = {"$ref": "#/$defs/kind"}
+    tools[1]["parameters"]["$defs"] = {"kind": {"enum": ["tiyu"]}}
+    (folder.parent / "tools.json").write_text(json.dumps(tools), encoding="utf-8")
+    assert problems_of(folder) == []
+    (folder / "mine.yaml").write_text(SOUND.replace("[tiyu,", "[top,"), encoding="utf-8")
+    (problem,) = problems_of(folder)
+    assert '"top" is not accepted' in problem
 
 
 def test_calls_that_wait_for_each_other_in_a_circle_are_refused(folder: Path) -> None:
@@ -205,7 +220,11 @@ def test_the_head_of_the_suite_is_checked(folder: Path, head: str, expected: str
         ('[{"name": "a", "parameters": {"type": "string"}}]', "tool 1: a: parameters must be a JS"),
         (
             '[{"name": "a", "parameters": {"type": "object", "required": "x"}}]',
-            "tools.json:1: tool 1: a: parameters are no JSON Schema",
+            "tools.json:1: tool 1: Tool a: its parameters are not a JSON Schema",
+        ),
+        (
+            '[{"name": "a", "parameters": {"type": "object", "not": {"$ref": "#/x"}}}]',
+            "leads nowhere inside the schema",
         ),
         ('[{"name": "a"}, {"name": "a"}]', "tools.json:1: two tools with the same name: a"),
     ],
@@ -263,6 +282,43 @@ def test_shipped_weather_days_lie_between_the_first_record_and_yesterday(shipped
     assert all(datetime.date(2011, 1, 1) <= day < today for day in days)
 
 
+def spellings(call: GoldCall) -> Iterator[dict[str, Any]]:
+    """The call's arguments with each accepted value in turn."""
+    options = {
+        name: accepted if isinstance(accepted, list) else [accepted]
+        for name, accepted in call.arguments.items()
+    }
+    for turn in range(max(map(len, options.values()), default=1)):
+        values = {name: given[turn % len(given)] for name, given in options.items()}
+        yield {
+            name: lookup(value["lookup"], value["name"]) if isinstance(value, dict) else value
+            for name, value in values.items()
+            if value is not None
+        }
+
+
+def test_every_accepted_spelling_of_every_shipped_call_is_answered(shipped: Suite) -> None:
+    simulation = world(datetime.date.fromisoformat(shipped.today))
+    refused = [
+        (case.id, call.tool, arguments, observation.error)
+        for case in shipped.scenarios
+        for turn in case.turns
+        for call in turn.calls
+        for arguments in spellings(call)
+        if (observation := simulation.call(call.tool, json.dumps(arguments))).error
+    ]
+    assert refused == []
+
+
+def test_the_page_about_scenarios_counts_the_cases_that_there_are(shipped: Suite) -> None:
+    page = (RESOURCES.parents[1] / "docs" / "scenarios.md").read_text(encoding="utf-8")
+    assert f"holds {len(shipped.scenarios)} Chinese cases" in page
+    for category in CATEGORIES:
+        cases = [case for case in shipped.scenarios if case.category == category]
+        families = len({case.family for case in cases})
+        assert f"| `{category}` | {len(cases)} | {families} |" in page
+
+
 def test_a_limit_takes_categories_in_turn(shipped: Suite) -> None:
     part = select(shipped, limit=2 * len(CATEGORIES))
     assert set(Counter(case.category for case in part.scenarios).values()) == {2}
@@ -285,6 +341,7 @@ def test_a_part_keeps_the_order_of_the_suite_and_grows_without_replacing(shipped
 
 def test_without_a_limit_everything_of_the_categories_is_taken(shipped: Suite) -> None:
     assert select(shipped).scenarios == shipped.scenarios
+    assert select(shipped, categories=[]).scenarios == shipped.scenarios
     part = select(shipped, categories=["no_tool"])
     assert part.scenarios == tuple(c for c in shipped.scenarios if c.category == "no_tool")
 

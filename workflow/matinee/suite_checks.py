@@ -11,6 +11,7 @@ from typing import Any
 
 from jsonschema import Draft202012Validator
 from pydantic import ValidationError
+from referencing import Registry
 
 from matinee.errors import ScenarioError
 from matinee.scenarios import GoldCall, Lookup, Scenario, Turn
@@ -108,20 +109,28 @@ def _call_problems(call: GoldCall, schemas: dict[str, Any]) -> Iterator[tuple[Pl
             yield at, f"{name}: no accepted value; give at least one"
         for position, value in enumerate(values):
             where = (*at, position) if isinstance(accepted, list) else at
-            for text in _value_problems(value, properties[name], name in required):
+            for text in _value_problems(value, schema, name):
                 yield where, f"{name}: {text}"
 
 
-def _value_problems(value: Any, schema: dict[str, Any], required: bool) -> Iterator[str]:
+def _value_problems(value: Any, schema: dict[str, Any], name: str) -> Iterator[str]:
     if value is None:
-        if required:
+        if name in schema.get("required", []):
             yield "null means that it may be absent, but the parameter is required"
     elif isinstance(value, dict) and "lookup" in value:
         yield from _lookup_problems(value)
-    elif not Draft202012Validator(schema).is_valid(value):
+    elif not _fits(value, schema, name):
         hint = "; put dates in quotes" if isinstance(value, datetime.date) else ""
-        allowed = {key: schema[key] for key in ("type", "enum") if key in schema}
+        due = schema["properties"][name]
+        allowed = {key: due[key] for key in ("type", "enum") if key in due} or due
         yield f"{shown(value)} is not accepted by the tool; allowed: {shown(allowed)}{hint}"
+
+
+def _fits(value: Any, schema: dict[str, Any], name: str) -> bool:
+    """Whether the parameter may have this value, rules between parameters left aside."""
+    alone = {key: schema[key] for key in ("properties", "$defs", "definitions") if key in schema}
+    # An empty registry: jsonschema's own would fetch a remote "$ref" from the network.
+    return Draft202012Validator(alone, registry=Registry()).is_valid({name: value})
 
 
 def _lookup_problems(value: dict[str, Any]) -> Iterator[str]:

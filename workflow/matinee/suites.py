@@ -14,13 +14,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, get_args
 
-from jsonschema import Draft202012Validator, SchemaError
 from pydantic import BaseModel, ValidationError
 from ruamel.yaml import YAML
 from ruamel.yaml.error import MarkedYAMLError, YAMLError
 
+from matinee.conversations import Tool
 from matinee.errors import ScenarioError
 from matinee.scenarios import Category, Fault, GoldCall, Scenario, Slot, Suite, Turn
+from matinee.simulation.arguments import Parameters
 from matinee.suite_checks import Place, scenario_problems, shown
 
 SUITE_FILE = "suite.yaml"
@@ -99,7 +100,8 @@ def select(
 ) -> Suite:
     """At most `limit` scenarios, drawn evenly and always the same ones, in the suite's order.
 
-    Categories take turns; within one, families do (in single_tool: tools). None means all.
+    Categories take turns; within one, families do (in single_tool: tools). None means all, and
+    so does an empty list of categories.
     Raises ScenarioError for a category that the suite does not have.
     """
     present = [name for name in CATEGORIES if any(s.category == name for s in suite.scenarios)]
@@ -108,7 +110,7 @@ def select(
         raise ScenarioError(
             f"suite {suite.id}: no scenarios in {', '.join(unknown)}; it has {', '.join(present)}."
         )
-    wanted = [name for name in present if categories is None or name in categories]
+    wanted = [name for name in present if not categories or name in categories]
     queues = [
         _spread([case for case in suite.scenarios if case.category == name]) for name in wanted
     ]
@@ -249,12 +251,15 @@ def _tool_problem(entry: Any) -> str | None:
     parameters = bare["parameters"]
     if not isinstance(parameters, dict) or parameters.get("type") != "object":
         return f"{bare['name']}: parameters must be a JSON Schema of type object"
-    if not all(isinstance(value, dict) for value in parameters.get("properties", {}).values()):
+    properties = parameters.get("properties", {})
+    if not isinstance(properties, dict) or not all(
+        isinstance(v, dict) for v in properties.values()
+    ):
         return f"{bare['name']}: each of the properties must be a JSON Schema object"
     try:
-        Draft202012Validator.check_schema(parameters)
-    except SchemaError as error:
-        return f"{bare['name']}: parameters are no JSON Schema: {error.message}"
+        Parameters(Tool.from_openai(entry))
+    except ScenarioError as error:
+        return str(error)
     return None
 
 
