@@ -1,0 +1,58 @@
+"""Fetching from ModelScope: its real client, where installed, against a server on loopback."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from loopback import Hub, serving
+
+from matinee import config
+from matinee.errors import SourceError
+from matinee.sources import fetch_model
+
+MODEL = config.Model(
+    id="tiny", sources=[config.HubSource(kind="modelscope", repo="owner/model", revision="master")]
+)
+WEIGHTS = bytes(range(256)) * 100
+
+
+@pytest.fixture
+def hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Hub]:
+    pytest.importorskip("modelscope_hub", reason="the optional ModelScope client is not installed")
+    offered = Hub(
+        files={"config.json": b"{}", "model.safetensors": WEIGHTS, "pytorch_model.bin": b"pickle"}
+    )
+    with serving(offered):
+        monkeypatch.setenv("MODELSCOPE_ENDPOINT", offered.address)
+        monkeypatch.setenv("MODELSCOPE_CACHE", str(tmp_path / "modelscope"))
+        monkeypatch.setenv("MODELSCOPE_HOME", str(tmp_path / "home"))
+        monkeypatch.setenv("MATINEE_CACHE", str(tmp_path / "cache"))
+        yield offered
+
+
+def test_a_model_arrives_without_its_pickles(hub: Hub, tmp_path: Path) -> None:
+    facts = fetch_model(MODEL, tmp_path / "out", offline=False, root=tmp_path)
+    assert sorted(facts["files"]) == ["config.json", "model.safetensors"]
+    assert (tmp_path / "out/model.safetensors").read_bytes() == WEIGHTS
+    assert facts["kind"] == "modelscope"
+
+
+def test_offline_it_serves_from_its_cache(hub: Hub, tmp_path: Path) -> None:
+    with pytest.raises(SourceError, match="without the network"):
+        fetch_model(MODEL, tmp_path / "out", offline=True, root=tmp_path)
+    fetch_model(MODEL, tmp_path / "out", offline=False, root=tmp_path)
+    hub.requests.clear()
+    fetch_model(MODEL, tmp_path / "again", offline=True, root=tmp_path)
+    assert (tmp_path / "again/model.safetensors").read_bytes() == WEIGHTS
+    assert hub.requests == []
+
+
+def test_a_missing_client_says_how_to_get_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "modelscope_hub", None)
+    with pytest.raises(SourceError, match="pip install modelscope"):
+        fetch_model(MODEL, tmp_path / "out", offline=False, root=tmp_path)

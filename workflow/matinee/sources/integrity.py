@@ -1,0 +1,100 @@
+"""What arrives is checked before it counts: checksums, files kept aside, and clean messages."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from matinee.errors import SourceError
+
+Algorithm = Literal["sha256", "sha1", "git"]
+TOKEN_VARIABLES = ("HF_TOKEN", "HUGGING_FACE_HUB_TOKEN", "MODELSCOPE_API_TOKEN")
+
+
+@dataclass(frozen=True)
+class Checksum:
+    """A promised checksum. `git` is the id that git gives to a file's content (a blob's SHA-1)."""
+
+    algorithm: Algorithm
+    value: str
+
+    def of(self, path: Path) -> str:
+        """The file's own checksum by the same algorithm, hexadecimal."""
+        if self.algorithm == "git":
+            digest = hashlib.sha1(f"blob {path.stat().st_size}\0".encode(), usedforsecurity=False)
+            with path.open("rb") as file:
+                while block := file.read(1 << 20):
+                    digest.update(block)
+            return digest.hexdigest()
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, self.algorithm).hexdigest()
+
+
+def cache_folder() -> Path:
+    """Where downloads wait until they are whole: `MATINEE_CACHE`, or `~/.cache/matinee`."""
+    if chosen := os.environ.get("MATINEE_CACHE"):
+        return Path(chosen).expanduser()
+    base = os.environ.get("XDG_CACHE_HOME") or "~/.cache"
+    return Path(base).expanduser() / "matinee"
+
+
+def require(path: Path, promised: Checksum, origin: str) -> None:
+    """Checks the file. A file that differs is kept aside, and SourceError names it."""
+    found = promised.of(path)
+    if found == promised.value:
+        return
+    real = path.resolve()
+    aside = cache_folder() / "rejected" / f"{found[:12]}-{path.name}"
+    aside.parent.mkdir(parents=True, exist_ok=True)
+    shutil.move(real, aside)
+    if path.is_symlink():
+        path.unlink()
+    raise SourceError(
+        f"{path.name} from {redact(origin)} has {promised.algorithm} checksum {found}, expected "
+        f"{promised.value}; it was kept for inspection as {aside}"
+    )
+
+
+def link_or_copy(source: Path, target: Path) -> None:
+    """A hard link, which costs nothing, or a copy where the file systems differ."""
+    if target.exists() and target.samefile(source):
+        return
+    target.parent.mkdir(parents=True, exist_ok=True)
+    target.unlink(missing_ok=True)
+    try:
+        os.link(source.resolve(), target)
+    except OSError:
+        shutil.copyfile(source, target)
+
+
+def make_readable(folder: Path) -> None:
+    """Lets everyone read the weights: safetensors writes 0600, of no use in a shared folder."""
+    for path in folder.glob("*.safetensors"):
+        path.chmod(0o644)
+
+
+def describe_files(folder: Path) -> dict[str, dict[str, Any]]:
+    """Size in bytes and SHA-256 of every file of the folder, for `run.json`."""
+    return {
+        str(path.relative_to(folder)): {
+            "bytes": path.stat().st_size,
+            "sha256": Checksum("sha256", "").of(path),
+        }
+        for path in sorted(folder.rglob("*"))
+        if path.is_file()
+    }
+
+
+def redact(text: str) -> str:
+    """The text without tokens, passwords in addresses, and signatures in query strings."""
+    for variable in TOKEN_VARIABLES:
+        if (secret := os.environ.get(variable)) and len(secret) >= 4:
+            text = text.replace(secret, "[token]")
+    text = re.sub(r"\bhf_[A-Za-z0-9]{8,}", "[token]", text)
+    text = re.sub(r"(\w+://)[^/\s@]+@", r"\1", text)
+    return re.sub(r"(https?://[^\s?'\"]+)\?[^\s'\"]*", r"\1", text)

