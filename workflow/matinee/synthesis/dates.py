@@ -75,7 +75,9 @@ def _absolute(rng: random.Random, language: Language, day: date) -> str:
     if rng.random() < 0.2:
         return day.isoformat()
     if language == "en":
-        return rng.choice((f"{day.day} {_month(day)} {day.year}", f"{_month(day)} {day.day}, {day.year}"))
+        return rng.choice(
+            (f"{day.day} {_month(day)} {day.year}", f"{_month(day)} {day.day}, {day.year}")
+        )
     return rng.choice(
         (
             f"{day.year}年{day.month}月{day.day}日",

@@ -44,9 +44,7 @@ def generate(settings: SynthesisSettings, catalogue_folder: Path) -> Iterator[Co
             made += 1
 
 
-def _draw_categories(
-    rng: random.Random, settings: SynthesisSettings, count: int
-) -> list[Category]:
+def _draw_categories(rng: random.Random, settings: SynthesisSettings, count: int) -> list[Category]:
     return rng.choices(list(settings.mix), list(settings.mix.values()), k=count)
 
 
@@ -63,7 +61,7 @@ def _write(
     wanted = [category, *_draw_categories(rng, settings, 20), "single", "no_tool"]
     for candidate in wanted:
         stage = _stage(rng, row_id, settings, catalogue, tools, uses)
-        if SCENES[candidate](stage):  # type: ignore[index]
+        if SCENES[candidate](stage):
             return Conversation(
                 id=row_id,
                 messages=tuple(opening(tools) + stage.script.messages),

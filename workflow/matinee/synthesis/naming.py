@@ -6,7 +6,26 @@ import random
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
-_ONSETS = ("b", "br", "d", "f", "g", "k", "kl", "l", "m", "n", "p", "pr", "r", "s", "t", "tr", "v", "z")
+_ONSETS = (
+    "b",
+    "br",
+    "d",
+    "f",
+    "g",
+    "k",
+    "kl",
+    "l",
+    "m",
+    "n",
+    "p",
+    "pr",
+    "r",
+    "s",
+    "t",
+    "tr",
+    "v",
+    "z",
+)
 _VOWELS = ("a", "e", "i", "o", "u", "ai", "ou")
 _CODAS = ("", "", "", "n", "r", "l", "x")
 _WORDS = (
@@ -75,7 +94,9 @@ def _restyled(rng: random.Random, name: str, style: str, affix: str, prefix: str
         return name + affix
     if style == "prefix":
         return prefix + name
-    return "".join(part[0] for part in name.split("_")) + rng.choice(_LETTERS) + rng.choice(_LETTERS)
+    return (
+        "".join(part[0] for part in name.split("_")) + rng.choice(_LETTERS) + rng.choice(_LETTERS)
+    )
 
 
 def _opaque(rng: random.Random) -> str:
@@ -87,19 +108,23 @@ def _opaque(rng: random.Random) -> str:
 def _pronounceable(rng: random.Random) -> str:
     def word() -> str:
         count = rng.randint(2, 3)
-        return "".join(rng.choice(_ONSETS) + rng.choice(_VOWELS) for _ in range(count)) + rng.choice(
-            _CODAS
-        )
+        return "".join(
+            rng.choice(_ONSETS) + rng.choice(_VOWELS) for _ in range(count)
+        ) + rng.choice(_CODAS)
 
     return "_".join(word() for _ in range(rng.randint(1, 2)))
 
 
 def _compound(rng: random.Random) -> str:
     first, second = rng.sample(_WORDS, 2)
-    return rng.choice((f"{first}_{second}", f"{rng.choice(_VERBS)}_{first}_{second}", f"{first}_query"))
+    return rng.choice(
+        (f"{first}_{second}", f"{rng.choice(_VERBS)}_{first}_{second}", f"{first}_query")
+    )
 
 
 def _initials(rng: random.Random) -> str:
     """Names as Chinese interfaces often have them: pinyin initials and a verb."""
     letters = "".join(rng.choice(_LETTERS) for _ in range(rng.randint(3, 6)))
-    return rng.choice((f"{letters}_query", f"get_{letters}", f"{letters}cx", f"{letters}_{letters[::-1][:2]}"))
+    return rng.choice(
+        (f"{letters}_query", f"get_{letters}", f"{letters}cx", f"{letters}_{letters[::-1][:2]}")
+    )

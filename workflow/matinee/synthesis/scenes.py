@@ -124,7 +124,9 @@ def is_sparing(tool: CatalogueTool) -> bool:
 
 def variable(tool: CatalogueTool) -> list[Parameter]:
     """Required parameters for which a user can name several values in a row."""
-    return [item for item in tool.parameters if item.required and item.maker and item.maker.nameable]
+    return [
+        item for item in tool.parameters if item.required and item.maker and item.maker.nameable
+    ]
 
 
 def is_repeatable(tool: CatalogueTool) -> bool:

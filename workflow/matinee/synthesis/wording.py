@@ -137,12 +137,23 @@ def join_requests(rng: random.Random, first: str, second: str, language: Languag
     head, tail = first.rstrip(_END), second
     if language == "zh":
         link = rng.choice(
-            ("，另外", "，顺便", "，还有", f"{end}另外，", f"{end}还有，", f"{end}再", "，再", "，同时")
+            (
+                "，另外",
+                "，顺便",
+                "，还有",
+                f"{end}另外，",
+                f"{end}还有，",
+                f"{end}再",
+                "，再",
+                "，同时",
+            )
         )
         if "再" in link and not tail.startswith(_VERBS_ZH):
             link = "，另外"
         return head + link + tail
-    link = rng.choice((". Also, ", ". And ", "? Also, ") if first.endswith("?") else (" and ", ". Also, "))
+    link = rng.choice(
+        (". Also, ", ". And ", "? Also, ") if first.endswith("?") else (" and ", ". Also, ")
+    )
     return head + link.replace(".", "?" if first.endswith("?") else ".") + _lower_first(tail)
 
 
@@ -155,10 +166,17 @@ def question_back(
     if language == "zh":
         asked = "和".join(labels)
         return rng.choice(
-            (f"请问{asked}是什么？", f"请告诉我{asked}。", f"麻烦提供一下{asked}。", f"好的，请提供{asked}。")
+            (
+                f"请问{asked}是什么？",
+                f"请告诉我{asked}。",
+                f"麻烦提供一下{asked}。",
+                f"好的，请提供{asked}。",
+            )
         )
     asked = " and ".join(labels)
-    return rng.choice((f"What is the {asked}?", f"Please tell me the {asked}.", f"Sure, which {asked}?"))
+    return rng.choice(
+        (f"What is the {asked}?", f"Please tell me the {asked}.", f"Sure, which {asked}?")
+    )
 
 
 _ANSWERS = {
@@ -211,5 +229,7 @@ def correct(rng: random.Random, label: str, wrong: str, right: str, language: La
 def follow_up(rng: random.Random, right: str, language: Language) -> str:
     """A second request that only names the new value."""
     if language == "zh":
-        return rng.choice((f"那{right}呢？", f"{right}呢？", f"换成{right}再查一次", f"再看下{right}的"))
+        return rng.choice(
+            (f"那{right}呢？", f"{right}呢？", f"换成{right}再查一次", f"再看下{right}的")
+        )
     return rng.choice((f"And {right}?", f"What about {right}?", f"Now the same for {right}."))
