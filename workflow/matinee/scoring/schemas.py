@@ -1,0 +1,68 @@
+"""The tools' JSON Schemas, strictly: what a call's arguments must be before values count."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, Literal
+
+from matinee.conversations import Tool
+
+FormError = Literal["unknown_tool", "missing_argument", "extra_argument", "schema_violation"]
+_LONGEST_ECHO = 80
+
+
+def shown(value: Any) -> str:
+    """A model's value as it may stand in a sentence."""
+    text = str(value) if not isinstance(value, str) else f"{value!r}"
+    return text if len(text) <= _LONGEST_ECHO else text[:_LONGEST_ECHO] + "…"
+
+
+@dataclass(frozen=True)
+class FormProblem:
+    """What the schema says against a call."""
+
+    error: FormError
+    detail: str
+
+
+class ToolSchemas:
+    """The parameters of each tool by name; `tools` in OpenAI's form or bare."""
+
+    def __init__(self, tools: Sequence[dict[str, Any]]) -> None:
+        self._schemas = {tool.name: tool.schema for tool in map(Tool.from_openai, tools)}
+
+    def parameter(self, tool: str, name: str) -> Mapping[str, Any]:
+        """The schema of one parameter, empty where there is none."""
+        value = self._schemas.get(tool, {}).get("properties", {}).get(name, {})
+        return value if isinstance(value, Mapping) else {}
+
+    def problem(self, tool: str, arguments: dict[str, Any]) -> FormProblem | None:
+        """The first thing that is wrong with a call's form, or None."""
+        schema = self._schemas.get(tool)
+        if schema is None:
+            return FormProblem("unknown_tool", f"there is no tool {shown(tool)}")
+        for name in schema.get("required", []):
+            if name not in arguments:
+                return FormProblem("missing_argument", f"{tool} lacks the required {name}")
+        open_ended = schema.get("additionalProperties", False) is not False
+        for name in arguments:
+            if name not in schema.get("properties", {}) and not open_ended:
+                return FormProblem("extra_argument", f"{tool} has no parameter {shown(name)}")
+        for error in self._validators[tool].iter_errors(arguments):
+            where = ".".join(str(part) for part in error.absolute_path) or "arguments"
+            detail = f"{tool}: {where} breaks the schema: {shown(error.message)}"
+            return FormProblem("schema_violation", detail)
+        return None
+
+    @cached_property
+    def _validators(self) -> dict[str, Any]:
+        from jsonschema import Draft202012Validator
+        from referencing import Registry
+
+        # An empty registry: nothing is fetched for a "$ref" that leads outside.
+        return {
+            name: Draft202012Validator(schema, registry=Registry())
+            for name, schema in self._schemas.items()
+        }
