@@ -145,6 +145,11 @@ def bad() -> dict[str, tuple[str, Scenario, list[str]]]:
             chain,
             [first, second, says(call(WEATHER, city_id=city("苏州"), weather_date=DAY)), DONE],
         ),
+        "a form that the tool refuses": (
+            "schema_violation",
+            chain,
+            [first, second, says(call(WEATHER, city_id=city(), weather_date="2023/05/01")), DONE],
+        ),
         "invented id": (
             "invented_value",
             chain,

@@ -83,8 +83,8 @@ class Matcher:
         """Assigns calls to accepted calls, one to one.
 
         Most accepted calls first; then calls that were carried out before refused ones, with the
-        fewest wrong arguments; required before optional; equal calls in the order in which they
-        came.
+        fewest wrong arguments; required before optional; of equal calls the earlier ones, in the
+        order in which they came.
         """
         problems = {
             (i, j): self.problems(gold, attempt)
@@ -131,8 +131,9 @@ def _assign(
     for pair, found in problems.items():
         refused = 5e7 if attempts[pair[0]].refused else 0
         cost[pair] = -1e11 if pair in accepted else 1e8 + refused + 1e6 * min(len(found), 40)
-    # Small against all of the above: optional ones last, and equal calls paired in order.
-    cost += 1e4 * np.array([gold.optional for gold in golds])
+    # Small against all of the above: optional ones last, early calls first, and in order.
+    cost += 1e5 * np.array([gold.optional for gold in golds])
+    cost += 1e3 * np.arange(len(attempts))[:, None]
     cost -= np.outer(np.arange(len(attempts)), np.arange(len(golds)))
     rows, columns = linear_sum_assignment(cost)
     return [(int(i), int(j)) for i, j in zip(rows, columns, strict=True)]
