@@ -1,0 +1,331 @@
+"""Makes a synthetic results folder: realistic verdicts and transcripts, no model involved."""
+
+from __future__ import annotations
+
+import json
+import math
+import random
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, get_args
+
+from matinee.config import Configuration, parse_configuration
+from matinee.records import write_json, write_lines
+from matinee.report.data import Subject, subjects_of
+from matinee.scenarios import Category
+
+CATEGORIES: tuple[str, ...] = get_args(Category)
+CITIES = ("上海", "成都", "哈尔滨", "西安", "厦门", "昆明", "南京", "长沙", "兰州", "三亚")
+EASE = dict(
+    zip(
+        CATEGORIES,
+        (0.9, 0.8, 0.7, 0.6, 0.5, 0.42, 0.2, 0.5, 0.6, 0.7, 0.85, 0.4, 0.35),
+        strict=True,
+    )
+)
+QUESTIONS = {
+    "single_tool": "{city}现在PM2.5多少？",
+    "coded_values": "看看{city}今天的体育新闻头条。",
+    "parallel_calls": "{city}的空气质量怎么样？顺便查一下江苏省的地表水水质。",
+    "chain_two": "{city}机场今天有哪些航班不正常？",
+    "chain_three": "{city}去年国庆那天的天气如何？我想做个旅行回顾。",
+    "missing_unanswered": "帮我查一下历史天气，就是上次出差那天。",
+    "no_tool": "用一句话夸夸{city}的秋天。",
+}
+MISTAKES = {
+    "no_call": "the first reply calls no tool although get_environment_air_pm was due",
+    "wrong_tool": "called get_river_environment where get_environment_air_pm was due",
+    "unparsable": "the text after <tool_call> is not JSON: it ends in the middle of a string",
+    "wrong_value": "city: 上海市浦东 is not among the accepted values 上海, 上海市",
+    "missing_call": "get_river_environment was never called",
+    "invented_value": "weather_date: 2023-10-01 is nowhere in the conversation",
+    "unneeded_call": "called query_news although nothing fits the question",
+}
+
+
+@dataclass(frozen=True)
+class Shape:
+    """How large the synthetic run is. Two variants, each untuned and tuned with every seed."""
+
+    cases: int = 60
+    seeds: tuple[int, ...] = (42,)
+    references: int = 0
+    language: str = "en"
+    log_points: int = 120
+    hostile: bool = False
+    long_line: int = 0
+
+
+def configuration(shape: Shape, root: Path) -> Configuration:
+    """A checked configuration of that shape."""
+    (root / "scenarios").mkdir(parents=True, exist_ok=True)
+    (root / "tools.json").write_text("[]", encoding="utf-8")
+    source = {"kind": "url", "url": "http://localhost/rows.json", "sha256": "0" * 64}
+    values: dict[str, Any] = {
+        "models": [
+            {"id": "smollm2_135m_instruct", "sources": [{"kind": "random"}]},
+            {"id": "gemma_3_270m", "sources": [{"kind": "random"}]},
+        ],
+        "datasets": [{"id": "made", "sources": [source], "reader": "alpaca"}],
+        "variants": [
+            _variant("chat", "smollm2_135m_instruct", "chatml_hermes", shape),
+            _variant("base", "gemma_3_270m", "plain_action", shape),
+        ],
+        "evaluation": {
+            "suites": [{"id": "zh", "scenarios": "scenarios", "tools": "tools.json"}],
+            "references": [
+                {
+                    "id": f"model{number}",
+                    "base_url": "http://localhost/v1",
+                    "model": f"ref-{number}",
+                }
+                for number in range(shape.references)
+            ],
+        },
+        "report": {"title": "Eleven tools, in Chinese", "language": shape.language},
+    }
+    return parse_configuration(values, root)
+
+
+def _variant(identifier: str, model: str, template: str, shape: Shape) -> dict[str, Any]:
+    return {
+        "id": identifier,
+        "model": model,
+        "template": template,
+        "data": [{"dataset": "made"}],
+        "training": {"learning_rate": 5e-4, "epochs": 3, "batch_size": 4},
+        "seeds": list(shape.seeds),
+    }
+
+
+def make_results(root: Path, shape: Shape = Shape()) -> tuple[Path, Configuration]:
+    """Writes `root/results` and returns it with the configuration that asks for it."""
+    settings = configuration(shape, root)
+    results = root / "results"
+    scenarios = [_scenario(number) for number in range(shape.cases)]
+    suite = {"id": "zh", "today": "2024-01-25", "tools": [], "scenarios": scenarios}
+    write_json(results / "suite" / "zh.json", suite)
+    for subject in subjects_of(settings):
+        _write_evaluation(results, subject, scenarios, shape)
+    for variant in ("chat", "base"):
+        _write_data(results / "data" / variant)
+        for seed in shape.seeds:
+            _write_training(results, variant, seed, shape)
+    return results, settings
+
+
+def _scenario(number: int) -> dict[str, Any]:
+    category = CATEGORIES[number % len(CATEGORIES)]
+    city = CITIES[number // len(CATEGORIES) % len(CITIES)]
+    question = QUESTIONS.get(category, "请问{city}这周末适合出门吗？我有点犹豫。").format(city=city)
+    turns: list[dict[str, Any]] = [
+        {
+            "user": question,
+            "calls": [{"tool": "get_environment_air_pm", "arguments": {"city": city}}],
+        }
+    ]
+    if category == "change_of_mind":
+        turns.append({"user": "等等，还是换成北京吧。", "calls": []})
+    if category == "no_tool":
+        turns[0]["calls"] = []
+    return {
+        "id": f"{category}-{number:04d}",
+        "category": category,
+        "family": f"{category}-{number // len(CATEGORIES) // 3}",
+        "turns": turns,
+    }
+
+
+def _write_evaluation(
+    results: Path, subject: Subject, scenarios: list[dict[str, Any]], shape: Shape
+) -> None:
+    draw = random.Random(subject.id)
+    skill = {"untuned": 0.12, "tuned": 0.95, "reference": 0.8}[subject.kind]
+    verdicts, transcripts = [], []
+    for number, scenario in enumerate(scenarios):
+        right = random.Random(f"{subject.id}{number}").random() < skill * EASE[scenario["category"]]
+        error = None if right else draw.choice(sorted(MISTAKES))
+        common = {"case": scenario["id"], "subject": subject.id, "suite": "zh", "repeat": 0}
+        verdicts.append(
+            common
+            | {
+                "category": scenario["category"],
+                "family": scenario["family"],
+                "success": right,
+                "error": error,
+                "detail": "" if error is None else MISTAKES[error],
+                "metrics": {"calls": 1},
+            }
+        )
+        steps = _steps(scenario, right, error, draw)
+        if shape.hostile and number % 7 == 0:
+            steps[0] |= _hostile(number)
+        if shape.long_line and number == 1:
+            steps[0] |= {"text": "長" * shape.long_line}
+        transcripts.append(common | {"messages": [], "steps": steps, "stop": "done"})
+    folder = results / "evaluation" / subject.id / "zh"
+    write_lines(folder / "verdicts.jsonl", verdicts)
+    write_lines(folder / "transcripts.jsonl", transcripts)
+    write_json(folder / "run.json", _run("run_scenarios", 3.1 * len(scenarios)))
+
+
+def _steps(
+    scenario: dict[str, Any], right: bool, error: str | None, draw: random.Random
+) -> list[dict[str, Any]]:
+    city = draw.choice(CITIES) if error == "wrong_value" else "上海"
+    call = {
+        "name": "get_environment_air_pm",
+        "arguments": json.dumps({"city": city}, ensure_ascii=False),
+    }
+    steps = []
+    for turn in range(len(scenario["turns"])):
+        if error in ("no_call", "missing_call") or not scenario["turns"][turn]["calls"]:
+            steps.append(_step(turn, "秋天的风把桂花的香气吹满了整座城市。", [], draw))
+            continue
+        shown = f'{{"name": "{call["name"]}", "arguments": {call["arguments"]}}}'
+        text = f"<tool_call>\n{shown}\n</tool_call>"
+        if error == "unparsable":
+            broken = _step(turn, text[:48], [], draw)
+            broken["parse"]["error"] = "the text after <tool_call> is not JSON: it ends in a string"
+            steps.append(broken)
+            continue
+        observation = {"city": city, "pm25": draw.randint(8, 180), "level": "良", "time": "10:00"}
+        steps.append(_step(turn, text, [call], draw, json.dumps(observation, ensure_ascii=False)))
+        answer = f"{city}今天PM2.5是{observation['pm25']}，空气质量{observation['level']}。"
+        steps.append(
+            _step(turn, answer + ("适合户外活动。" if right else "建议您明天再来问我。"), [], draw)
+        )
+    return steps
+
+
+def _step(
+    turn: int, text: str, calls: list[dict[str, str]], draw: random.Random, observed: str = ""
+) -> dict[str, Any]:
+    observations = (
+        [{"tool": calls[0]["name"], "content": observed, "error": None}] if observed else []
+    )
+    return {
+        "turn": turn,
+        "text": text,
+        "parse": {"content": "" if calls else text, "calls": calls, "error": None},
+        "observations": observations,
+        "prompt_tokens": draw.randint(2400, 4200),
+        "completion_tokens": max(1, len(text) // 2),
+        "finish": "stop",
+        "seconds": round(draw.uniform(0.2, 2.0), 3),
+        "reply": None,
+    }
+
+
+def _hostile(number: int) -> dict[str, Any]:
+    """Model text that attacks the page: markup, ends of raw-text elements, control characters."""
+    attacks = (
+        '<script>window.attacked = 1</script><img src=x onerror="window.attacked = 2">',
+        "</style></script></template></textarea><script>window.attacked = 3</script>",
+        "\u202egnp.exe\u202c \u2066hidden\u2069 zero\u200bwidth bell\u0007"
+        " null\u0000 esc\u001b[31m",
+        "{{ 7 * 7 }} {% raw %} ${alert(1)} &lt;b&gt; <!-- --!> ]]> \u2028 \u2029 \ufeff",
+    )
+    text = attacks[number // 7 % len(attacks)]
+    return {
+        "text": text,
+        "parse": {"content": text, "calls": [{"name": text, "arguments": text}], "error": text},
+        "observations": [{"tool": text, "content": text, "error": text}],
+        "reply": text,
+    }
+
+
+def _run(stage: str, seconds: float, **facts: Any) -> dict[str, Any]:
+    return {
+        "stage": stage,
+        "parameters": {"note": "synthetic"},
+        "facts": facts,
+        "versions": {"python": "3.11.7", "torch": "2.13.0", "transformers": "5.23.0"},
+        "hardware": {"machine": "x86_64", "cores": 2, "memory_gb": 8.2},
+        "started": "2024-01-25T08:00:00Z",
+        "wall_seconds": round(seconds, 3),
+        "peak_memory_mb": 1830.4,
+    }
+
+
+def _write_data(folder: Path) -> None:
+    profile = {
+        "rows": 2000,
+        "tokens": 1_204_332,
+        "supervised_tokens": 161_204,
+        "sources": {"made": 2000},
+        "languages": {"en": 1000, "zh": 1000},
+        "categories": {"single": 900, "parallel": 300, "no_tool": 400, "missing": 400},
+        "tokens_per_row": {"mean": 602.2, "median": 577, "p95": 955, "max": 1024},
+        "truncated": 12,
+    }
+    hits = [
+        {
+            "kind": "near_text",
+            "training": "made-00412",
+            "test": "single_tool-0013",
+            "similarity": 0.81,
+        }
+    ]
+    write_json(folder / "profile.json", profile)
+    checked = {"training_rows": 2000, "test_cases": 300, "tool_names": 11}
+    write_json(folder / "leakage.json", {"checked": checked, "hits": hits})
+    write_json(folder / "run.json", _run("mix", 14.2))
+
+
+def _write_training(results: Path, variant: str, seed: int, shape: Shape) -> None:
+    folder = results / "training" / variant / f"s{seed}"
+    draw = random.Random(f"{variant}{seed}")
+    total = shape.log_points * 10
+    log: list[dict[str, Any]] = [
+        {
+            "step": step,
+            "epoch": round(3 * step / total, 3),
+            "loss": round(0.25 + 1.9 * math.exp(-step / total * 5) + draw.gauss(0, 0.05), 4),
+            "learning_rate": 2.5e-4 * (1 + math.cos(math.pi * step / total)),
+            "grad_norm": round(
+                0.6 + 0.5 * math.exp(-step / total * 3) + abs(draw.gauss(0, 0.15)), 4
+            ),
+        }
+        for step in range(10, total + 1, 10)
+    ]
+    log.append({"step": total, "epoch": 3.0, "train_loss": 0.41, "train_runtime": 412.6})
+    write_json(folder / "trainer_state.json", {"global_step": total, "log_history": log})
+    write_json(
+        folder / "metrics.json",
+        {
+            "steps": total,
+            "epochs": 3.0,
+            "samples": 6000,
+            "train_loss": 0.4122,
+            "runtime_seconds": 412.6,
+            "samples_per_second": 14.54,
+            "steps_per_second": 2.91,
+            "tokens_per_second": 8754.2,
+            "trainable_parameters": 2_442_240,
+            "total_parameters": 136_957_248,
+            "tokens": 3_612_996,
+            "computed_tokens": 3_650_110,
+            "supervised_tokens": 483_612,
+            "peak_memory_mb": 2210.5,
+            "device": "cpu",
+            "precision": "fp32",
+            "packing": "plain",
+        },
+    )
+    write_json(folder / "run.json", _run("train_adapter", 431.9, model_revision="12fd25f77366"))
+    write_json(
+        results / "merged" / variant / f"s{seed}" / "merge.json",
+        {
+            "changed_tensors": 210,
+            "unchanged_tensors": 62,
+            "largest_relative_change": 0.0871,
+            "largest_logit_difference": 0.00041,
+            "tolerance": 0.02,
+            "prompts": 8,
+            "identical_greedy": 8,
+            "shards": 1,
+            "bytes": 269_060_552,
+        },
+    )
+    write_json(results / "merged" / variant / f"s{seed}" / "run.json", _run("merge_model", 8.4))

@@ -1,0 +1,340 @@
+"""Comparisons of subjects on the same cases, and of two runs by their summaries."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Literal
+
+from matinee import statistics
+from matinee.errors import DataError
+from matinee.records import read_json
+from matinee.transcripts import Verdict
+
+ALL = "all"
+PairKind = Literal["training", "variants", "reference", "runs"]
+Finding = Literal["better", "worse", "unsure", "none"]
+
+
+@dataclass(frozen=True)
+class Pair:
+    """What is compared with what: subject ids, one per seed. A single `before` serves all."""
+
+    kind: PairKind
+    before: tuple[str, ...]
+    after: tuple[str, ...]
+
+    @property
+    def id(self) -> str:
+        """A readable name that is unique among pairs."""
+        return f"{'+'.join(self.before)} -> {'+'.join(self.after)}"
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """Right or wrong on one case, with what is needed to group it."""
+
+    case: str
+    category: str
+    family: str
+    success: bool
+
+
+@dataclass(frozen=True)
+class Result:
+    """One comparison on one suite (`category` is `all`) or one category of it.
+
+    Shares are between 0 and 1; several seeds are averaged. `gained` and `lost` count cases that
+    turned right or wrong (averaged over seeds). `p` is the exact McNemar test, or with several
+    seeds the test over cases and seeds; `p_holm` is adjusted over the comparisons of its group.
+    `detectable`: the smallest difference that these cases would have shown with 80 % power.
+    """
+
+    pair: Pair
+    suite: str
+    category: str
+    cases: int
+    families: int
+    before: float
+    after: float
+    before_seeds: statistics.SeedSummary
+    after_seeds: statistics.SeedSummary
+    difference: statistics.Difference
+    effect: statistics.Effect
+    gained: float
+    lost: float
+    p: float
+    p_holm: float
+    detectable: float | None
+
+    @property
+    def finding(self) -> Finding:
+        """What the numbers allow to say: the test and the interval over families must agree.
+
+        `unsure`: one says that there is a difference and the other does not.
+        """
+        significant = self.p_holm < statistics.SIGNIFICANCE
+        apart = self.difference.low > 0 or self.difference.high < 0
+        if significant and apart:
+            return "better" if self.difference.estimate > 0 else "worse"
+        return "unsure" if significant else "none"
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """All comparisons made: `overall` one per pair and suite, `categories` one per category.
+
+    Holm's correction covers all of `overall` together, and each pair's categories together.
+    """
+
+    overall: tuple[Result, ...]
+    categories: tuple[Result, ...]
+
+    def of(self, pair: Pair, suite: str) -> Result:
+        """The overall result of a pair on a suite."""
+        return next(r for r in self.overall if r.pair == pair and r.suite == suite)
+
+    def categories_of(self, pair: Pair, suite: str) -> tuple[Result, ...]:
+        """The results per category of a pair on a suite."""
+        return tuple(r for r in self.categories if r.pair == pair and r.suite == suite)
+
+
+Outcomes = Mapping[str, Mapping[str, Sequence[Outcome]]]
+
+
+def compare(verdicts: Mapping[str, Sequence[Verdict]], pairs: Sequence[Pair]) -> Comparison:
+    """Compares subjects pairwise, suite by suite.
+
+    `verdicts` maps each subject to its verdicts in all suites. Raises DataError where the
+    subjects of a pair did not run the same cases.
+    """
+    return compare_outcomes(outcomes_by_suite(verdicts), pairs)
+
+
+def outcomes_by_suite(verdicts: Mapping[str, Sequence[Verdict]]) -> dict[str, dict[str, Any]]:
+    """Subject to suite to outcomes, in the verdicts' order; a repeat is a case of its own."""
+    found: dict[str, dict[str, Any]] = {}
+    for subject, rows in verdicts.items():
+        suites: dict[str, Any] = found.setdefault(subject, {})
+        for row in rows:
+            case = f"{row.case}#{row.repeat}" if row.repeat else row.case
+            outcome = Outcome(case, row.category, f"{row.suite}/{row.family}", row.success)
+            suites.setdefault(row.suite, []).append(outcome)
+    return found
+
+
+def compare_outcomes(outcomes: Outcomes, pairs: Sequence[Pair]) -> Comparison:
+    """The same as `compare`, from outcomes per subject and suite."""
+    overall: list[Result] = []
+    categories: list[Result] = []
+    for pair in pairs:
+        for suite in _shared_suites(outcomes, pair):
+            columns = _columns(outcomes, pair, suite)
+            overall.append(_result(pair, suite, ALL, *columns))
+            categories += _adjusted(_per_category(pair, suite, *columns))
+    return Comparison(tuple(_adjusted(overall)), tuple(categories))
+
+
+def _shared_suites(outcomes: Outcomes, pair: Pair) -> list[str]:
+    subjects = [*pair.before, *pair.after]
+    return [s for s in outcomes[subjects[0]] if all(s in outcomes[other] for other in subjects)]
+
+
+Column = Sequence[Outcome]
+
+
+def _columns(outcomes: Outcomes, pair: Pair, suite: str) -> tuple[list[Column], list[Column]]:
+    """The outcomes of both sides, one column per seed, all in the same order of cases."""
+    if len(pair.before) not in (1, len(pair.after)):
+        raise DataError(
+            f"{pair.id}: {len(pair.before)} seeds cannot be paired with {len(pair.after)}. "
+            "Give both variants the same number of seeds."
+        )
+    order = [outcome.case for outcome in outcomes[pair.before[0]][suite]]
+    known = {subject: _by_case(outcomes[subject][suite]) for subject in pair.before + pair.after}
+    for subject, cases in known.items():
+        odd = sorted(set(order) ^ set(cases))
+        if odd:
+            raise DataError(
+                f"{pair.id}: {subject} did not run the same cases of suite {suite}: "
+                f"{', '.join(odd[:5])}. Run the evaluation of both again."
+            )
+    before: list[Column] = [[known[name][case] for case in order] for name in pair.before]
+    after: list[Column] = [[known[name][case] for case in order] for name in pair.after]
+    return before * (len(after) // len(before)), after
+
+
+def _by_case(outcomes: Sequence[Outcome]) -> dict[str, Outcome]:
+    return {outcome.case: outcome for outcome in outcomes}
+
+
+def _per_category(
+    pair: Pair, suite: str, before: list[Column], after: list[Column]
+) -> list[Result]:
+    names = list(dict.fromkeys(outcome.category for outcome in after[0]))
+    return [
+        _result(
+            pair,
+            suite,
+            name,
+            [[o for o in column if o.category == name] for column in before],
+            [[o for o in column if o.category == name] for column in after],
+        )
+        for name in names
+    ]
+
+
+def _result(
+    pair: Pair, suite: str, category: str, before: list[Column], after: list[Column]
+) -> Result:
+    old = [[outcome.success for outcome in column] for column in before]
+    new = [[outcome.success for outcome in column] for column in after]
+    families = [outcome.family for outcome in after[0]]
+    seeds, cases = len(new), len(families)
+    old_shares, new_shares = ([sum(column) / cases for column in side] for side in (old, new))
+    gained = sum(
+        n and not o for a, b in zip(old, new, strict=True) for o, n in zip(a, b, strict=True)
+    )
+    lost = sum(
+        o and not n for a, b in zip(old, new, strict=True) for o, n in zip(a, b, strict=True)
+    )
+    per_case = [
+        (sum(column[place] for column in new) - sum(column[place] for column in old)) / seeds
+        for place in range(cases)
+    ]
+    difference = statistics.clustered_bootstrap(per_case, families)
+    before_seeds = statistics.summarize_seeds(old_shares[: len(pair.before)])
+    after_seeds = statistics.summarize_seeds(new_shares)
+    p = _p_value(old, new, families)
+    discordant = round((gained + lost) / (seeds * cases), 3)
+    return Result(
+        pair=pair,
+        suite=suite,
+        category=category,
+        cases=cases,
+        families=len(set(families)),
+        before=before_seeds.mean,
+        after=after_seeds.mean,
+        before_seeds=before_seeds,
+        after_seeds=after_seeds,
+        difference=difference,
+        effect=statistics.effect(before_seeds.mean, after_seeds.mean, gained / seeds, lost / seeds),
+        gained=gained / seeds,
+        lost=lost / seeds,
+        p=p,
+        p_holm=p,
+        detectable=statistics.smallest_detectable_difference(cases, discordant),
+    )
+
+
+def _p_value(old: list[list[bool]], new: list[list[bool]], families: list[str]) -> float:
+    """Exact McNemar for one seed; over cases and seeds for several."""
+    if len(new) > 1 and len(set(families)) > 1:
+        return statistics.cases_and_seeds_p(old, new, families)
+    return statistics.mcnemar_exact(old[0], new[0]).p
+
+
+def _adjusted(results: list[Result]) -> list[Result]:
+    adjusted = statistics.holm([result.p for result in results])
+    return [replace(result, p_holm=p) for result, p in zip(results, adjusted, strict=True)]
+
+
+@dataclass(frozen=True)
+class Flip:
+    """A case whose outcome changed between two runs."""
+
+    subject: str
+    suite: str
+    case: str
+    success: bool
+
+
+@dataclass(frozen=True)
+class SummaryComparison:
+    """Two runs compared: `skipped` says in words what the runs do not share."""
+
+    comparison: Comparison
+    flips: tuple[Flip, ...]
+    skipped: tuple[str, ...]
+
+    @property
+    def worse(self) -> bool:
+        """Whether any subject got worse beyond chance."""
+        return any(result.finding == "worse" for result in self.comparison.overall)
+
+
+def compare_summaries(a: Path, b: Path) -> SummaryComparison:
+    """Compares two `summary.json`: every subject that both have, on the cases that both ran.
+
+    Raises DataError where a file is not a summary or the two share nothing.
+    """
+    old, new = _read_outcomes(a), _read_outcomes(b)
+    outcomes: dict[str, dict[str, Sequence[Outcome]]] = {}
+    pairs, skipped, flips = [], [], []
+    for subject in [*old, *(name for name in new if name not in old)]:
+        if subject not in old or subject not in new:
+            skipped.append(f"{subject} is only in {a if subject in old else b}")
+            continue
+        before, after, notes = _shared(subject, old[subject], new[subject])
+        skipped += notes
+        if before:
+            names = (f"{subject} (A)", f"{subject} (B)")
+            outcomes[names[0]], outcomes[names[1]] = before, after
+            pairs.append(Pair("runs", names[:1], names[1:]))
+            flips += _flips(subject, before, after)
+    if not pairs:
+        raise DataError(f"{a} and {b} share no subject with the same cases: nothing to compare.")
+    return SummaryComparison(compare_outcomes(outcomes, pairs), tuple(flips), tuple(skipped))
+
+
+def _read_outcomes(path: Path) -> dict[str, dict[str, list[Outcome]]]:
+    """Subject to suite to outcomes, from a summary's compact `outcomes`."""
+    try:
+        suites = read_json(path)["outcomes"]
+        found: dict[str, dict[str, list[Outcome]]] = {}
+        for suite, block in suites.items():
+            columns = (block["cases"], block["categories"], block["families"])
+            for subject, marks in block["subjects"].items():
+                found.setdefault(subject, {})[suite] = [
+                    Outcome(case, category, f"{suite}/{family}", mark == "1")
+                    for case, category, family, mark in zip(*columns, marks, strict=True)
+                ]
+    except OSError as error:
+        raise DataError(
+            f"{path}: cannot be read ({error.strerror}). Name a summary.json."
+        ) from error
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise DataError(
+            f"{path}: not a summary of this project ({type(error).__name__}: {error}). "
+            "Name a results/summary.json."
+        ) from error
+    return found
+
+
+def _shared(
+    subject: str, old: dict[str, list[Outcome]], new: dict[str, list[Outcome]]
+) -> tuple[dict[str, Sequence[Outcome]], dict[str, Sequence[Outcome]], list[str]]:
+    """The outcomes of the cases that both runs have, per suite, and notes on the others."""
+    before: dict[str, Sequence[Outcome]] = {}
+    after: dict[str, Sequence[Outcome]] = {}
+    notes = []
+    for suite in [*old, *(name for name in new if name not in old)]:
+        known = _by_case(new.get(suite, []))
+        both = [outcome for outcome in old.get(suite, []) if outcome.case in known]
+        left = len(old.get(suite, [])) + len(known) - 2 * len(both)
+        if left:
+            notes.append(f"{subject}, suite {suite}: {left} cases are in only one of the runs")
+        if both:
+            before[suite] = both
+            after[suite] = [known[outcome.case] for outcome in both]
+    return before, after, notes
+
+
+def _flips(subject: str, before: Mapping[str, Column], after: Mapping[str, Column]) -> list[Flip]:
+    return [
+        Flip(subject, suite, new.case, new.success)
+        for suite in before
+        for old, new in zip(before[suite], after[suite], strict=True)
+        if old.success != new.success
+    ]

@@ -1,0 +1,254 @@
+"""Reads what the other stages left under `results/` into one value that the report is made from."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal, TypeVar
+
+from pydantic import BaseModel, ValidationError
+
+from matinee.comparison import Comparison, Pair, compare
+from matinee.config import Configuration
+from matinee.errors import DataError
+from matinee.records import read_json
+from matinee.scenarios import Suite
+from matinee.transcripts import Transcript, Verdict
+
+Record = TypeVar("Record", bound=BaseModel)
+SubjectKind = Literal["untuned", "tuned", "reference"]
+
+
+@dataclass(frozen=True)
+class Subject:
+    """What was tested. `variant` and `model` name entries of the configuration."""
+
+    id: str
+    kind: SubjectKind
+    variant: str
+    seed: int | None
+    model: str
+
+
+@dataclass(frozen=True)
+class SeedFiles:
+    """What one training left: metrics, the trainer's log, and the merge certificate if any."""
+
+    variant: str
+    seed: int
+    metrics: dict[str, Any]
+    log: tuple[dict[str, Any], ...]
+    merge: dict[str, Any] | None
+
+
+@dataclass(frozen=True)
+class StageRun:
+    """One `run.json`: `artefact` is its folder below `results/`."""
+
+    artefact: str
+    record: dict[str, Any]
+
+    @property
+    def stage(self) -> str:
+        """The stage's name."""
+        return str(self.record.get("stage", ""))
+
+    @property
+    def wall_seconds(self) -> float:
+        """How long the stage took."""
+        return float(self.record.get("wall_seconds") or 0.0)
+
+
+@dataclass(frozen=True)
+class Evaluated:
+    """One subject's run over one suite."""
+
+    verdicts: tuple[Verdict, ...]
+    transcripts: tuple[Transcript, ...]
+
+
+@dataclass(frozen=True)
+class ReportData:
+    """Everything that the summary, the tables and the page are made from.
+
+    `evaluated` is keyed by subject id and suite id; `profiles` and `leakages` by variant id.
+    """
+
+    configuration: Configuration
+    subjects: tuple[Subject, ...]
+    suites: dict[str, Suite]
+    evaluated: dict[tuple[str, str], Evaluated]
+    trainings: tuple[SeedFiles, ...]
+    profiles: dict[str, dict[str, Any]]
+    leakages: dict[str, dict[str, Any]]
+    runs: tuple[StageRun, ...]
+    pairs: tuple[Pair, ...]
+    comparison: Comparison
+
+    def verdicts(self, subject: str) -> list[Verdict]:
+        """A subject's verdicts in all suites."""
+        return [v for suite in self.suites for v in self.evaluated[subject, suite].verdicts]
+
+    def subject(self, identifier: str) -> Subject:
+        """The subject of that id."""
+        return next(subject for subject in self.subjects if subject.id == identifier)
+
+    def run_of(self, artefact: str) -> StageRun | None:
+        """The record beside an artefact."""
+        return next((run for run in self.runs if run.artefact == artefact), None)
+
+
+def subjects_of(configuration: Configuration) -> tuple[Subject, ...]:
+    """Every subject that the configuration asks for, in the order in which it is shown."""
+    found = []
+    for variant in configuration.variants:
+        found.append(Subject(f"{variant.id}-untuned", "untuned", variant.id, None, variant.model))
+        found += [
+            Subject(f"{variant.id}-tuned-s{seed}", "tuned", variant.id, seed, variant.model)
+            for seed in variant.seeds
+        ]
+    found += [
+        Subject(f"ref-{reference.id}", "reference", "", None, reference.model)
+        for reference in configuration.evaluation.references
+    ]
+    return tuple(found)
+
+
+def pairs_of(configuration: Configuration) -> tuple[Pair, ...]:
+    """What is compared: each variant before and after, variants with one another, references.
+
+    Two variants are compared where their numbers of seeds agree, each with the first before it;
+    a reference is the `before` of each tuned variant.
+    """
+    tuned = {
+        variant.id: tuple(f"{variant.id}-tuned-s{seed}" for seed in variant.seeds)
+        for variant in configuration.variants
+    }
+    pairs = [Pair("training", (f"{name}-untuned",), after) for name, after in tuned.items()]
+    names = list(tuned)
+    for place, first in enumerate(names):
+        pairs += [
+            Pair("variants", tuned[second], tuned[first])
+            for second in names[place + 1 :]
+            if len(tuned[first]) == len(tuned[second])
+        ]
+    for reference in configuration.evaluation.references:
+        pairs += [Pair("reference", (f"ref-{reference.id}",), after) for after in tuned.values()]
+    return tuple(pairs)
+
+
+def collect(results: Path, configuration: Configuration) -> ReportData:
+    """Reads everything under `results`.
+
+    Raises DataError where a subject's verdicts or transcripts, or a suite, are missing or cannot
+    be read. What a stage may leave out (profile, leakage, merge certificate) may be missing.
+    """
+    subjects = subjects_of(configuration)
+    suites = {
+        suite.id: _model(results / "suite" / f"{suite.id}.json", Suite)
+        for suite in configuration.evaluation.suites
+    }
+    evaluated = {
+        (subject.id, suite): _evaluated(results / "evaluation" / subject.id / suite)
+        for subject in subjects
+        for suite in suites
+    }
+    pairs = pairs_of(configuration)
+    verdicts = {
+        subject.id: [v for suite in suites for v in evaluated[subject.id, suite].verdicts]
+        for subject in subjects
+    }
+    variants = [variant.id for variant in configuration.variants]
+    return ReportData(
+        configuration=configuration,
+        subjects=subjects,
+        suites=suites,
+        evaluated=evaluated,
+        trainings=tuple(_trainings(results, configuration)),
+        profiles=_per_variant(results, variants, "profile.json"),
+        leakages=_per_variant(results, variants, "leakage.json"),
+        runs=tuple(_runs(results)),
+        pairs=pairs,
+        comparison=compare(verdicts, pairs),
+    )
+
+
+def _evaluated(folder: Path) -> Evaluated:
+    return Evaluated(
+        verdicts=tuple(_lines(folder / "verdicts.jsonl", Verdict)),
+        transcripts=tuple(_lines(folder / "transcripts.jsonl", Transcript)),
+    )
+
+
+def _lines(path: Path, kind: type[Record]) -> Iterator[Record]:
+    # newline="\n": model text may hold U+2028 and a lone carriage return.
+    try:
+        with path.open(encoding="utf-8", newline="\n") as lines:
+            for number, line in enumerate(lines, start=1):
+                if line.strip():
+                    yield _record(f"{path}:{number}", line, kind)
+    except OSError as error:
+        raise _missing(path, error) from error
+
+
+def _model(path: Path, kind: type[Record]) -> Record:
+    try:
+        return _record(str(path), path.read_text(encoding="utf-8"), kind)
+    except OSError as error:
+        raise _missing(path, error) from error
+
+
+def _record(where: str, text: str, kind: type[Record]) -> Record:
+    try:
+        return kind.model_validate_json(text)
+    except ValidationError as error:
+        first = error.errors()[0]
+        place = ".".join(str(part) for part in first["loc"])
+        raise DataError(
+            f"{where}: not a {kind.__name__.lower()} ({place}: {first['msg']}). "
+            "Delete the file and run the workflow again."
+        ) from error
+
+
+def _missing(path: Path, error: OSError) -> DataError:
+    return DataError(f"{path}: cannot be read ({error.strerror}). Run the workflow to make it.")
+
+
+def _json(path: Path) -> Any:
+    """The decoded file, or None where there is none. Raises DataError where it is not JSON."""
+    if not path.is_file():
+        return None
+    try:
+        return read_json(path)
+    except ValueError as error:
+        raise DataError(
+            f"{path}: not JSON ({error}). Delete the file and run the workflow again."
+        ) from error
+
+
+def _per_variant(results: Path, variants: list[str], name: str) -> dict[str, dict[str, Any]]:
+    found = {variant: _json(results / "data" / variant / name) for variant in variants}
+    return {variant: value for variant, value in found.items() if value is not None}
+
+
+def _trainings(results: Path, configuration: Configuration) -> Iterator[SeedFiles]:
+    for variant in configuration.variants:
+        for seed in variant.seeds:
+            folder = results / "training" / variant.id / f"s{seed}"
+            metrics = _json(folder / "metrics.json")
+            if metrics is not None:
+                state = _json(folder / "trainer_state.json") or {}
+                merge = _json(results / "merged" / variant.id / f"s{seed}" / "merge.json")
+                log = tuple(state.get("log_history") or ())
+                yield SeedFiles(variant.id, seed, metrics, log, merge)
+
+
+def _runs(results: Path) -> Iterator[StageRun]:
+    """Every `run.json` below the results, in the order in which the stages started."""
+    found = [
+        StageRun(path.parent.relative_to(results).as_posix(), record)
+        for path in sorted(results.rglob("run.json"))
+        if isinstance(record := _json(path), dict)
+    ]
+    yield from sorted(found, key=lambda run: (str(run.record.get("started", "")), run.artefact))

@@ -1,0 +1,166 @@
+"""`report.html`: one file that needs nothing else, made from templates that escape everything."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup
+
+from matinee.comparison import Pair
+from matinee.records import whole
+from matinee.report import cases, figures, language, sections, text
+from matinee.report.answer import answer
+from matinee.report.data import ReportData
+from matinee.report.language import Language
+from matinee.report.published import published_rows
+
+TEMPLATES = Path(__file__).with_name("templates")
+CURVES = (("loss", True), ("learning_rate", False), ("grad_norm", True))
+MOST_HITS = 50
+
+
+def write_report(data: ReportData, path: Path) -> None:
+    """Writes the page, whole or not at all."""
+    page = render_report(data)
+    with whole(path) as beside:
+        # A lone surrogate in model text cannot be written as UTF-8; it becomes a question mark.
+        beside.write_text(page, encoding="utf-8", errors="replace")
+
+
+def render_report(data: ReportData, largest_inline: int = cases.LARGEST_INLINE) -> str:
+    """The page's HTML. Case texts beyond `largest_inline` bytes go into compressed blocks."""
+    words = language.language(data.configuration.report.language)
+    environment = _environment(words)
+    script = (TEMPLATES / "page.js").read_text(encoding="utf-8")
+    listed = cases.cases_of(data)
+    labels = {s.id: sections.subject_label(s, words) for s in data.subjects}
+    template = environment.get_template("case.html")
+    texts = cases.case_texts(listed, template, words, labels, largest_inline)
+    return environment.get_template("page.html").render(
+        t=words,
+        data=data,
+        title=data.configuration.report.title,
+        created=time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime()),
+        style=Markup((TEMPLATES / "page.css").read_text(encoding="utf-8")),
+        script=Markup(script),
+        script_hash=_hash(script),
+        cases=listed,
+        labels=labels,
+        per_block=cases.CASES_PER_BLOCK,
+        texts=texts,
+        **_context(data, words),
+    )
+
+
+def _environment(words: Language) -> Environment:
+    environment = Environment(
+        loader=FileSystemLoader(TEMPLATES),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters.update(
+        visible=text.visible,
+        plain=text.plain,
+        percent=language.percent,
+        points=language.points,
+        number=language.number,
+        duration=lambda seconds: language.duration(seconds, words),
+        gold=cases.gold_text,
+    )
+    environment.globals.update(
+        shortened=text.shortened,
+        describe=lambda result: language.describe(result, words),
+        p_text=language.p_text,
+    )
+    return environment
+
+
+def _context(data: ReportData, words: Language) -> dict[str, Any]:
+    views = sections.subject_views(data, words)
+    errors = sections.error_rows(data, words)
+    return {
+        "answer": answer(data, words),
+        "subjects": views,
+        "letters": {view.id: view.letter for view in views},
+        "panels": _panels(data, words),
+        "error_rows": errors,
+        "most_errors": max((max(row.counts) for row in errors), default=1),
+        "evaluation_costs": sections.evaluation_costs(data, words),
+        "total_seconds": sum(run.wall_seconds for run in data.runs),
+        "curves": _curves(data, words),
+        "profiles": {
+            name: sections.fact_groups(profile, words) for name, profile in data.profiles.items()
+        },
+        "leakages": {name: _leakage(found, words) for name, found in data.leakages.items()},
+        "published": {
+            variant.id: published_rows(data, variant, words)
+            for variant in data.configuration.variants
+        },
+        "stages": sections.stage_views(data, words),
+        "versions": list(sections.merged_facts(data, "versions")),
+        "hardware": list(sections.merged_facts(data, "hardware")),
+        "configuration": _yaml(data.configuration.model_dump(mode="json")),
+        "categories": list(dict.fromkeys(r.category for r in data.comparison.categories)),
+        "start_pair": _ends(data.pairs[0]),
+    }
+
+
+def _panels(data: ReportData, words: Language) -> list[dict[str, Any]]:
+    """Per variant and suite: the overall result and the figure in both widths."""
+    return [
+        {
+            "variant": pair.before[0].removesuffix("-untuned"),
+            "suite": suite,
+            "result": data.comparison.of(pair, suite),
+            "categories": data.comparison.categories_of(pair, suite),
+            "wide": figures.category_figure(data, pair, suite, words, narrow=False),
+            "narrow": figures.category_figure(data, pair, suite, words, narrow=True),
+        }
+        for pair in data.pairs
+        if pair.kind == "training"
+        for suite in data.suites
+    ]
+
+
+def _curves(data: ReportData, words: Language) -> dict[str, list[figures.CurveFigure]]:
+    found = {}
+    for variant in data.configuration.variants:
+        runs = [run for run in data.trainings if run.variant == variant.id]
+        plots = [
+            figures.curve_figure(runs, key, words(f"curves.{key}"), words, smooth)
+            for key, smooth in CURVES
+        ]
+        found[variant.id] = [plot for plot in plots if plot is not None]
+    return found
+
+
+def _leakage(found: dict[str, Any], words: Language) -> dict[str, Any]:
+    hits: Sequence[dict[str, Any]] = found.get("hits") or []
+    return {
+        "checked": sections.fact_groups(found.get("checked") or {}, words),
+        "count": len(hits),
+        "hits": [{key: str(value) for key, value in hit.items()} for hit in hits[:MOST_HITS]],
+    }
+
+
+def _ends(pair: Pair) -> tuple[str, str]:
+    return pair.before[0], pair.after[0]
+
+
+def _yaml(value: Any) -> str:
+    import yaml
+
+    return str(yaml.safe_dump(value, allow_unicode=True, sort_keys=False))
+
+
+def _hash(script: str) -> str:
+    digest = hashlib.sha256(script.encode("utf-8")).digest()
+    return f"sha256-{base64.b64encode(digest).decode('ascii')}"

@@ -1,0 +1,127 @@
+"""The run's numbers as tidy tables, each as CSV and as Parquet."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from matinee import statistics
+from matinee.comparison import ALL
+from matinee.records import whole
+from matinee.report.data import Evaluated, ReportData, Subject
+from matinee.report.summary import summary
+from matinee.transcripts import Verdict
+
+LOG_KEYS = ("step", "epoch", "loss", "learning_rate", "grad_norm")
+
+
+def write_tables(data: ReportData, folder: Path) -> None:
+    """Writes `cases`, `accuracy`, `comparisons`, `training_log` and `stages`, .csv and .parquet.
+
+    The folder appears whole or not at all.
+    """
+    import pandas as pd
+
+    tables = {
+        "cases": list(_cases(data)),
+        "accuracy": list(_accuracy(data)),
+        "comparisons": list(_comparisons(data)),
+        "training_log": list(_training_log(data)),
+        "stages": list(_stages(data)),
+    }
+    with whole(folder) as beside:
+        beside.mkdir()
+        for name, rows in tables.items():
+            frame = pd.DataFrame(rows)
+            frame.to_csv(beside / f"{name}.csv", index=False)
+            frame.to_parquet(beside / f"{name}.parquet", index=False)
+
+
+def _subject(subject: Subject) -> dict[str, Any]:
+    return {
+        "subject": subject.id,
+        "kind": subject.kind,
+        "variant": subject.variant or None,
+        "seed": subject.seed,
+    }
+
+
+def _cases(data: ReportData) -> Iterator[dict[str, Any]]:
+    for subject in data.subjects:
+        for suite in data.suites:
+            evaluated = data.evaluated[subject.id, suite]
+            costs = _costs(evaluated)
+            for verdict in evaluated.verdicts:
+                yield {
+                    **_subject(subject),
+                    "suite": suite,
+                    "case": verdict.case,
+                    "repeat": verdict.repeat,
+                    "category": verdict.category,
+                    "family": verdict.family,
+                    "success": verdict.success,
+                    "error": verdict.error,
+                    "detail": verdict.detail,
+                    **costs.get((verdict.case, verdict.repeat), {}),
+                }
+
+
+def _costs(evaluated: Evaluated) -> dict[tuple[str, int], dict[str, Any]]:
+    return {
+        (row.case, row.repeat): {
+            "stop": row.stop,
+            "steps": len(row.steps),
+            "calls": sum(len(step.parse.calls) for step in row.steps),
+            "prompt_tokens": sum(step.prompt_tokens for step in row.steps),
+            "completion_tokens": sum(step.completion_tokens for step in row.steps),
+            "seconds": round(sum(step.seconds for step in row.steps), 4),
+        }
+        for row in evaluated.transcripts
+    }
+
+
+def _accuracy(data: ReportData) -> Iterator[dict[str, Any]]:
+    for subject in data.subjects:
+        for suite in data.suites:
+            verdicts = data.evaluated[subject.id, suite].verdicts
+            for category in (ALL, *dict.fromkeys(verdict.category for verdict in verdicts)):
+                yield {**_subject(subject), "suite": suite, **_share(verdicts, category)}
+
+
+def _share(verdicts: tuple[Verdict, ...], category: str) -> dict[str, Any]:
+    group = [v for v in verdicts if category in (ALL, v.category)]
+    correct = sum(verdict.success for verdict in group)
+    interval = statistics.wilson(correct, len(group))
+    return {
+        "category": category,
+        "correct": correct,
+        "total": len(group),
+        "share": correct / len(group) if group else None,
+        "low": interval.low,
+        "high": interval.high,
+    }
+
+
+def _comparisons(data: ReportData) -> Iterator[dict[str, Any]]:
+    for row in summary(data)["comparisons"]:
+        yield row | {"before": "+".join(row["before"]), "after": "+".join(row["after"])}
+
+
+def _training_log(data: ReportData) -> Iterator[dict[str, Any]]:
+    for run in data.trainings:
+        for entry in run.log:
+            if "loss" in entry:
+                place = {"variant": run.variant, "seed": run.seed}
+                yield place | {key: entry.get(key) for key in LOG_KEYS}
+
+
+def _stages(data: ReportData) -> Iterator[dict[str, Any]]:
+    for run in data.runs:
+        yield {
+            "stage": run.stage,
+            "artefact": run.artefact,
+            "started": run.record.get("started"),
+            "wall_seconds": run.wall_seconds,
+            "peak_memory_mb": run.record.get("peak_memory_mb"),
+        }
