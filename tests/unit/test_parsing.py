@@ -247,7 +247,7 @@ def test_any_arguments_survive_the_way_through_text(form: CallForm, arguments: A
 fragments = st.sampled_from(
     ["<tool_call>", "</tool_call>", "＜tool_call＞", "Action: a\n", "\nAction Input: ", "Action：",
      '{"name": "a", "arguments": {', '"x": 1', "}", "}}", "｛", "：", "“", "'", '"', ",",
-     "```json\n", "```", "\\", "\n", "NaN", "1e999", "\ud800", "\u2028", "[", "名", "\\u12", "'name'"]
+     "```json\n", "```", "\\", "\n", "NaN", "1e999", "\ud800", "\u2028", "[", "名", "\\u12"]
 )  # fmt: skip
 
 

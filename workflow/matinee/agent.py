@@ -6,7 +6,7 @@ import datetime
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, Literal, Protocol
+from typing import Any, Literal
 
 from matinee.asking import MAXIMUM_ROUNDS, answer, asked_slots
 from matinee.conversations import Message, Tool, ToolCall, canonical_json
@@ -23,12 +23,6 @@ CYCLE_LENGTH = 3
 Stop = Literal["done", "step_limit", "token_limit", "cycle"]
 SimulationFactory = Callable[[datetime.date, Sequence[Fault]], Simulation]
 _WEEKDAYS = "一二三四五六日"
-
-
-class OnFinished(Protocol):
-    """Called once per finished case, in the order of finishing."""
-
-    def __call__(self, transcript: Transcript, /) -> object: ...
 
 
 def request_key(case: str, repeat: int) -> str:
@@ -57,13 +51,13 @@ def run_suite(
     max_new_tokens: int,
     repeats: int = 1,
     simulation: SimulationFactory = world,
-    on_finished: OnFinished = lambda transcript, /: None,
+    on_finished: Callable[[Transcript], object] = lambda transcript: None,
 ) -> list[Transcript]:
     """Runs every scenario `repeats` times; transcripts in the order of the suite, then repeats.
 
     `max_steps`: model outputs per turn. `max_new_tokens`: per output. `simulation`: makes the
     tools of one case from today's date and the case's faults. Raises EngineError where the engine
-    fails, or leaves a case without an end.
+    fails, or leaves a case without an end. `on_finished` gets each transcript as its case ends.
     """
     today = datetime.date.fromisoformat(suite.today)
     limits = _Limits(max_steps, max_new_tokens)
@@ -139,9 +133,7 @@ class _Case:
     def request(self) -> Request:
         """The next completion to make."""
         key = request_key(self.scenario.id, self.repeat)
-        return Request(
-            key, tuple(self.messages), self.tools, self.limits.max_new_tokens
-        )
+        return Request(key, tuple(self.messages), self.tools, self.limits.max_new_tokens)
 
     def transcript(self, subject: str, suite: str) -> Transcript:
         """The record of the ended case."""
@@ -185,9 +177,7 @@ class _Case:
         else:
             calls = tuple(ToolCall(call.name, call.arguments) for call in parsed.calls)
             self._say(Message("assistant", parsed.content, calls))
-            observations = tuple(
-                self.simulation.call(call.name, call.arguments) for call in calls
-            )
+            observations = tuple(self.simulation.call(call.name, call.arguments) for call in calls)
         for seen in observations:
             self._say(Message("tool", seen.content, name=seen.tool or None))
         return observations
@@ -199,9 +189,7 @@ class _Case:
             self.outcomes[text] += 1
         else:
             for call, seen in zip(parsed.calls, observations, strict=True):
-                self.outcomes[
-                    canonical_json([call.name, call.arguments, seen.content])
-                ] += 1
+                self.outcomes[canonical_json([call.name, call.arguments, seen.content])] += 1
         if max(self.outcomes.values()) >= CYCLE_LENGTH:
             self.stop = "cycle"
         elif self.steps_in_turn >= self.limits.max_steps:

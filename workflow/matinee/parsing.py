@@ -66,14 +66,10 @@ def parse(form: CallForm, text: str, *, lenient: bool = False) -> Parse:
     try:
         parser(text, lenient, calls, rests)
     except _Broken as broken:
-        error = (
-            f"call {len(calls) + 1}, character {broken.position + 1}: {broken.reason}"
-        )
+        error = f"call {len(calls) + 1}, character {broken.position + 1}: {broken.reason}"
     if lenient and error is None and not calls:
         calls, rests = _bare_call(text, calls, rests)
-    content = "\n".join(
-        part for part in (close_fences(r, lenient) for r in rests) if part
-    )
+    content = "\n".join(part for part in (close_fences(r, lenient) for r in rests) if part)
     return Parse(content=content, calls=tuple(calls), error=error)
 
 
@@ -82,9 +78,7 @@ def printable(text: str) -> str:
     return _SURROGATE.sub("\ufffd", text)
 
 
-def write_calls(
-    form: CallForm, calls: Sequence[ToolCall | ParsedCall], content: str = ""
-) -> str:
+def write_calls(form: CallForm, calls: Sequence[ToolCall | ParsedCall], content: str = "") -> str:
     """The text that `parse` reads back as these calls, spelled as the chat templates do."""
     if form == "hermes":
         parts = [
@@ -93,15 +87,11 @@ def write_calls(
             for call in calls
         ]
     else:
-        parts = [
-            f"Action: {call.name}\nAction Input: {call.arguments}" for call in calls
-        ]
+        parts = [f"Action: {call.name}\nAction Input: {call.arguments}" for call in calls]
     return "\n".join([content, *parts] if content else parts)
 
 
-def _hermes(
-    text: str, lenient: bool, calls: list[ParsedCall], rests: list[str]
-) -> None:
+def _hermes(text: str, lenient: bool, calls: list[ParsedCall], rests: list[str]) -> None:
     tags = _LENIENT_TAG if lenient else _TAG
     position = 0
     while (tag := tags.search(text, position)) is not None:
@@ -122,9 +112,7 @@ def _hermes(
     rests.append(text[position:])
 
 
-def _hermes_block(
-    text: str, start: int, tags: re.Pattern[str], lenient: bool
-) -> _Found:
+def _hermes_block(text: str, start: int, tags: re.Pattern[str], lenient: bool) -> _Found:
     """The block whose opening tag ends at `start`."""
     if lenient:
         following = tags.search(text, start)
@@ -145,17 +133,11 @@ def _hermes_block(
     return _Found(call, end + len("</tool_call>"))
 
 
-def _action(
-    text: str, lenient: bool, calls: list[ParsedCall], rests: list[str]
-) -> None:
+def _action(text: str, lenient: bool, calls: list[ParsedCall], rests: list[str]) -> None:
     heads = _LENIENT_ACTION if lenient else _ACTION
     head = heads.search(text)
     rests.append(text[: head.start()] if head else text)
-    stray = (
-        None
-        if lenient
-        else _STRAY_INPUT.search(text, 0, head.start() if head else len(text))
-    )
+    stray = None if lenient else _STRAY_INPUT.search(text, 0, head.start() if head else len(text))
     if stray is not None:
         raise _Broken(stray.start(), "Action Input without an Action line before it")
     while head is not None:
@@ -193,9 +175,7 @@ def _action_pair(text: str, head: re.Match[str], lenient: bool) -> _Found:
     return _Found(_call(name.strip("`\"'“” "), value, marker.end(), lenient), stop)
 
 
-def _next_head(
-    text: str, end: int, heads: re.Pattern[str], lenient: bool
-) -> re.Match[str] | None:
+def _next_head(text: str, end: int, heads: re.Pattern[str], lenient: bool) -> re.Match[str] | None:
     """The next `Action:` line. Strict: nothing but space may stand before it, or at the end."""
     if lenient:
         return heads.search(text, end)
@@ -247,19 +227,13 @@ def _call(name: str, arguments: Any, position: int, lenient: bool) -> ParsedCall
     if not isinstance(arguments, dict):
         raise _Broken(position, "the arguments are not a JSON object")
     if _deeper_than(MAXIMUM_DEPTH, arguments):
-        raise _Broken(
-            position, f"the arguments are nested deeper than {MAXIMUM_DEPTH} levels"
-        )
+        raise _Broken(position, f"the arguments are nested deeper than {MAXIMUM_DEPTH} levels")
     try:
         encoded = json.dumps(arguments, ensure_ascii=False, allow_nan=False)
     except ValueError as error:
-        raise _Broken(
-            position, f"the arguments cannot be kept as JSON ({error})"
-        ) from error
+        raise _Broken(position, f"the arguments cannot be kept as JSON ({error})") from error
     if _SURROGATE.search(name + encoded):
-        raise _Broken(
-            position, "half of a surrogate pair (\\ud800 to \\udfff) stands alone"
-        )
+        raise _Broken(position, "half of a surrogate pair (\\ud800 to \\udfff) stands alone")
     return ParsedCall(name=name, arguments=encoded)
 
 

@@ -36,9 +36,7 @@ def repair_json(text: str) -> Any:
         except (ValueError, RecursionError):
             continue
     if len(bare) > REPAIR_LIMIT:
-        raise RepairError(
-            f"not JSON, and too long to repair (over {REPAIR_LIMIT} characters)"
-        )
+        raise RepairError(f"not JSON, and too long to repair (over {REPAIR_LIMIT} characters)")
     return _by_library(ascii_punctuation(bare))
 
 
@@ -49,12 +47,8 @@ def _by_library(text: str) -> Any:
         value = json_repair.loads(text, skip_json_loads=True)
     # The library meets arbitrary text here: however it fails, that is the parse error.
     except Exception as error:
-        raise RepairError(
-            f"not JSON, and not to be repaired ({type(error).__name__})"
-        ) from error
-    if isinstance(
-        value, list
-    ):  # text behind the object makes it a list of what was found
+        raise RepairError(f"not JSON, and not to be repaired ({type(error).__name__})") from error
+    if isinstance(value, list):  # text behind the object makes it a list of what was found
         value = next((item for item in value if isinstance(item, dict)), value)
     if not isinstance(value, dict):
         raise RepairError("not a JSON object, and not to be repaired")

@@ -41,9 +41,7 @@ class GoldEngine:
             next(outputs)  # up to where it waits for the messages
             following: Request | None = request
             while following is not None:
-                following = reply(
-                    following, _completion(outputs.send(following.messages))
-                )
+                following = reply(following, _completion(outputs.send(following.messages)))
 
     def _outputs(self, scenario: Scenario) -> Generator[str, _Messages, None]:
         """Is sent the messages so far, and yields the next output."""
@@ -73,9 +71,7 @@ class GoldEngine:
         return all(any(value in content for content in said) for value in lookups)
 
     def _call(self, gold: GoldCall) -> ToolCall:
-        chosen = {
-            name: self._value(accepted) for name, accepted in gold.arguments.items()
-        }
+        chosen = {name: self._value(accepted) for name, accepted in gold.arguments.items()}
         present = {name: value for name, value in chosen.items() if value is not None}
         return ToolCall(gold.tool, canonical_json(present))
 
@@ -111,6 +107,4 @@ def _reply(turn: Turn) -> str:
 
 
 def _completion(text: str) -> Completion:
-    return Completion(
-        text, prompt_tokens=0, completion_tokens=0, finish="stop", seconds=0.0
-    )
+    return Completion(text, prompt_tokens=0, completion_tokens=0, finish="stop", seconds=0.0)
