@@ -89,7 +89,7 @@ class Planner:
                 below, drawn = self._supply(parameter, given, plan, shared)
                 level = max(level, below + 1)
             else:
-                drawn = draw(parameter, self._setting)
+                drawn = _draw_other(parameter, self._setting, values)
             values[parameter.name] = drawn.value
             plan.words[parameter.name] = drawn.words
         call = Call(tool, values)
@@ -116,6 +116,16 @@ class Planner:
         plan.rows[parameter.name] = rows
         words = plan.words.pop(spec.echo) if spec.echo else str(row[spec.name])
         return level, Drawn(words, row[parameter.source_field])
+
+
+def _draw_other(parameter: Parameter, setting: Setting, values: dict[str, Any]) -> Drawn:
+    """A value that no other parameter has: nobody travels from a place to the same place."""
+    drawn = draw(parameter, setting)
+    for _ in range(8):
+        if not isinstance(drawn.value, str) or drawn.value not in values.values():
+            break
+        drawn = draw(parameter, setting)
+    return drawn
 
 
 def draw(parameter: Parameter, setting: Setting) -> Drawn:

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from matinee.conversations import Message, ToolCall, canonical_json
+from matinee.synthesis import replies, wording
 from matinee.synthesis.catalogue import Catalogue, CatalogueTool, Parameter
 from matinee.synthesis.dates import system_date
 from matinee.synthesis.requests import Call, Plan, Planner, Wording, draw, word, word_without
@@ -15,7 +16,6 @@ from matinee.synthesis.settings import Category, SynthesisSettings
 from matinee.synthesis.simulator import World
 from matinee.synthesis.toollists import ToolList
 from matinee.synthesis.values import Drawn, Setting, join_words
-from matinee.synthesis import replies, wording
 
 
 @dataclass
@@ -140,8 +140,8 @@ def is_chained(tool: CatalogueTool) -> bool:
 
 
 def is_omitting(tool: CatalogueTool) -> bool:
-    """Whether something needed can be left out of the request, in both languages."""
-    return bool(tool.droppable("zh")) and bool(tool.droppable("en"))
+    """Whether something needed can be left out of the request."""
+    return bool(tool.droppable("zh") or tool.droppable("en"))
 
 
 def _one_call(stage: Stage, tool: CatalogueTool, **options: Any) -> bool:
@@ -302,7 +302,7 @@ def follow_up(stage: Stage) -> bool:
 
 def _missing(stage: Stage) -> tuple[Wording, Plan] | None:
     """A request with something left out, and the question back."""
-    tools = [tool for tool in stage.tools.tools if is_omitting(tool)]
+    tools = [tool for tool in stage.tools.tools if tool.droppable(stage.language)]
     if not tools:
         return None
     tool = stage.target(tools)

@@ -15,6 +15,7 @@ from matinee.synthesis.settings import Language
 _SLOT = re.compile(r"\{(\w+)\}")
 _BRACKET = re.compile(r"\[([^\[\]]*)\]")
 _CHOICE = re.compile(r"<([^<>]*)>")
+_TOUCHING = re.compile(r"\{(\w+)\}(?=\{(\w+)\})")
 _END = "。？！.?! "
 
 
@@ -44,7 +45,14 @@ def shape(rng: random.Random, template: str, given: frozenset[str]) -> str:
 
 def fill(template: str, words: Mapping[str, str]) -> str:
     """Values put in. Raises KeyError when one is missing."""
-    return _SLOT.sub(lambda found: words[found[1]], template)
+    spaced = _TOUCHING.sub(lambda found: _apart(words[found[1]], words[found[2]], found), template)
+    return _SLOT.sub(lambda found: words[found[1]], spaced)
+
+
+def _apart(left: str, right: str, found: re.Match[str]) -> str:
+    """A space between two values that stand side by side, where digits or letters would touch."""
+    touching = left[-1:].isascii() and right[:1].isascii()
+    return f"{found[0]} " if touching else found[0]
 
 
 _LEADS_ZH = ("你好，", "您好，", "那个，", "哎，", "嗨，", "急，", "在吗？", "哈喽，")
@@ -71,6 +79,7 @@ def manner(rng: random.Random, text: str, language: Language) -> str:
         if rng.random() < 0.08:
             body, end = body + end + ("" if end else "，") + rng.choice(_TAILS_ZH), ""
         return body + end
+    body = _grammar_en(body)
     if not question and _VERBS_EN.match(body) and rng.random() < 0.25:
         body, question = _polite_en(rng, body)
     if rng.random() < 0.12:
@@ -89,6 +98,15 @@ def _opening_zh(rng: random.Random, body: str, question: bool) -> str:
     return body
 
 
+def _grammar_en(text: str) -> str:
+    """Small words that depend on the value beside them: 'on tomorrow', 'a urgent'."""
+    text = re.sub(
+        r"\b(?:on|for) (today|tomorrow|yesterday|the day|\d+ days ago|in \d+ days)", r"\1", text
+    )
+    text = re.sub(r"\b([Aa]) (?=[aeiou])(?!one|use|uni|eu)", r"\1n ", text)
+    return text
+
+
 def _polite_en(rng: random.Random, body: str) -> tuple[str, bool]:
     form = rng.choice(("Please ", "Can you ", "Could you "))
     return form + _lower_first(body), form != "Please "
@@ -96,7 +114,7 @@ def _polite_en(rng: random.Random, body: str) -> tuple[str, bool]:
 
 def _lower_first(text: str) -> str:
     first = text.split(" ", 1)[0]
-    keep = first.startswith("I") and first in ("I", "I'm", "I'd", "I've") or first.isupper()
+    keep = (first.startswith("I") and first in ("I", "I'm", "I'd", "I've")) or first.isupper()
     return text if keep else text[0].lower() + text[1:]
 
 
@@ -110,7 +128,7 @@ _FOREIGN_ZH = (
 )  # fmt: skip
 _SLIPS_EN = (
     ("the ", "teh "), ("please", "pls"), ("Please", "Pls"), ("you", "u"), ("what", "waht"),
-    ("What", "Whats"), ("for ", "fro "), ("there", "ther"), ("Show", "Shwo"), ("me ", "me the "),
+    ("What", "Whats"), ("for ", "fro "), ("there", "ther"), ("Show", "Shwo"),
 )  # fmt: skip
 
 
