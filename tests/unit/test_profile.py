@@ -1,0 +1,75 @@
+"""The profile of training data counts what is there."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from matinee.conversations import Conversation, Message, Tool, ToolCall
+from matinee.profile import RowTokens, Sample, profile, sample_positions
+
+WEATHER, NEWS = Tool("weather", "", "{}"), Tool("news", "", "{}")
+CALLING = Conversation(
+    "a-1",
+    (
+        Message("system", "Be brief"),
+        Message("user", "天气？"),
+        Message("assistant", tool_calls=(ToolCall("weather"), ToolCall("weather"))),
+        Message("tool", "clear"),
+        Message("assistant", "晴"),
+    ),
+    (NEWS, WEATHER),
+    source="a",
+    category="call",
+    language="zh",
+)
+PLAIN = Conversation("b-1", (Message("user", "Hi"), Message("assistant", "Hello")), source="b")
+
+
+def test_rows_turns_calls_and_tools_are_counted() -> None:
+    found = profile([CALLING, PLAIN], [RowTokens(30, 10), RowTokens(10, 2, truncated=True)])
+    assert (found["rows"], found["turns"], found["calls"]) == (2, 5, 2)
+    assert (found["different_tools"], found["different_tool_lists"]) == (2, 1)
+    assert found["languages"] == {"unknown": 1, "zh": 1}
+    assert found["categories"] == {"call": 1, "unknown": 1}
+    assert found["sources"] == {"a": 1, "b": 1}
+    assert found["tools_per_row"] == {"0": 1, "2": 1}
+    assert found["frequent_tools"][0] == {"name": "weather", "calls": 2, "rows": 1}
+
+
+def test_tokens_are_described() -> None:
+    found = profile([CALLING, PLAIN], [RowTokens(30, 10), RowTokens(10, 2, truncated=True)])
+    tokens = found["tokens"]
+    assert (tokens["total"], tokens["supervised"], tokens["supervised_share"]) == (40, 12, 0.3)
+    assert (tokens["truncated"], tokens["without_supervision"]) == (1, 0)
+    assert (tokens["shortest"], tokens["longest"]) == (10, 30)
+
+
+@pytest.mark.parametrize("longest", [1, 19, 20, 21, 1024])
+def test_every_row_is_in_one_bucket_of_the_histogram(longest: int) -> None:
+    rows = [RowTokens(length, 1) for length in range(longest + 1)]
+    buckets = profile([PLAIN] * len(rows), rows)["tokens"]["histogram"]
+    assert sum(bucket["rows"] for bucket in buckets) == len(rows)
+    assert len(buckets) <= 20
+    for bucket in buckets:
+        inside = [row for row in rows if bucket["from"] <= row.length < bucket["to"]]
+        assert len(inside) == bucket["rows"]
+
+
+def test_samples_pair_each_token_with_its_mask() -> None:
+    sample = Sample("a-1", ("北", "京", "</s>"), (0, 1, 1))
+    found = profile([CALLING], [RowTokens(3, 2)], [sample])
+    assert found["samples"] == [{"id": "a-1", "tokens": [["北", 0], ["京", 1], ["</s>", 1]]}]
+    assert json.loads(json.dumps(found)) == found
+
+
+def test_samples_are_spread_over_the_rows() -> None:
+    assert sample_positions(3) == [0, 1, 2]
+    assert sample_positions(100) == [0, 10, 20, 30, 40, 50, 60, 70, 80, 90]
+    assert sample_positions(0) == []
+
+
+def test_a_token_row_too_few_is_noticed() -> None:
+    with pytest.raises(ValueError, match="2 conversations but 1"):
+        profile([CALLING, PLAIN], [RowTokens(1, 1)])

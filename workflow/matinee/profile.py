@@ -1,0 +1,141 @@
+"""What a mix of training data holds: counts, token lengths, and sample rows with their mask."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from matinee.conversations import Conversation
+
+SAMPLES = 10
+TOP_TOOLS = 20
+BUCKETS = 20
+
+
+@dataclass(frozen=True)
+class RowTokens:
+    """How long a row is in tokens, how many of them are supervised, whether it was cut."""
+
+    length: int
+    supervised: int
+    truncated: bool = False
+
+
+@dataclass(frozen=True)
+class Sample:
+    """A row shown token by token: the text of each token, and 1 where it is supervised."""
+
+    id: str
+    pieces: tuple[str, ...]
+    mask: tuple[int, ...]
+
+
+def sample_positions(rows: int, wanted: int = SAMPLES) -> list[int]:
+    """Positions of the rows to show, from 0: evenly spread, so that every part is seen."""
+    count = min(rows, wanted)
+    return [position * rows // count for position in range(count)]
+
+
+def profile(
+    conversations: Iterable[Conversation],
+    tokens: Sequence[RowTokens],
+    samples: Sequence[Sample] = (),
+) -> dict[str, Any]:
+    """The content of `profile.json`.
+
+    `tokens` has one entry per conversation, in the same order. Counts are of rows unless they
+    say otherwise; turns are messages of users and assistants; shares lie between 0 and 1.
+    Conversations are read once. Raises ValueError where the two differ in number.
+    """
+    tally = _Tally()
+    for conversation in conversations:
+        tally.add(conversation)
+    if tally.rows != len(tokens):
+        raise ValueError(f"{tally.rows} conversations but {len(tokens)} token rows")
+    return {
+        **tally.as_dict(),
+        "tokens": _describe_tokens(tokens),
+        "samples": [
+            {
+                "id": one.id,
+                "tokens": [list(pair) for pair in zip(one.pieces, one.mask, strict=True)],
+            }
+            for one in samples
+        ],
+    }
+
+
+class _Tally:
+    def __init__(self) -> None:
+        self.rows = self.turns = self.calls = 0
+        self.counts: dict[str, Counter[Any]] = {
+            name: Counter()
+            for name in ("sources", "languages", "categories", "tools_per_row", "calls_per_row")
+        }
+        self.called: Counter[str] = Counter()
+        self.offered: Counter[str] = Counter()
+        self.tool_lists: set[int] = set()
+
+    def add(self, conversation: Conversation) -> None:
+        calls = [call.name for message in conversation.messages for call in message.tool_calls]
+        self.rows += 1
+        self.turns += sum(one.role in ("user", "assistant") for one in conversation.messages)
+        self.calls += len(calls)
+        self.counts["sources"][conversation.source] += 1
+        self.counts["languages"][conversation.language or "unknown"] += 1
+        self.counts["categories"][conversation.category or "unknown"] += 1
+        self.counts["tools_per_row"][len(conversation.tools)] += 1
+        self.counts["calls_per_row"][len(calls)] += 1
+        self.called.update(calls)
+        self.offered.update(tool.name for tool in conversation.tools)
+        if conversation.tools:
+            self.tool_lists.add(hash(conversation.tools))
+
+    def as_dict(self) -> dict[str, Any]:
+        return {
+            "rows": self.rows,
+            "turns": self.turns,
+            "calls": self.calls,
+            "different_tools": len(self.offered),
+            "different_tool_lists": len(self.tool_lists),
+            **{
+                name: {str(key): counter[key] for key in sorted(counter)}
+                for name, counter in self.counts.items()
+            },
+            "frequent_tools": [
+                {"name": name, "calls": self.called[name], "rows": rows}
+                for name, rows in sorted(
+                    self.offered.items(),
+                    key=lambda item: (-self.called[item[0]], -item[1], item[0]),
+                )[:TOP_TOOLS]
+            ],
+        }
+
+
+def _describe_tokens(tokens: Sequence[RowTokens]) -> dict[str, Any]:
+    lengths = sorted(row.length for row in tokens)
+    total = sum(lengths)
+    supervised = sum(row.supervised for row in tokens)
+    return {
+        "total": total,
+        "supervised": supervised,
+        "supervised_share": round(supervised / total, 6) if total else 0.0,
+        "truncated": sum(row.truncated for row in tokens),
+        "without_supervision": sum(row.supervised == 0 for row in tokens),
+        "shortest": lengths[0] if lengths else 0,
+        "median": lengths[len(lengths) // 2] if lengths else 0,
+        "longest": lengths[-1] if lengths else 0,
+        "histogram": list(_histogram(lengths)),
+    }
+
+
+def _histogram(lengths: Sequence[int]) -> Iterator[dict[str, int]]:
+    """Rows by length in up to 20 equal steps: `from` inclusive, `to` exclusive, in tokens."""
+    if not lengths:
+        return
+    width = lengths[-1] // BUCKETS + 1
+    counts = Counter(length // width for length in lengths)
+    for bucket in range(lengths[-1] // width + 1):
+        yield {"from": bucket * width, "to": (bucket + 1) * width, "rows": counts[bucket]}
