@@ -6,6 +6,7 @@ The rules send a stage's output to its log file and keep the terminal open as fi
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sys
 from typing import TYPE_CHECKING, TextIO
@@ -18,8 +19,11 @@ TERMINAL = 3
 
 def terminal() -> TextIO:
     """The stream that a person watches. Not to be closed."""
-    if os.environ.get("MATINEE_TERMINAL") == str(TERMINAL):
-        return os.fdopen(TERMINAL, "w", encoding="utf-8", closefd=False)
+    # A launcher of several processes does not pass the descriptor on: it may be anything there.
+    given = os.environ.get("MATINEE_TERMINAL") == str(TERMINAL) and "WORLD_SIZE" not in os.environ
+    if given:
+        with contextlib.suppress(OSError):
+            return os.fdopen(TERMINAL, "w", encoding="utf-8", closefd=False)
     return sys.stderr
 
 

@@ -119,6 +119,12 @@ class Recorder:
         """Adds facts found while the stage ran, such as a resolved revision."""
         self.facts.update(facts)
 
+    def summary(self) -> str:
+        """Wall time and peak memory so far, for the line that a person sees."""
+        from matinee.progress import duration
+
+        return f"{duration(time.perf_counter() - self._clock)}, {peak_memory_mb() / 1000:.1f} GB"
+
     def write(self, path: Path) -> None:
         """Writes `run.json`: stage, parameters, facts, versions, hardware, time and memory."""
         write_json(

@@ -2,21 +2,26 @@
 
 from __future__ import annotations
 
+import gc
 import itertools
 import math
+import os
+import re
 import shutil
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from matinee import records
+from matinee import progress, records
 from matinee.attention import PackedLayout, use_layouts
 from matinee.batching import EpochBatches, Row, prefix_groups
 from matinee.config import Training
 from matinee.devices import Placement, place
 from matinee.errors import TrainingError
+from matinee.head_loss import head_loss, release_head
+from matinee.memory import keep_freed
 from matinee.packing import pack
 
 if TYPE_CHECKING:
@@ -47,35 +52,92 @@ def train(job: Job) -> dict[str, Any]:
     """Trains and writes `adapter/`, `trainer_state.json` and `metrics.json` to `job.output`.
 
     Returns the metrics. Goes on from the last complete checkpoint in `job.checkpoints`. Where
-    memory runs out, it goes on with half the rows per micro-batch and twice the accumulation.
-    Raises TrainingError for a loss that is not finite.
+    memory runs out, it goes on with fewer rows per micro-batch and as much more accumulation.
+    Raises TrainingError for a loss that is not finite, for memory that is too small for one row,
+    and for a number of processes that the gradient accumulation cannot be divided over.
     """
-    if not any(any(mask) for _, mask in job.rows):
+    if not any(any(mask[1:]) for _, mask in job.rows):
         raise TrainingError("No row has a supervised token; nothing could be learned from this.")
-    settings = job.settings
+    settings = _per_process(job.settings, len(job.rows), _processes())
+    shortages: list[str] = []
     while True:
         try:
-            return _train_once(job, settings)
+            return _train_once(job, settings, shortages)
         except (MemoryError, RuntimeError) as error:
-            if not _is_out_of_memory(error) or settings.batch_size == 1:
+            if not _is_out_of_memory(error):
                 raise
-            settings = _halved(settings)
+            shortages.append(f"batch_size {settings.batch_size}: {_first_line(error)}")
+        settings = _smaller(job, settings, shortages)
+        _free_memory()
+
+
+def _processes() -> int:
+    """How many processes train together; `accelerate launch` and torchrun say it so."""
+    return int(os.environ.get("WORLD_SIZE", "1"))
+
+
+def _per_process(settings: Training, rows: int, processes: int) -> Training:
+    """The settings of one process: the rows of an optimizer step are dealt out, not multiplied."""
+    if processes == 1:
+        return settings
+    accumulation, rest = divmod(settings.gradient_accumulation, processes)
+    if rest:
+        raise TrainingError(
+            f"gradient_accumulation: {settings.gradient_accumulation} cannot be divided over "
+            f"{processes} processes, and the rows per optimizer step must not depend on them. "
+            "Choose a gradient_accumulation that is a multiple (and a smaller batch_size)."
+        )
+    if rows < settings.batch_size * settings.gradient_accumulation:
+        raise TrainingError(
+            f"{rows} rows do not fill one optimizer step of {settings.batch_size} x "
+            f"{settings.gradient_accumulation}; train on one device."
+        )
+    return settings.model_copy(update={"gradient_accumulation": accumulation})
+
+
+def _first_line(error: BaseException) -> str:
+    return (str(error).strip() or type(error).__name__).splitlines()[0]
+
+
+def _smaller(job: Job, settings: Training, shortages: list[str]) -> Training:
+    if settings.batch_size == 1:
+        raise TrainingError(
+            f"Out of memory with one row at a time. {shortages[-1]}. Try gradient_checkpointing: "
+            "true, a smaller cutoff_length, packing: shared_prefix, or a smaller model."
+        )
+    if _processes() > 1:
+        raise TrainingError(
+            f"Out of memory at {shortages[-1]}. Halve batch_size and double gradient_accumulation."
+        )
+    smaller = _halved(settings)
+    progress.say(
+        f"! {job.label}: out of memory at {shortages[-1]}; going on with batch_size "
+        f"{smaller.batch_size}, gradient_accumulation {smaller.gradient_accumulation}"
+    )
+    return smaller
+
+
+def _free_memory() -> None:
+    import torch
+
+    gc.collect()
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()
 
 
 def _planned(job: Job, settings: Training, steps: int) -> dict[str, int]:
     """Samples and tokens of the whole run, however often it was killed and went on."""
     batches = _epoch_batches(job, settings)
     counts = {"samples": 0, "tokens": 0, "supervised_tokens": 0}
-    left = steps * settings.gradient_accumulation
-    epoch = 0
-    while left > 0:
+    accumulation = settings.gradient_accumulation * _processes()
+    steps_per_epoch = -(-len(batches) // accumulation)
+    for epoch in range(-(-steps // steps_per_epoch)):
         batches.set_epoch(epoch)
+        left = (steps - epoch * steps_per_epoch) * accumulation
         for batch in itertools.islice(batches, left):
             counts["samples"] += len(batch)
             counts["tokens"] += sum(len(job.rows[row][0]) for row in batch)
             counts["supervised_tokens"] += sum(sum(job.rows[row][1][1:]) for row in batch)
-        left -= len(batches)
-        epoch += 1
     return counts
 
 
@@ -83,7 +145,7 @@ def _epoch_batches(job: Job, settings: Training) -> EpochBatches:
     return EpochBatches(
         prefix_groups(job.rows, share=settings.packing == "shared_prefix"),
         settings.batch_size,
-        settings.gradient_accumulation,
+        settings.gradient_accumulation * _processes(),
         job.seed if job.shuffle else None,
     )
 
@@ -107,10 +169,11 @@ def _halved(settings: Training) -> Training:
     )
 
 
-def _train_once(job: Job, settings: Training) -> dict[str, Any]:
+def _train_once(job: Job, settings: Training, shortages: Sequence[str] = ()) -> dict[str, Any]:
     import torch
     from transformers import set_seed
 
+    keep_freed()
     set_seed(job.seed)
     placement = place(settings.precision)
     model = load_trainable(job.model, settings, placement)
@@ -118,27 +181,30 @@ def _train_once(job: Job, settings: Training) -> dict[str, Any]:
     total = sum(p.numel() for p in model.parameters())
     trainer = _make_trainer(job, settings, placement, model)
     checkpoint = last_checkpoint(job.checkpoints)
-    trainer.first_step = int(checkpoint.name.split("-")[1]) if checkpoint else 0
+    trainer.first_step = _step_of(checkpoint) if checkpoint else 0
     started = time.perf_counter()
-    result = trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
+    trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
     runtime = time.perf_counter() - started
+    samples, tokens, computed = trainer.totals()
     planned = _planned(job, settings, trainer.state.global_step)
     metrics = {
         "steps": trainer.state.global_step,
         "epochs": settings.epochs,
         "samples": planned["samples"],
-        "train_loss": result.training_loss,
+        "train_loss": mean_loss(trainer.state.log_history),
         "runtime_seconds": runtime,
-        "samples_per_second": trainer.samples_seen / runtime,
+        "samples_per_second": samples / runtime,
         "steps_per_second": (trainer.state.global_step - trainer.first_step) / runtime,
-        "tokens_per_second": trainer.tokens_seen / runtime,
+        "tokens_per_second": tokens / runtime,
         "trainable_parameters": trainable,
         "total_parameters": total - trainable,
         "tokens": planned["tokens"],
-        "computed_share": trainer.tokens_computed / max(1, trainer.tokens_seen),
+        "computed_share": computed / max(1, tokens),
         "supervised_tokens": planned["supervised_tokens"],
         "batch_size": settings.batch_size,
         "gradient_accumulation": settings.gradient_accumulation,
+        "processes": _processes(),
+        "out_of_memory": list(shortages),
         "packing": settings.packing,
         "device": placement.device,
         "precision": placement.precision,
@@ -161,13 +227,13 @@ def load_trainable(folder: Path, settings: Training, placement: Placement) -> Pr
     import peft
     from transformers import AutoModelForCausalLM
 
-    model = AutoModelForCausalLM.from_pretrained(folder, dtype=placement.dtype)
+    model: Any = AutoModelForCausalLM.from_pretrained(folder, dtype=placement.dtype)
     model.config.use_cache = False
     if settings.packing != "none":
         use_layouts(model)
     if settings.gradient_checkpointing:
-        model.enable_input_require_grads()
-    return peft.get_peft_model(model, lora_config(settings))  # type: ignore[return-value]
+        model.enable_input_require_grads()  # a checkpointed layer needs an input with a gradient
+    return peft.get_peft_model(model, lora_config(settings))  # type: ignore[no-any-return]
 
 
 def lora_config(settings: Training) -> Any:
@@ -184,16 +250,48 @@ def lora_config(settings: Training) -> Any:
 
 
 def last_checkpoint(folder: Path) -> Path | None:
-    """The newest checkpoint that was written to its end."""
-    complete = [path.parent for path in folder.glob(f"checkpoint-*/{COMPLETE}")]
-    return max(complete, key=lambda path: int(path.name.split("-")[1]), default=None)
+    """The newest checkpoint that was written to its end and is still whole."""
+    named = [path for path in folder.glob("checkpoint-*") if re.search(r"-\d+$", path.name)]
+    return next(filter(_is_whole, sorted(named, key=_step_of, reverse=True)), None)
+
+
+def _step_of(checkpoint: Path) -> int:
+    return int(checkpoint.name.rsplit("-", 1)[1])
+
+
+def mark_complete(checkpoint: Path) -> None:
+    """Notes every file of a finished checkpoint with its size."""
+    files = {path.name: path.stat().st_size for path in checkpoint.iterdir() if path.is_file()}
+    files.pop(COMPLETE, None)
+    records.write_json(checkpoint / COMPLETE, {"files": files})
+
+
+def _is_whole(checkpoint: Path) -> bool:
+    try:
+        files = records.read_json(checkpoint / COMPLETE)["files"]
+        return all((checkpoint / name).stat().st_size == size for name, size in files.items())
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return False
+
+
+def mean_loss(history: Sequence[dict[str, Any]]) -> float:
+    """Mean loss over all optimizer steps, those before a resumption included.
+
+    Each entry with a loss is the mean over the steps since the entry before it.
+    """
+    total, last = 0.0, 0
+    for entry in history:
+        if "loss" in entry:
+            total += entry["loss"] * (entry["step"] - last)
+            last = entry["step"]
+    return total / max(1, last)
 
 
 def training_arguments(job: Job, settings: Training, placement: Placement) -> TrainingArguments:
     """The settings as transformers' TrainingArguments."""
     from transformers import TrainingArguments
 
-    return TrainingArguments(
+    arguments = TrainingArguments(
         output_dir=str(job.checkpoints),
         per_device_train_batch_size=settings.batch_size,
         gradient_accumulation_steps=settings.gradient_accumulation,
@@ -209,7 +307,6 @@ def training_arguments(job: Job, settings: Training, placement: Placement) -> Tr
         fp16=placement.precision == "fp16",
         use_cpu=placement.device == "cpu",
         gradient_checkpointing=settings.gradient_checkpointing,
-        gradient_checkpointing_kwargs={"use_reentrant": False},
         logging_steps=settings.logging_steps,
         logging_first_step=True,
         logging_nan_inf_filter=False,
@@ -222,6 +319,10 @@ def training_arguments(job: Job, settings: Training, placement: Placement) -> Tr
         remove_unused_columns=False,
         dataloader_pin_memory=placement.device == "cuda",
     )
+    # One process uses one device: torch's DataParallel would split a packed batch in the middle.
+    if arguments.n_gpu > 1:
+        arguments._n_gpu = 1
+    return arguments
 
 
 def collate(rows: Sequence[Row], packing: str, pad: int) -> dict[str, Any]:
@@ -261,8 +362,11 @@ def collate(rows: Sequence[Row], packing: str, pad: int) -> dict[str, Any]:
     }
 
 
-def supervised_loss(model: Any, batch: dict[str, Any]) -> Tensor:
-    """Cross-entropy of each supervised token, (N,), in fp32; logits exist for those alone."""
+def supervised_loss(model: Any, batch: dict[str, Any], head: Tensor | None = None) -> Tensor:
+    """Cross-entropy of each supervised token, (N,), in fp32; logits exist for those alone.
+
+    `head`: the LM head's weight where `release_head` took it off the model.
+    """
     from torch.nn.functional import cross_entropy
 
     if "groups" in batch:
@@ -278,6 +382,8 @@ def supervised_loss(model: Any, batch: dict[str, Any]) -> Tensor:
             input_ids=batch["input_ids"], attention_mask=batch["attention_mask"], use_cache=False
         )
         logits = output.logits.flatten(0, 1)[batch["sources"]]
+    if head is not None:
+        return head_loss(logits, head, batch["targets"])
     return cross_entropy(logits.float(), batch["targets"], reduction="none")
 
 
@@ -290,9 +396,11 @@ def _make_trainer(
     from transformers import Trainer
 
     pad = model.config.pad_token_id or 0
+    head = release_head(model.get_base_model())
 
     class PackedTrainer(Trainer):
-        samples_seen = tokens_seen = tokens_computed = first_step = 0
+        first_step = 0
+        seen = (0, 0, 0)
 
         def get_train_dataloader(self) -> DataLoader[Any]:
             batches = _epoch_batches(job, settings)
@@ -306,14 +414,17 @@ def _make_trainer(
         def get_batch_samples(
             self, epoch_iterator: Any, num_batches: int, device: torch.device
         ) -> tuple[list[Any], Tensor]:
-            batches = [batch for _, batch in zip(range(num_batches), epoch_iterator, strict=False)]
+            batches = list(itertools.islice(epoch_iterator, num_batches))
             for batch in batches:
-                rows, tokens, computed = batch["counts"]
-                self.samples_seen += rows
-                self.tokens_seen += tokens
-                self.tokens_computed += computed
+                self.seen = tuple(map(sum, zip(self.seen, batch["counts"], strict=True)))
             count = torch.tensor(sum(len(batch["targets"]) for batch in batches), device=device)
-            return batches, self.accelerator.gather(count).sum()  # type: ignore[no-any-return]
+            # At least 1: a step without a supervised token has the loss 0, not 0 / 0.
+            return batches, self.accelerator.gather(count).sum().clamp_min(1)
+
+        def totals(self) -> list[int]:
+            """Samples, tokens and computed tokens of this run, over all processes."""
+            mine = torch.tensor([self.seen], device=self.args.device)
+            return [int(count) for count in self.accelerator.gather(mine).sum(dim=0)]
 
         def compute_loss(
             self,
@@ -322,9 +433,10 @@ def _make_trainer(
             return_outputs: bool = False,
             num_items_in_batch: Tensor | int | None = None,
         ) -> Any:
-            losses = supervised_loss(model, inputs)
+            losses = supervised_loss(model, inputs, head)
             if settings.loss == "row":
-                return losses.mean() / self.current_gradient_accumulation_steps
+                mean = losses.sum() / max(1, len(losses))
+                return mean / self.current_gradient_accumulation_steps
             # Data-parallel training averages gradients over processes; the count is over all.
             return losses.sum() * self.accelerator.num_processes / num_items_in_batch
 
@@ -357,6 +469,16 @@ class _Rows:
 
 
 def _callbacks(job: Job) -> list[TrainerCallback]:
-    from matinee.training_callbacks import CompleteCheckpoints, FiniteLoss, ProgressBar, StopOnSignal
+    from matinee.training_callbacks import (
+        CompleteCheckpoints,
+        FiniteLoss,
+        ProgressBar,
+        StopOnSignal,
+    )
 
-    return [CompleteCheckpoints(), FiniteLoss(job.checkpoints), ProgressBar(job.label), StopOnSignal()]
+    return [
+        ProgressBar(job.label),
+        StopOnSignal(),
+        FiniteLoss(job.checkpoints),
+        CompleteCheckpoints(),
+    ]

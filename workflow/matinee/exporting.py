@@ -1,0 +1,86 @@
+"""Makes a folder of merged weights a model that anyone can load: template, generation, card."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from matinee import __version__
+from matinee.records import read_json
+from matinee.rendering import Renderer, load_template
+
+
+def complete_export(folder: Path, template: str, *, base: Path, training: Path) -> None:
+    """Adds the chat template, generation_config.json and README.md to a merged model.
+
+    `base`: the start model's folder with its run.json. `training`: the folder of metrics.json.
+    """
+    from transformers import AutoTokenizer
+
+    tokenizer = AutoTokenizer.from_pretrained(base)
+    renderer = Renderer(tokenizer, template)
+    (folder / "chat_template.jinja").write_text(load_template(template), encoding="utf-8")
+    _forget_old_template(folder / "tokenizer_config.json")
+    generation = folder / "generation_config.json"
+    values: dict[str, Any] = read_json(generation) if generation.exists() else {}
+    values["eos_token_id"] = sorted(renderer.stop_ids)
+    if tokenizer.pad_token_id is not None:
+        values["pad_token_id"] = tokenizer.pad_token_id
+    # The tests ran greedily; sampling settings of the start model would serve something else.
+    for key in ("temperature", "top_p", "top_k", "do_sample"):
+        values.pop(key, None)
+    generation.write_text(json.dumps(values, indent=2) + "\n", encoding="utf-8")
+    (folder / "README.md").write_text(_card(template, base, training), encoding="utf-8")
+
+
+def _forget_old_template(path: Path) -> None:
+    """A template inside tokenizer_config.json would win over chat_template.jinja in old readers."""
+    values = read_json(path)
+    if values.pop("chat_template", None) is not None:
+        path.write_text(json.dumps(values, ensure_ascii=False, indent=2) + "\n", encoding="utf-8")
+
+
+def _card(template: str, base: Path, training: Path) -> str:
+    origin = read_json(base / "run.json")
+    metrics = read_json(training / "metrics.json")
+    trained = read_json(training / "run.json")["parameters"]
+    facts = origin["facts"]
+    source = facts.get("served_by") or facts.get("source") or origin["parameters"].get("id")
+    licence = facts.get("licence") or "that of the start model"
+    settings = json.dumps(trained["training"], indent=2)
+    parser = "hermes" if template in {"chatml_hermes", "gemma"} else None
+    serve = (
+        f"    vllm serve . --enable-auto-tool-choice --tool-call-parser {parser}"
+        if parser
+        else "    python -m transformers.cli.transformers serve  # calls come as Action: lines"
+    )
+    return f"""---
+library_name: transformers
+pipeline_tag: text-generation
+tags: [tool-calling, lora, matinee]
+---
+# Tool-calling model, variant {trained["variant"]}, seed {trained["seed"]}
+
+Made by Matinee {__version__}: LoRA fine-tuning of `{source}`, merged into its weights.
+
+| | |
+| --- | --- |
+| start model | `{source}` |
+| licence of the start model | {licence} |
+| chat template | `{template}` (in `chat_template.jinja`) |
+| optimizer steps | {metrics["steps"]} |
+| training samples | {metrics["samples"]} |
+| mean training loss | {metrics["train_loss"]:.4f} |
+| trainable parameters | {metrics["trainable_parameters"]:,} |
+
+Training settings:
+
+```json
+{settings}
+```
+
+Serve it with any server that reads `chat_template.jinja`, for example
+
+{serve}
+"""

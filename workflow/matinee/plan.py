@@ -1,0 +1,231 @@
+"""What the rules ask of the configuration: ids, paths, and each stage's own slice as JSON."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel
+
+from matinee.config import CALL_FORMS, Configuration, Reference, Variant
+
+TEMPLATES = Path(__file__).parent / "templates"
+RESOURCES = Path(__file__).parents[1] / "resources"
+
+
+def canonical(value: Any) -> str:
+    """One JSON text per value, so that an unchanged slice of the configuration reruns nothing."""
+    return json.dumps(value, sort_keys=True, ensure_ascii=False, separators=(",", ":"))
+
+
+def slice_of(settings: BaseModel, *, without: Iterable[str] = ()) -> dict[str, Any]:
+    """The settings as plain data, less the keys that do not change the stage's result."""
+    return settings.model_dump(mode="json", exclude=set(without))
+
+
+@dataclass(frozen=True)
+class Subject:
+    """What gets tested. A reference has neither variant nor model folder."""
+
+    id: str
+    kind: Literal["untuned", "tuned", "reference"]
+    variant: Variant | None = None
+    seed: int | None = None
+    reference: Reference | None = None
+
+    @property
+    def model(self) -> str | None:
+        """The folder of the model, or None for an endpoint."""
+        if self.variant is None:
+            return None
+        if self.kind == "untuned":
+            return f"results/model/{self.variant.model}"
+        return f"results/merged/{self.variant.id}/s{self.seed}/model"
+
+    @property
+    def form(self) -> str:
+        """How this subject's calls are spelled."""
+        return CALL_FORMS[self.variant.template] if self.variant else "hermes"
+
+
+class Plan:
+    """The configuration as the rules see it."""
+
+    def __init__(self, configuration: Configuration) -> None:
+        self.configuration = configuration
+        self.model_ids = [model.id for model in configuration.models]
+        self.dataset_ids = [dataset.id for dataset in configuration.datasets]
+        self.variant_ids = [variant.id for variant in configuration.variants]
+        self.suite_ids = [suite.id for suite in configuration.evaluation.suites]
+        self.subjects = {subject.id: subject for subject in self._subjects()}
+        self.subject_ids = list(self.subjects)
+
+    def _subjects(self) -> Iterable[Subject]:
+        for variant in self.configuration.variants:
+            yield Subject(f"{variant.id}-untuned", "untuned", variant)
+            for seed in variant.seeds:
+                yield Subject(f"{variant.id}-tuned-s{seed}", "tuned", variant, seed)
+        for reference in self.configuration.evaluation.references:
+            yield Subject(f"ref-{reference.id}", "reference", reference=reference)
+
+    @staticmethod
+    def pattern(ids: Iterable[str]) -> str:
+        """A wildcard constraint; with no id at all, one that matches nothing."""
+        return "|".join(ids) or "(?!)"
+
+    def fetched(self) -> str:
+        """Pattern of the data sets that are fetched."""
+        return self.pattern(d.id for d in self.configuration.datasets if d.synthesis is None)
+
+    def synthesized(self) -> str:
+        """Pattern of the data sets that are made."""
+        return self.pattern(d.id for d in self.configuration.datasets if d.synthesis is not None)
+
+    def model(self, identifier: str) -> str:
+        """A start model's sources."""
+        return canonical(slice_of(self.configuration.model(identifier)))
+
+    def dataset_fetch(self, identifier: str) -> str:
+        """A data set's sources; how it is read later does not fetch it again."""
+        values = slice_of(self.configuration.dataset(identifier))
+        return canonical({**values, "on_bad_row": "error"})
+
+    def dataset(self, identifier: str) -> str:
+        """A data set's settings."""
+        return canonical(slice_of(self.configuration.dataset(identifier)))
+
+    def catalogue_files(self, identifier: str) -> list[str]:
+        """The files of a data set's tool catalogue."""
+        folder = self.configuration.dataset(identifier).catalogue or RESOURCES / "catalogue"
+        return sorted(str(path) for path in Path(folder).glob("*.yaml"))
+
+    def variant(self, identifier: str) -> Variant:
+        """The variant of that id."""
+        return self.configuration.variant(identifier)
+
+    def mix(self, variant: str) -> str:
+        """A variant's data sets and amounts."""
+        return canonical([slice_of(part) for part in self.variant(variant).data])
+
+    def mix_inputs(self, variant: str) -> list[str]:
+        """The row files that a variant is mixed from."""
+        return [
+            f"results/dataset/{part.dataset}/conversations.jsonl"
+            for part in self.variant(variant).data
+        ]
+
+    def tokenize(self, variant: str) -> str:
+        """Template and longest row."""
+        settings = self.variant(variant)
+        return canonical({"template": settings.template, "cutoff_length": settings.cutoff_length})
+
+    def template_files(self, variant: str) -> list[str]:
+        """The Jinja files that spell a variant's prompts."""
+        name = self.variant(variant).template
+        return [str(TEMPLATES / "_macros.jinja"), str(TEMPLATES / f"{name}.jinja")]
+
+    def leakage(self) -> str:
+        """What a leak does."""
+        return canonical({"leakage": self.configuration.leakage})
+
+    def train(self, variant: str, seed: str) -> str:
+        """Everything that decides a training run's weights."""
+        settings = self.variant(variant)
+        return canonical(
+            {
+                "variant": variant,
+                "seed": int(seed),
+                "shuffle_rows": settings.shuffle_rows,
+                "training": slice_of(settings.training),
+                "wandb": slice_of(self.configuration.wandb),
+            }
+        )
+
+    def checkpoints(self, variant: str, seed: str) -> str:
+        """A folder that Snakemake does not know and so does not delete, by training and data."""
+        values = [
+            self.train(variant, seed),
+            self.mix(variant),
+            self.tokenize(variant),
+            self.model(self.variant(variant).model),
+            *(self.dataset(part.dataset) for part in self.variant(variant).data),
+        ]
+        digest = hashlib.sha256(canonical(values).encode()).hexdigest()[:16]
+        return f"results/.checkpoints/{variant}-s{seed}-{digest}"
+
+    def merge(self, variant: str) -> str:
+        """Template and export settings."""
+        return canonical(
+            {
+                "variant": variant,
+                "template": self.variant(variant).template,
+                "export": slice_of(self.configuration.export),
+            }
+        )
+
+    def suite(self, identifier: str) -> str:
+        """A suite's settings."""
+        return canonical(slice_of(self.configuration.suite(identifier)))
+
+    def suite_files(self, identifier: str) -> list[str]:
+        """Scenario files, tools and fixtures of a suite."""
+        settings = self.configuration.suite(identifier)
+        files = [*sorted(settings.scenarios.glob("*.yaml")), settings.tools]
+        return [str(path) for path in [*files, *([settings.fixtures] if settings.fixtures else [])]]
+
+    def run(self, subject: str, suite: str, part: str) -> str:
+        """How one part of a suite is run on one subject."""
+        tested = self.subjects[subject]
+        evaluation = self.configuration.evaluation
+        fixtures = self.configuration.suite(suite).fixtures
+        limits = slice_of(evaluation.limits())
+        return canonical(
+            {
+                "subject": subject,
+                "form": tested.form,
+                "template": tested.variant.template if tested.variant else None,
+                "reference": slice_of(tested.reference) if tested.reference else None,
+                "engine": evaluation.engine,
+                "fixtures": str(fixtures) if fixtures else None,
+                "part": int(part),
+                "limits": limits,
+            }
+        )
+
+    def subject_templates(self, subject: str) -> list[str]:
+        """The Jinja files that spell a subject's prompts; none for an endpoint."""
+        variant = self.subjects[subject].variant
+        return self.template_files(variant.id) if variant else []
+
+    def parse(self, subject: str) -> str:
+        """How a subject's calls are spelled."""
+        return canonical({"form": self.subjects[subject].form})
+
+    def parts(self, subject: str, suite: str) -> list[str]:
+        """The files that a suite is scattered over."""
+        folder = f"results/evaluation/{subject}/{suite}/parts"
+        return [f"{folder}/{part}.jsonl" for part in range(self.configuration.evaluation.parts)]
+
+    def evaluated(self, name: str) -> list[str]:
+        """A file of every subject on every suite."""
+        return [
+            f"results/evaluation/{subject}/{suite}/{name}"
+            for subject in self.subject_ids
+            for suite in self.suite_ids
+        ]
+
+    def trained(self, folder: str, name: str) -> list[str]:
+        """A file of every variant and seed."""
+        return [
+            f"results/{folder}/{variant.id}/s{seed}/{name}"
+            for variant in self.configuration.variants
+            for seed in variant.seeds
+        ]
+
+    def report(self) -> str:
+        """The whole configuration: the report shows it."""
+        return canonical(slice_of(self.configuration))

@@ -1,0 +1,162 @@
+"""Run the scenarios, parse what was written, score it: three stages with their own files."""
+
+from __future__ import annotations
+
+import datetime
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+from matinee import progress, records
+from matinee.config import CallForm, Limits, Reference, SuiteSettings
+from matinee.conversations import Tool
+from matinee.engines.base import Engine
+from matinee.errors import EngineError
+from matinee.scenarios import Fault, Suite
+from matinee.transcripts import Transcript
+
+
+def prepare_suite(settings: SuiteSettings, output: Path) -> None:
+    """Loads and checks scenarios and tools, and writes the suite that will be run."""
+    from matinee.suites import load_suite, select
+
+    recorder = records.Recorder("prepare_suite", settings.model_dump(mode="json"))
+    suite = select(
+        load_suite(settings.scenarios, settings.tools),
+        limit=settings.limit,
+        categories=settings.categories,
+    )
+    suite = suite.model_copy(update={"id": settings.id})
+    with records.whole(output) as beside:
+        beside.write_text(suite.model_dump_json(indent=1) + "\n", encoding="utf-8")
+    recorder.write(output.with_suffix(".run.json"))
+    progress.say(f"✓ suite {suite.id}: {len(suite.scenarios)} scenarios, {len(suite.tools)} tools")
+
+
+def read_suite(path: Path) -> Suite:
+    """The suite that `prepare_suite` wrote."""
+    return Suite.model_validate_json(path.read_text(encoding="utf-8"))
+
+
+def run_scenarios(
+    suite_file: Path,
+    settings: Limits,
+    output: Path,
+    *,
+    subject: str,
+    form: CallForm,
+    part: int,
+    engine: str,
+    model: Path | None = None,
+    template: str | None = None,
+    reference: Reference | None = None,
+    fixtures: Path | None = None,
+) -> None:
+    """Runs one part of a suite on one subject and writes its raw transcripts."""
+    from matinee.agent import run_suite
+    from matinee.simulation import FixtureSimulation, Simulation, world
+
+    suite = _part(read_suite(suite_file), part, settings.parts)
+    recorder = records.Recorder(
+        "run_scenarios",
+        {"subject": subject, "suite": suite.id, "part": part, **settings.model_dump(mode="json")},
+    )
+
+    def simulation(today: datetime.date, faults: Sequence[Fault] = ()) -> Simulation:
+        if fixtures is None:
+            return world(today, faults)
+        tools = [Tool.from_openai(tool) for tool in suite.tools]
+        return FixtureSimulation.read(fixtures, tools, faults)
+
+    with progress.bar(len(suite.scenarios), f"test {subject} on {suite.id}", "case") as bar:
+        transcripts = run_suite(
+            suite,
+            _engine(engine, suite, settings, form, model, template, reference),
+            subject=subject,
+            form=form,
+            max_steps=settings.max_steps,
+            max_new_tokens=settings.max_new_tokens,
+            simulation=simulation,
+            on_finished=lambda transcript: bar.update(),
+        )
+    records.write_lines(output, [transcript.model_dump(mode="json") for transcript in transcripts])
+    tokens = sum(step.completion_tokens for t in transcripts for step in t.steps)
+    recorder.add(cases=len(transcripts), completion_tokens=tokens)
+    recorder.write(output.with_suffix(".run.json"))
+    progress.say(
+        f"✓ tested {subject} on {suite.id}: {len(transcripts)} cases, {tokens:,} tokens written, "
+        f"{recorder.summary()}"
+    )
+
+
+def _part(suite: Suite, part: int, parts: int) -> Suite:
+    """Every `parts`-th scenario, so that each part has its share of every category."""
+    return suite.model_copy(update={"scenarios": suite.scenarios[part::parts]})
+
+
+def _engine(
+    kind: str,
+    suite: Suite,
+    settings: Limits,
+    form: CallForm,
+    model: Path | None,
+    template: str | None,
+    reference: Reference | None,
+) -> Engine:
+    if kind == "gold":
+        from matinee.engines.scripted import GoldEngine
+
+        return GoldEngine(suite, form)
+    if kind == "null":
+        from matinee.engines.scripted import NullEngine
+
+        return NullEngine()
+    if reference is not None:
+        from matinee.engines.openai import OpenAIEngine
+
+        return OpenAIEngine(
+            base_url=reference.base_url,
+            model=reference.model,
+            api_key_env=reference.api_key_env,
+            concurrency=reference.concurrency,
+            timeout=reference.timeout,
+            retries=reference.retries,
+        )
+    if model is None or template is None:
+        raise EngineError("A local subject needs a model folder and a template.")
+    # Nothing here may reach a hub: the folder is complete.
+    os.environ["HF_HUB_OFFLINE"] = "1"
+    from matinee.devices import place
+    from matinee.engines.transformers import TransformersEngine
+    from matinee.memory import keep_freed
+
+    keep_freed()
+    return TransformersEngine.load(model, template, place(settings.precision), settings.batch_size)
+
+
+def parse_transcripts(
+    suite_file: Path, parts: Sequence[Path], form: CallForm, output: Path
+) -> None:
+    """Puts the parts together in the suite's order and parses every raw text afresh."""
+    from matinee.scoring import reparse
+
+    order = {scenario.id: place for place, scenario in enumerate(read_suite(suite_file).scenarios)}
+    transcripts = [
+        Transcript.model_validate(row) for part in parts for row in records.read_lines(part)
+    ]
+    transcripts.sort(key=lambda transcript: (order[transcript.case], transcript.repeat))
+    parsed = [reparse(transcript, form) for transcript in transcripts]
+    records.write_lines(output, [transcript.model_dump(mode="json") for transcript in parsed])
+
+
+def score_scenarios(suite_file: Path, transcripts: Path, output: Path) -> None:
+    """Writes a verdict per transcript; no model is loaded."""
+    from matinee.scoring import score_suite
+
+    suite = read_suite(suite_file)
+    rows = [Transcript.model_validate(row) for row in records.read_lines(transcripts)]
+    verdicts = score_suite(suite, rows)
+    records.write_lines(output, [verdict.model_dump(mode="json") for verdict in verdicts])
+    right = sum(verdict.success for verdict in verdicts)
+    subject = rows[0].subject if rows else output.parent.parent.name
+    progress.say(f"✓ scored {subject} on {suite.id}: {right} of {len(verdicts)} right")

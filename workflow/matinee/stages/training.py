@@ -1,0 +1,121 @@
+"""From token rows to a merged model: train the adapter, merge it, certify the result."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+from matinee import progress, records
+from matinee.config import Export, Training, WandbSettings
+from matinee.tokens import read_tokens
+
+CERTIFIED_PROMPTS = 8
+
+
+def train_adapter(
+    model: Path,
+    tokens: Path,
+    settings: Training,
+    *,
+    variant: str,
+    seed: int,
+    shuffle: bool,
+    wandb: WandbSettings,
+    checkpoints: Path,
+    output: Path,
+) -> None:
+    """Trains one variant with one seed; leaves adapter, metrics, trainer state and loss curve."""
+    # Before torch is imported: the same order of additions on every run, and no stray uploads.
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+    os.environ["WANDB_MODE"] = wandb.mode
+    os.environ["WANDB_PROJECT"] = wandb.project
+    os.environ["WANDB_DIR"] = str(output)
+    os.environ.setdefault("WANDB_SILENT", "true")
+    from matinee.curves import draw_loss
+    from matinee.training import Job, train
+
+    parameters = {
+        "variant": variant,
+        "seed": seed,
+        "shuffle_rows": shuffle,
+        "training": settings.model_dump(mode="json"),
+        "wandb": wandb.model_dump(mode="json"),
+    }
+    recorder = records.Recorder("train_adapter", parameters)
+    output.mkdir(parents=True, exist_ok=True)
+    # The same run wherever it is taken up again, so that a resumed run is one run.
+    os.environ["WANDB_RUN_ID"] = checkpoints.name
+    os.environ["WANDB_RESUME"] = "allow"
+    metrics = train(
+        Job(
+            model=model,
+            rows=read_tokens(tokens),
+            settings=settings,
+            seed=seed,
+            shuffle=shuffle,
+            checkpoints=checkpoints,
+            output=output,
+            label=f"train {variant} s{seed}",
+            wandb_mode=wandb.mode,
+            wandb_project=wandb.project,
+        )
+    )
+    draw_loss(output / "trainer_state.json", f"{variant}, seed {seed}", output)
+    recorder.add(metrics=metrics)
+    recorder.write(output / "run.json")
+    progress.say(
+        f"✓ trained {variant} s{seed}: {metrics['steps']:,} steps, loss "
+        f"{metrics['train_loss']:.4f}, {metrics['tokens_per_second']:,.0f} tokens/s, "
+        f"{recorder.summary()}"
+    )
+
+
+def merge_model(
+    base: Path,
+    adapter: Path,
+    tokens: Path,
+    template: str,
+    export: Export,
+    output: Path,
+    *,
+    variant: str,
+    precision: Any = "auto",
+) -> None:
+    """Writes `model/` (weights, tokenizer, template, card) and its certificate `merge.json`."""
+    from matinee.certificate import certify
+    from matinee.devices import place
+    from matinee.exporting import complete_export
+    from matinee.merging import merge
+
+    recorder = records.Recorder(
+        "merge_model", {"variant": variant, "template": template, **export.model_dump(mode="json")}
+    )
+    with records.whole(output / "model") as folder:
+        facts = merge(base, adapter, folder, export.shard_size)
+        complete_export(folder, template, base=base, training=adapter.parent)
+        certificate = certify(
+            base,
+            adapter,
+            folder,
+            _prompts(tokens),
+            placement=place(precision),
+            tolerance=export.tolerance,
+        )
+    facts |= certificate
+    records.write_json(output / "merge.json", facts)
+    recorder.add(**facts)
+    recorder.write(output / "run.json")
+    progress.say(
+        f"✓ merged {output.parent.name} {output.name}: logits within "
+        f"{facts['largest_logit_difference']:.1e} of the adapter's, "
+        f"{facts['identical_greedy']} of {facts['prompts']} greedy answers the same, "
+        f"{recorder.summary()}"
+    )
+
+
+def _prompts(tokens: Path) -> list[list[int]]:
+    """The beginnings of training rows up to the first supervised token, spread over the data."""
+    rows = read_tokens(tokens)
+    chosen = rows[:: max(1, len(rows) // CERTIFIED_PROMPTS)][:CERTIFIED_PROMPTS]
+    return [ids[: mask.index(1)] for ids, mask in chosen if mask.index(1) > 0]

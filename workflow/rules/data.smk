@@ -1,0 +1,142 @@
+# From sources to token rows.
+
+
+rule fetch_model:
+    output:
+        directory("results/model/{model}"),
+    log:
+        "results/logs/fetch_model/{model}.log",
+    params:
+        settings=lambda wildcards: plan.model(wildcards.model),
+    conda:
+        ENVIRONMENT
+    resources:
+        mem_mb=8000,
+        runtime=120,
+    shell:
+        "{LOGGED} {RUN} fetch-model --params {params.settings:q} --output {output}"
+        " 3>&2 > {log} 2>&1"
+
+
+rule fetch_dataset:
+    output:
+        directory("results/dataset/{dataset}/raw"),
+    log:
+        "results/logs/fetch_dataset/{dataset}.log",
+    params:
+        settings=lambda wildcards: plan.dataset_fetch(wildcards.dataset),
+    conda:
+        ENVIRONMENT
+    resources:
+        mem_mb=2000,
+        runtime=60,
+    shell:
+        "{LOGGED} {RUN} fetch-dataset --params {params.settings:q} --output {output}"
+        " 3>&2 > {log} 2>&1"
+
+
+rule format_dataset:
+    input:
+        raw="results/dataset/{dataset}/raw",
+    output:
+        "results/dataset/{dataset}/conversations.jsonl",
+    log:
+        "results/logs/format_dataset/{dataset}.log",
+    params:
+        settings=lambda wildcards: plan.dataset(wildcards.dataset),
+    wildcard_constraints:
+        dataset=plan.fetched(),
+    conda:
+        ENVIRONMENT
+    resources:
+        mem_mb=4000,
+        runtime=60,
+    shell:
+        "{LOGGED} {RUN} format-dataset --params {params.settings:q} --raw {input.raw}"
+        " --output {output} 3>&2 > {log} 2>&1"
+
+
+rule synthesize_dataset:
+    input:
+        lambda wildcards: plan.catalogue_files(wildcards.dataset),
+    output:
+        "results/dataset/{dataset}/conversations.jsonl",
+    log:
+        "results/logs/synthesize_dataset/{dataset}.log",
+    params:
+        settings=lambda wildcards: plan.dataset(wildcards.dataset),
+    wildcard_constraints:
+        dataset=plan.synthesized(),
+    conda:
+        ENVIRONMENT
+    resources:
+        mem_mb=2000,
+        runtime=30,
+    shell:
+        "{LOGGED} {RUN} synthesize-dataset --params {params.settings:q} --output {output}"
+        " 3>&2 > {log} 2>&1"
+
+
+rule mix_data:
+    input:
+        lambda wildcards: plan.mix_inputs(wildcards.variant),
+    output:
+        "results/data/{variant}/conversations.jsonl",
+    log:
+        "results/logs/mix_data/{variant}.log",
+    params:
+        settings=lambda wildcards: plan.mix(wildcards.variant),
+        parts=lambda wildcards, input: [f"--part {path}" for path in input],
+    conda:
+        ENVIRONMENT
+    resources:
+        mem_mb=4000,
+        runtime=30,
+    shell:
+        "{LOGGED} {RUN} mix-data --params {params.settings:q} {params.parts} --output {output}"
+        " 3>&2 > {log} 2>&1"
+
+
+rule tokenize_data:
+    input:
+        conversations="results/data/{variant}/conversations.jsonl",
+        model=lambda wildcards: f"results/model/{plan.variant(wildcards.variant).model}",
+        templates=lambda wildcards: plan.template_files(wildcards.variant),
+    output:
+        tokens="results/data/{variant}/tokens.parquet",
+        profile="results/data/{variant}/profile.json",
+    log:
+        "results/logs/tokenize_data/{variant}.log",
+    params:
+        settings=lambda wildcards: plan.tokenize(wildcards.variant),
+    conda:
+        ENVIRONMENT
+    resources:
+        mem_mb=4000,
+        runtime=60,
+    shell:
+        "{LOGGED} {RUN} tokenize-data --params {params.settings:q}"
+        " --conversations {input.conversations} --model {input.model}"
+        " --output {output.tokens} --profile {output.profile} 3>&2 > {log} 2>&1"
+
+
+rule check_leakage:
+    input:
+        conversations="results/data/{variant}/conversations.jsonl",
+        suites=expand("results/suite/{suite}.json", suite=plan.suite_ids),
+    output:
+        "results/data/{variant}/leakage.json",
+    log:
+        "results/logs/check_leakage/{variant}.log",
+    params:
+        leakage=plan.leakage(),
+        suites=lambda wildcards, input: [f"--suite {path}" for path in input.suites],
+    conda:
+        ENVIRONMENT
+    resources:
+        mem_mb=4000,
+        runtime=60,
+    shell:
+        "{LOGGED} {RUN} check-leakage --params {params.leakage:q}"
+        " --conversations {input.conversations} {params.suites} --output {output}"
+        " 3>&2 > {log} 2>&1"

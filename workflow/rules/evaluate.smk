@@ -1,0 +1,85 @@
+# Every subject runs every suite; generating, parsing and scoring are separate stages.
+
+
+rule prepare_suite:
+    input:
+        lambda wildcards: plan.suite_files(wildcards.suite),
+    output:
+        "results/suite/{suite}.json",
+    log:
+        "results/logs/prepare_suite/{suite}.log",
+    params:
+        settings=lambda wildcards: plan.suite(wildcards.suite),
+    conda:
+        ENVIRONMENT
+    # A mistake in a scenario should be known before anything long begins.
+    priority: 100
+    resources:
+        mem_mb=1000,
+        runtime=10,
+    shell:
+        "{LOGGED} {RUN} prepare-suite --params {params.settings:q} --output {output}"
+        " 3>&2 > {log} 2>&1"
+
+
+rule run_scenarios:
+    input:
+        suite="results/suite/{suite}.json",
+        model=lambda wildcards: plan.subjects[wildcards.subject].model or [],
+        templates=lambda wildcards: plan.subject_templates(wildcards.subject),
+    output:
+        "results/evaluation/{subject}/{suite}/parts/{part}.jsonl",
+    log:
+        "results/logs/run_scenarios/{subject}-{suite}-{part}.log",
+    params:
+        settings=lambda wildcards: plan.run(wildcards.subject, wildcards.suite, wildcards.part),
+        model=lambda wildcards, input: f"--model {input.model}" if input.model else "",
+    conda:
+        ENVIRONMENT
+    threads: 8
+    resources:
+        gpu=1,
+        mem_mb=32000,
+        runtime=240,
+    shell:
+        "{LOGGED} {RUN} run-scenarios --params {params.settings:q} --suite {input.suite}"
+        " {params.model} --output {output} 3>&2 > {log} 2>&1"
+
+
+rule parse_transcripts:
+    input:
+        suite="results/suite/{suite}.json",
+        parts=lambda wildcards: plan.parts(wildcards.subject, wildcards.suite),
+    output:
+        "results/evaluation/{subject}/{suite}/transcripts.jsonl",
+    log:
+        "results/logs/parse_transcripts/{subject}-{suite}.log",
+    params:
+        settings=lambda wildcards: plan.parse(wildcards.subject),
+        parts=lambda wildcards, input: [f"--part {path}" for path in input.parts],
+    conda:
+        ENVIRONMENT
+    resources:
+        mem_mb=2000,
+        runtime=30,
+    shell:
+        "{LOGGED} {RUN} parse-transcripts --params {params.settings:q} --suite {input.suite}"
+        " {params.parts} --output {output} 3>&2 > {log} 2>&1"
+
+
+rule score_scenarios:
+    input:
+        suite="results/suite/{suite}.json",
+        transcripts="results/evaluation/{subject}/{suite}/transcripts.jsonl",
+    output:
+        "results/evaluation/{subject}/{suite}/verdicts.jsonl",
+    log:
+        "results/logs/score_scenarios/{subject}-{suite}.log",
+    conda:
+        ENVIRONMENT
+    resources:
+        mem_mb=2000,
+        runtime=30,
+    shell:
+        "{LOGGED} {RUN} score-scenarios --suite {input.suite} --transcripts {input.transcripts}"
+        " --output {output} 3>&2 > {log} 2>&1"

@@ -1,0 +1,62 @@
+# From token rows to a merged model.
+
+
+rule train_adapter:
+    input:
+        tokens="results/data/{variant}/tokens.parquet",
+        model=lambda wildcards: f"results/model/{plan.variant(wildcards.variant).model}",
+        # Hours of training on leaked data would be worth nothing: look first.
+        leakage="results/data/{variant}/leakage.json",
+    output:
+        adapter=directory("results/training/{variant}/s{seed}/adapter"),
+        metrics="results/training/{variant}/s{seed}/metrics.json",
+        state="results/training/{variant}/s{seed}/trainer_state.json",
+        curve=multiext("results/training/{variant}/s{seed}/loss", ".svg", ".png"),
+        run="results/training/{variant}/s{seed}/run.json",
+    log:
+        "results/logs/train_adapter/{variant}-s{seed}.log",
+    params:
+        settings=lambda wildcards: plan.train(wildcards.variant, wildcards.seed),
+        # Snakemake deletes a job's declared outputs before it runs again; these must survive.
+        checkpoints=lambda wildcards: plan.checkpoints(wildcards.variant, wildcards.seed),
+        folder="results/training/{variant}/s{seed}",
+    conda:
+        ENVIRONMENT
+    threads: 8
+    resources:
+        gpu=1,
+        mem_mb=32000,
+        runtime=720,
+    shell:
+        "{LOGGED} {RUN} train-adapter --params {params.settings:q} --model {input.model}"
+        " --tokens {input.tokens} --checkpoints {params.checkpoints} --output {params.folder}"
+        " 3>&2 > {log} 2>&1"
+
+
+rule merge_model:
+    input:
+        adapter="results/training/{variant}/s{seed}/adapter",
+        metrics="results/training/{variant}/s{seed}/metrics.json",
+        base=lambda wildcards: f"results/model/{plan.variant(wildcards.variant).model}",
+        tokens="results/data/{variant}/tokens.parquet",
+        templates=lambda wildcards: plan.template_files(wildcards.variant),
+    output:
+        model=directory("results/merged/{variant}/s{seed}/model"),
+        certificate="results/merged/{variant}/s{seed}/merge.json",
+        run="results/merged/{variant}/s{seed}/run.json",
+    log:
+        "results/logs/merge_model/{variant}-s{seed}.log",
+    params:
+        settings=lambda wildcards: plan.merge(wildcards.variant),
+        folder="results/merged/{variant}/s{seed}",
+    conda:
+        ENVIRONMENT
+    threads: 8
+    resources:
+        gpu=1,
+        mem_mb=32000,
+        runtime=60,
+    shell:
+        "{LOGGED} {RUN} merge-model --params {params.settings:q} --base {input.base}"
+        " --adapter {input.adapter} --tokens {input.tokens} --output {params.folder}"
+        " 3>&2 > {log} 2>&1"

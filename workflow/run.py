@@ -1,0 +1,283 @@
+"""The one door from the workflow into Python: `python workflow/run.py STAGE --help`.
+
+Every rule of the workflow calls this file, and prints the call: copy it to run a stage by hand.
+`--params` is the stage's own slice of the configuration as JSON.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated, Any, Optional
+
+import typer
+
+sys.path.insert(0, str(Path(__file__).parent))
+
+app = typer.Typer(
+    help=__doc__, no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False
+)
+Params = Annotated[str, typer.Option(help="The stage's settings as JSON.")]
+Output = Annotated[Path, typer.Option(help="What the stage writes.")]
+Inputs = Annotated[list[Path], typer.Option(help="Repeat the option for several files.")]
+
+
+@app.command("fetch-model")
+def fetch_model(params: Params, output: Output) -> None:
+    """Get a start model from its sources and check it."""
+    from matinee.config import Model
+    from matinee.stages import data
+
+    data.fetch_model(Model.model_validate_json(params), output)
+
+
+@app.command("fetch-dataset")
+def fetch_dataset(params: Params, output: Output) -> None:
+    """Get a data set's files from its sources and check them."""
+    from matinee.config import Dataset
+    from matinee.stages import data
+
+    data.fetch_dataset(Dataset.model_validate_json(params), output)
+
+
+@app.command("format-dataset")
+def format_dataset(params: Params, raw: Annotated[Path, typer.Option()], output: Output) -> None:
+    """Convert a published data set into the one row format."""
+    from matinee.config import Dataset
+    from matinee.stages import data
+
+    data.format_dataset(Dataset.model_validate_json(params), raw, output)
+
+
+@app.command("synthesize-dataset")
+def synthesize_dataset(params: Params, output: Output) -> None:
+    """Make tool-calling conversations from a catalogue of tools."""
+    from matinee.config import Dataset
+    from matinee.stages import data
+
+    data.synthesize_dataset(Dataset.model_validate_json(params), output)
+
+
+@app.command("mix-data")
+def mix_data(params: Params, part: Inputs, output: Output) -> None:
+    """Put a variant's data sets together."""
+    from matinee.config import MixPart
+    from matinee.stages import data
+
+    mixed = [MixPart.model_validate(value) for value in json.loads(params)]
+    data.mix_data(list(zip(mixed, part, strict=True)), output)
+
+
+@app.command("tokenize-data")
+def tokenize_data(
+    params: Params,
+    conversations: Annotated[Path, typer.Option()],
+    model: Annotated[Path, typer.Option()],
+    profile: Annotated[Path, typer.Option()],
+    output: Output,
+) -> None:
+    """Render conversations to token ids and supervision masks, and profile them."""
+    from matinee.stages import data
+
+    values = json.loads(params)
+    data.tokenize_data(
+        conversations, model, values["template"], values["cutoff_length"], output, profile
+    )
+
+
+@app.command("check-leakage")
+def check_leakage(
+    params: Params,
+    conversations: Annotated[Path, typer.Option()],
+    suite: Inputs,
+    output: Output,
+) -> None:
+    """Look for test tools and test questions in the training data."""
+    from matinee.stages import data
+
+    data.check_leakage(conversations, suite, json.loads(params)["leakage"], output)
+
+
+@app.command("train-adapter")
+def train_adapter(
+    params: Params,
+    model: Annotated[Path, typer.Option()],
+    tokens: Annotated[Path, typer.Option()],
+    checkpoints: Annotated[Path, typer.Option(help="Survives a kill; removed at the end.")],
+    output: Output,
+) -> None:
+    """LoRA fine-tuning of one variant with one seed."""
+    from matinee.config import Training, WandbSettings
+    from matinee.stages import training
+
+    values = json.loads(params)
+    training.train_adapter(
+        model,
+        tokens,
+        Training.model_validate(values["training"]),
+        variant=values["variant"],
+        seed=values["seed"],
+        shuffle=values["shuffle_rows"],
+        wandb=WandbSettings.model_validate(values["wandb"]),
+        checkpoints=checkpoints,
+        output=output,
+    )
+
+
+@app.command("merge-model")
+def merge_model(
+    params: Params,
+    base: Annotated[Path, typer.Option()],
+    adapter: Annotated[Path, typer.Option()],
+    tokens: Annotated[Path, typer.Option()],
+    output: Output,
+) -> None:
+    """Merge an adapter into its base, export the model and certify it."""
+    from matinee.config import Export
+    from matinee.stages import training
+
+    values = json.loads(params)
+    training.merge_model(
+        base,
+        adapter,
+        tokens,
+        values["template"],
+        Export.model_validate(values["export"]),
+        output,
+        variant=values["variant"],
+    )
+
+
+@app.command("prepare-suite")
+def prepare_suite(params: Params, output: Output) -> None:
+    """Load and check scenarios and tools."""
+    from matinee.config import SuiteSettings
+    from matinee.stages import evaluation
+
+    evaluation.prepare_suite(SuiteSettings.model_validate_json(params), output)
+
+
+@app.command("run-scenarios")
+def run_scenarios(
+    params: Params,
+    suite: Annotated[Path, typer.Option()],
+    output: Output,
+    model: Annotated[Optional[Path], typer.Option()] = None,  # noqa: UP045 (typer reads it)
+) -> None:
+    """Let one subject work through (a part of) a suite; keep every raw text."""
+    from matinee.config import Limits, Reference
+    from matinee.stages import evaluation
+
+    values = json.loads(params)
+    reference = values.get("reference")
+    fixtures = values.get("fixtures")
+    evaluation.run_scenarios(
+        suite,
+        Limits.model_validate(values["limits"]),
+        output,
+        subject=values["subject"],
+        form=values["form"],
+        part=values["part"],
+        engine=values["engine"],
+        model=model,
+        template=values.get("template"),
+        reference=Reference.model_validate(reference) if reference else None,
+        fixtures=Path(fixtures) if fixtures else None,
+    )
+
+
+@app.command("parse-transcripts")
+def parse_transcripts(
+    params: Params,
+    suite: Annotated[Path, typer.Option()],
+    part: Inputs,
+    output: Output,
+) -> None:
+    """Gather the parts and parse every raw text; needs no model."""
+    from matinee.stages import evaluation
+
+    evaluation.parse_transcripts(suite, part, json.loads(params)["form"], output)
+
+
+@app.command("score-scenarios")
+def score_scenarios(
+    suite: Annotated[Path, typer.Option()],
+    transcripts: Annotated[Path, typer.Option()],
+    output: Output,
+) -> None:
+    """Judge every transcript; needs no model."""
+    from matinee.stages import evaluation
+
+    evaluation.score_scenarios(suite, transcripts, output)
+
+
+@app.command("render-report")
+def render_report(params: Params, results: Annotated[Path, typer.Option()]) -> None:
+    """Write report.html, summary.json and tables from what the other stages left."""
+    from matinee.stages import report
+
+    report.render_report(_configuration(json.loads(params)), results)
+
+
+@app.command("compare")
+def compare(
+    before: Path,
+    after: Path,
+    fail_if_worse: Annotated[
+        bool, typer.Option("--fail-if-worse", help="Exit with 1 where a subject got worse.")
+    ] = False,
+) -> None:
+    """Compare two runs by their summary.json: better, worse, and which cases flipped."""
+    from matinee.comparison import compare_summaries
+
+    comparison = compare_summaries(before, after)
+    typer.echo(comparison.text())
+    if fail_if_worse and comparison.worse:
+        raise typer.Exit(1)
+
+
+@app.command("check-scenarios")
+def check_scenarios(scenarios: Path, tools: Path) -> None:
+    """Say what is wrong with a folder of scenarios and a tool list, by file and line."""
+    from matinee.suites import check_suite
+
+    problems = check_suite(scenarios, tools)
+    for problem in problems:
+        typer.echo(problem)
+    if problems:
+        raise typer.Exit(1)
+    typer.echo("All scenarios are sound.")
+
+
+@app.command("schema")
+def schema() -> None:
+    """Print the JSON Schema of config.yaml."""
+    from matinee.config import json_schema
+
+    typer.echo(json.dumps(json_schema(), indent=2, sort_keys=True, ensure_ascii=False))
+
+
+def _configuration(values: dict[str, Any]) -> Any:
+    from matinee.config import parse_configuration
+
+    return parse_configuration(values, Path.cwd())
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Runs a stage; an error that a user can mend is one message and exit status 1."""
+    from matinee.errors import UserError
+
+    try:
+        app(arguments)
+    except UserError as error:
+        from matinee import progress
+
+        stage = sys.argv[1] if len(sys.argv) > 1 else "matinee"
+        progress.say(f"✗ {stage}: {error}")
+        raise SystemExit(1) from None
+
+
+if __name__ == "__main__":
+    main()
