@@ -13,7 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from matinee.errors import DataError
 from matinee.synthesis.settings import Language
-from matinee.synthesis.texts import Pair, PairField, Word, read_word
+from matinee.synthesis.texts import Pair, PairField, Word, read_pair, read_word
 from matinee.synthesis.values import Lexicons, Maker, make_maker, word_maker
 from matinee.synthesis.wording import droppable_alone, slots_of
 
@@ -39,9 +39,15 @@ class ParameterSpec(_Strict):
 
 
 class RowsSpec(_Strict):
-    """Rows that a tool returns: several out of a word list, or the one that was searched."""
+    """Rows that a tool returns: several out of a word list, or the one that was searched.
+
+    `groups`: a word list for each name that the parameter `group_by` can stand for. Users who
+    name such a row need not name its group.
+    """
 
     names: str = ""
+    group_by: str = ""
+    groups: dict[str, str] = {}
     echo: str = ""
     name: str
     fields: dict[str, str] = {}
@@ -89,6 +95,8 @@ class Rows:
     """Row maker of a tool's observation: see RowsSpec."""
 
     names: Maker | None
+    group_by: str
+    groups: tuple[tuple[Pair, Maker], ...]
     echo: str
     name: str
     fields: tuple[tuple[str, str], ...]
@@ -110,6 +118,7 @@ class CatalogueTool:
 
     @cached_property
     def by_name(self) -> dict[str, Parameter]:
+        """Parameters by name."""
         return {parameter.name: parameter for parameter in self.parameters}
 
     @cached_property
@@ -119,6 +128,7 @@ class CatalogueTool:
 
     @cached_property
     def required(self) -> tuple[str, ...]:
+        """Names of the required parameters."""
         return tuple(item.name for item in self.parameters if item.required)
 
     def droppable(self, language: Language) -> tuple[str, ...]:
@@ -218,12 +228,19 @@ def _build_tool(spec: ToolSpec, domain: str, lexicons: Lexicons) -> CatalogueToo
             check_field(maker, lexicons)
         rows = Rows(
             make_maker(spec.rows.names, lexicons) if spec.rows.names else None,
+            spec.rows.group_by,
+            tuple(
+                (read_pair(name), make_maker(words, lexicons))
+                for name, words in spec.rows.groups.items()
+            ),
             spec.rows.echo,
             spec.rows.name,
             tuple(spec.rows.fields.items()),
         )
-        if (rows.names is None) == (not rows.echo) or (rows.echo and rows.echo not in spec.args):
-            raise ValueError("rows: give either 'names' or 'echo' (a parameter)")
+        if sum((rows.names is not None, bool(rows.echo), bool(rows.groups))) != 1:
+            raise ValueError("rows: give one of 'names', 'echo' and 'groups'")
+        if {rows.echo, rows.group_by} - {"", *spec.args}:
+            raise ValueError("rows: 'echo' and 'group_by' must be parameters")
     elif not spec.returns:
         raise ValueError("give 'returns' or 'rows': what the tool answers")
     return CatalogueTool(
@@ -301,12 +318,16 @@ def _check_sources(catalogue: Catalogue, folder: Path) -> None:
 
 
 def slots_needed(catalogue: Catalogue, tool: CatalogueTool) -> frozenset[str]:
-    """Names that a complete request must hold: own required parameters and the suppliers'."""
+    """Names that a complete request must hold: own required parameters and the suppliers'.
+
+    A supplier's `echo` is said under the name of the supplied parameter, and the group of a row
+    follows from the row by common knowledge (who says 'tiger' need not say 'predators').
+    """
     needed = set(tool.required)
     for parameter in tool.supplied:
         source = catalogue.tools[parameter.source_tool]
-        echo = {source.rows.echo} if source.rows else set()
-        needed |= slots_needed(catalogue, source) - echo
+        unsaid = {source.rows.echo, source.rows.group_by} if source.rows else set()
+        needed |= slots_needed(catalogue, source) - unsaid
     return frozenset(needed)
 
 

@@ -48,9 +48,11 @@ class Names:
     parameters: dict[tuple[str, str], str] = field(default_factory=dict)
 
     def tool(self, name: str) -> str:
+        """The name that the list gives the tool."""
         return self.tools.get(name, name)
 
     def parameter(self, tool: str, name: str) -> str:
+        """The name that the list gives the parameter."""
         return self.parameters.get((tool, name), name)
 
 

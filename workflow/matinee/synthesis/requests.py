@@ -28,6 +28,7 @@ class Call:
 
     @property
     def key(self) -> str:
+        """The same for equal calls."""
         return f"{self.tool.name} {canonical_json(self.values)}"
 
 
@@ -46,9 +47,11 @@ class Plan:
 
     @property
     def final(self) -> Call:
+        """The call that the request is about."""
         return self.levels[-1][-1]
 
     def add(self, level: int, call: Call) -> None:
+        """Puts the call on its level, once."""
         while len(self.levels) <= level:
             self.levels.append([])
         if all(call.key != other.key for other in self.levels[level]):

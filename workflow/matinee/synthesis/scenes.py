@@ -1,108 +1,19 @@
-"""The kinds of conversation: each scene writes one, or returns None where its list cannot."""
+"""The kinds of conversation: each scene writes one, or says that its list cannot."""
 
 from __future__ import annotations
 
-import random
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from typing import Any
 
-from matinee.conversations import Message, ToolCall, canonical_json
+from matinee.conversations import Message
 from matinee.synthesis import replies, wording
-from matinee.synthesis.catalogue import Catalogue, CatalogueTool, Parameter
+from matinee.synthesis.catalogue import CatalogueTool, Parameter
 from matinee.synthesis.dates import system_date
-from matinee.synthesis.requests import Call, Plan, Planner, Wording, draw, word, word_without
-from matinee.synthesis.settings import Category, SynthesisSettings
-from matinee.synthesis.simulator import World
+from matinee.synthesis.requests import Call, Plan, Wording, draw, word_without
+from matinee.synthesis.settings import Category
+from matinee.synthesis.stage import Stage
 from matinee.synthesis.toollists import ToolList
-from matinee.synthesis.values import Drawn, Setting, join_words
-
-
-@dataclass
-class Script:
-    """The messages so far; tools and parameters get the names that the list gives them."""
-
-    tools: ToolList
-    messages: list[Message] = field(default_factory=list)
-
-    def user(self, text: str) -> None:
-        self.messages.append(Message("user", text))
-
-    def say(self, text: str) -> None:
-        self.messages.append(Message("assistant", text))
-
-    def call(self, calls: list[Call]) -> None:
-        written = tuple(
-            ToolCall(
-                self.tools.names.tool(call.tool.name),
-                canonical_json(
-                    {
-                        self.tools.names.parameter(call.tool.name, name): value
-                        for name, value in call.values.items()
-                    }
-                ),
-            )
-            for call in calls
-        )
-        self.messages.append(Message("assistant", "", written))
-
-    def observe(self, call: Call, data: Any) -> None:
-        text = canonical_json(replies.wrapped(data, self.tools.dialect.envelope))
-        self.messages.append(Message("tool", text, name=self.tools.names.tool(call.tool.name)))
-
-
-@dataclass
-class Stage:
-    """Everything that a scene needs. `target` chooses among the list's tools, least used first."""
-
-    rng: random.Random
-    settings: SynthesisSettings
-    catalogue: Catalogue
-    tools: ToolList
-    world: World
-    script: Script
-    target: Callable[[list[CatalogueTool]], CatalogueTool]
-
-    @property
-    def language(self) -> Any:
-        return self.tools.language
-
-    @property
-    def setting(self) -> Setting:
-        return Setting(self.rng, self.tools.language, self.tools.today)
-
-    @property
-    def planner(self) -> Planner:
-        return Planner(self.catalogue, self.world, self.setting)
-
-    def ask(self, text: str, words: dict[str, str]) -> None:
-        filled = wording.fill(text, words)
-        self.script.user(wording.manner(self.rng, filled, self.language))
-
-    def word(self, tool: CatalogueTool, **options: Any) -> Wording:
-        noise = self.settings.noise_share
-        return word(self.rng, self.catalogue, tool, self.language, noise, **options)
-
-    def play(self, plan: Plan) -> None:
-        """All calls of the plan with their observations; the last answer in a share of rows."""
-        for calls in plan.levels[:-1]:
-            self.script.call(calls)
-            for call in calls:
-                self.script.observe(call, self.world.observe(call.tool.name, call.values))
-        self.finish(plan.levels[-1], [plan.words] * len(plan.levels[-1]))
-
-    def finish(self, calls: list[Call], words: list[dict[str, str]], answer: bool = False) -> None:
-        """The last calls; then, in a share of rows or when told to, the answer in words."""
-        self.script.call(calls)
-        if not answer and self.rng.random() >= self.settings.answer_share:
-            return
-        answers = []
-        for call, said in zip(calls, words, strict=True):
-            data = self.world.observe(call.tool.name, call.values)
-            self.script.observe(call, data)
-            answers.append(replies.reply(call.tool, data, said, self.language))
-        self.script.say(("" if self.language == "zh" else " ").join(answers))
-
+from matinee.synthesis.values import Drawn, join_words
 
 Scene = Callable[[Stage], bool]
 

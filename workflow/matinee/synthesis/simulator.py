@@ -45,10 +45,14 @@ class World:
     def _rows(
         self, tool: CatalogueTool, spec: Rows, shown: dict[str, Any], setting: Setting
     ) -> list[dict[str, Any]]:
-        if spec.names is None:
+        maker = spec.names
+        for group, words in spec.groups:
+            if shown[spec.group_by] == group[self._language]:
+                maker = words
+        if maker is None:
             names = [str(shown[spec.echo])]
         else:
-            drawn = draw_distinct(spec.names, setting, setting.rng.randint(3, 5))
+            drawn = draw_distinct(maker, setting, setting.rng.randint(3, 5))
             names = [str(item.value) for item in drawn]
         rows = []
         for name in names:

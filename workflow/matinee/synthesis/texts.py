@@ -46,6 +46,7 @@ class Word:
     value: Any = None
 
     def words(self, language: Language) -> tuple[str, ...]:
+        """The words for it in a language, the usual one first."""
         return self.zh if language == "zh" else self.en
 
 

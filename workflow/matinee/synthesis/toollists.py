@@ -27,6 +27,7 @@ class Dialect:
     example_share: float
     source_note: str
     envelope: str
+    empty_required: bool
 
 
 @dataclass(frozen=True)
@@ -87,7 +88,7 @@ class Composer:
         group: tuple[CatalogueTool, ...],
         size: int,
     ) -> None:
-        """Adds the least used of a few tools drawn from the group, with its suppliers, if it fits."""
+        """Adds the least used of a few tools of the group, with its suppliers, if they fit."""
         drawn = rng.sample(group, min(6, len(group)))
         tool = min(drawn, key=lambda item: self.uses[item.name])
         added = [item for item in self.catalogue.closure(tool) if item.name not in chosen]
@@ -118,6 +119,7 @@ def _draw_dialect(rng: random.Random) -> Dialect:
         example_share=rng.choice((0.0, 0.3, 0.6)),
         source_note=rng.choice(("由{name}返回", "通过{name}获取", "见{name}", "来自{name}")),
         envelope=rng.choice(("bare", "bare", "code", "result")),
+        empty_required=rng.random() < 0.5,
     )
 
 
@@ -134,7 +136,7 @@ def _render(
         name = names.parameter(tool.name, parameter.name)
         properties[name] = _schema(rng, parameter, language, dialect, names, today)
     schema: dict[str, Any] = {"type": "object", "properties": properties}
-    if tool.required:
+    if tool.required or dialect.empty_required:
         schema["required"] = [names.parameter(tool.name, name) for name in tool.required]
     return Tool(names.tool(tool.name), tool.about[language], canonical_json(schema))
 
@@ -167,7 +169,7 @@ def _notes(
     names: Names,
     today: date | None,
 ) -> list[str]:
-    """The parts of a parameter's description: label, note, codes, format, source, example, default."""
+    """Label, note, codes, source, format, example and default, as far as there are any."""
     zh = language == "zh"
     notes = [parameter.label[language]]
     if parameter.note:

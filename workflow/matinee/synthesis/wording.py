@@ -98,13 +98,13 @@ def _opening_zh(rng: random.Random, body: str, question: bool) -> str:
     return body
 
 
+_ADVERBS_EN = r"today|tomorrow|yesterday|the day|\d+ days ago|in \d+ days"
+
+
 def _grammar_en(text: str) -> str:
     """Small words that depend on the value beside them: 'on tomorrow', 'a urgent'."""
-    text = re.sub(
-        r"\b(?:on|for) (today|tomorrow|yesterday|the day|\d+ days ago|in \d+ days)", r"\1", text
-    )
-    text = re.sub(r"\b([Aa]) (?=[aeiou])(?!one|use|uni|eu)", r"\1n ", text)
-    return text
+    text = re.sub(rf"\b(?:on|for|from) ({_ADVERBS_EN})", r"\1", text)
+    return re.sub(r"\b([Aa]) (?=[aeiou])(?!one|use|uni|eu)", r"\1n ", text)
 
 
 def _polite_en(rng: random.Random, body: str) -> tuple[str, bool]:
