@@ -1,0 +1,125 @@
+"""The catalogue: size, checks of its files, and its distance from what is tested on."""
+
+import json
+import shutil
+from functools import cache
+from pathlib import Path
+
+import pytest
+import yaml
+from rapidfuzz import fuzz, process
+
+from matinee.errors import DataError
+from matinee.synthesis import Catalogue, SynthesisSettings, generate, load_catalogue
+
+ROOT = Path(__file__).resolve().parents[2]
+RESOURCES = ROOT / "workflow" / "resources"
+FOLDER = RESOURCES / "catalogue"
+
+
+@cache
+def catalogue() -> Catalogue:
+    return load_catalogue(FOLDER)
+
+
+@cache
+def the_eleven() -> list[dict[str, object]]:
+    tools = json.loads((RESOURCES / "tools.json").read_text(encoding="utf-8"))
+    return [tool.get("function", tool) for tool in tools]
+
+
+def test_size() -> None:
+    tools = catalogue().tools.values()
+    assert len(tools) >= 150
+    assert len({tool.domain for tool in tools}) >= 25
+
+
+def test_names_cannot_stand_in_a_sentence() -> None:
+    for name in catalogue().tools:
+        assert "_" in name or any(mark.isupper() for mark in name[1:]), name
+
+
+def test_descriptions_are_all_different() -> None:
+    for language in ("zh", "en"):
+        texts = [tool.about[language] for tool in catalogue().tools.values()]
+        assert len(set(texts)) == len(texts)
+
+
+def test_no_tool_is_named_or_described_like_a_tested_one() -> None:
+    for tested in the_eleven():
+        for tool in catalogue().tools.values():
+            assert tool.name != tested["name"]
+            assert fuzz.ratio(tool.name, str(tested["name"])) < 80, (tool.name, tested["name"])
+            likeness = fuzz.ratio(tool.about.zh, str(tested["description"]))
+            assert likeness < 60, (tool.name, tested["name"], likeness)
+
+
+def test_no_tool_has_the_parameters_of_a_tested_one() -> None:
+    tested_sets = {
+        frozenset(tested["parameters"]["properties"])  # type: ignore[index]
+        for tested in the_eleven()
+    } - {frozenset()}
+    for tool in catalogue().tools.values():
+        assert frozenset(tool.by_name) not in tested_sets, tool.name
+
+
+def test_no_generated_question_is_like_a_scenario() -> None:
+    scenarios = [
+        turn["user"]
+        for path in sorted((RESOURCES / "scenarios").glob("*.yaml"))
+        for case in (yaml.safe_load(path.read_text(encoding="utf-8")).get("cases") or [])
+        for turn in case["turns"]
+    ]
+    assert scenarios
+    settings = SynthesisSettings(conversations=600, languages={"zh": 1})
+    asked = {
+        next(message.content for message in row.messages if message.role == "user")
+        for row in generate(settings, FOLDER)
+        if row.category != "no_tool"
+    }
+    for question in sorted(asked):
+        found = process.extractOne(question, scenarios, scorer=fuzz.ratio, score_cutoff=85)
+        assert found is None, (question, found)
+
+
+def broken(tmp_path: Path, name: str, old: str, new: str) -> Path:
+    folder = tmp_path / "catalogue"
+    shutil.copytree(FOLDER, folder)
+    text = (folder / name).read_text(encoding="utf-8")
+    assert old in text
+    (folder / name).write_text(text.replace(old, new, 1), encoding="utf-8")
+    return folder
+
+
+@pytest.mark.parametrize(
+    ("name", "old", "new", "said"),
+    [
+        ("library.yaml", "make: books", "make: boooks", "unknown value maker 'boooks'"),
+        ("library.yaml", "书名 | book title", "书名", "Chinese | English"),
+        ("library.yaml", "tool: book_stock", "tool: book_search", "is taken"),
+        ("library.yaml", "from: book_search.book_id", "from: book_search.isbn", "Mend 'from'"),
+        ("library.yaml", "{bookId}", "{book}", "book_stock: ask"),
+        ("library.yaml", "make: date future", "make: date soon", "unknown period 'soon'"),
+        ("library.yaml", "returns: {available", "retruns: {available", "retruns"),
+        ("library.yaml", "- tool: book_search", "- tool: [", "cannot be read as YAML"),
+        ("_values.yaml", "北京 | Beijing", "北京", "expected 'Chinese | English'"),
+    ],
+)
+def test_mistakes_in_files_are_named(
+    tmp_path: Path, name: str, old: str, new: str, said: str
+) -> None:
+    folder = broken(tmp_path, name, old, new)
+    with pytest.raises(DataError) as caught:
+        load_catalogue(folder)
+    assert said in str(caught.value)
+    assert name.removesuffix(".yaml") in str(caught.value)
+
+
+def test_a_folder_without_a_catalogue_is_named(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"_values\.yaml is missing"):
+        load_catalogue(tmp_path)
+
+
+def test_the_talk_file_needs_both_languages(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="needs 'zh' and 'en'"):
+        load_catalogue(broken(tmp_path, "_talk.yaml", "\nen:", "\nfr:"))
