@@ -240,8 +240,14 @@ def _parameter(stage: Stage, tool: CatalogueTool, name: str) -> Parameter:
 
 
 def missing_asked(stage: Stage) -> bool:
-    """Ends with the question back."""
-    return _missing(stage) is not None
+    """Ends with the question back, or with a user who does not answer it."""
+    if _missing(stage) is None:
+        return False
+    if stage.rng.random() < 0.25:
+        declined, reply = wording.decline(stage.rng, stage.language)
+        stage.script.user(declined)
+        stage.script.say(reply)
+    return True
 
 
 def missing_complete(stage: Stage) -> bool:

@@ -24,7 +24,7 @@ Language = Literal["zh", "en"]
 Share = Annotated[float, Field(ge=0, le=1)]
 
 DEFAULT_MIX: dict[Category, float] = {
-    "single": 28,
+    "single": 26,
     "coded": 12,
     "complete": 6,
     "parallel": 9,
@@ -74,13 +74,14 @@ class SynthesisSettings(BaseModel):
     )
     mix: dict[Category, float] = Field(
         default=DEFAULT_MIX,
-        description="Weight of each kind of conversation; a kind that is not named is not made. "
-        "single: one call; coded: a word that must become a code; complete: optional "
-        "parameters left unsaid, where asking would be wrong; parallel: two tools in one turn; "
-        "repeated: one tool for several things; chain: a parameter that another tool supplies; "
-        "missing_asked: ends with the question back; missing_complete: question, answer, call; "
-        "changed: the user corrects a value; follow_up: a second question that builds on the "
-        "first; recovery: an error observation; no_tool: nothing fits.",
+        description="Weight of each kind of conversation; a kind that is not named is only made "
+        "where a list cannot show any other. single: one call; coded: a word that must become a "
+        "code; complete: optional parameters left unsaid, where asking would be wrong; parallel: "
+        "two tools in one turn; repeated: one tool for several things; chain: a parameter that "
+        "another tool supplies; missing_asked: ends with the question back, or with a user who "
+        "does not answer it; missing_complete: question, answer, call; changed: the user "
+        "corrects a value; follow_up: after the answer, another value or a correction; "
+        "recovery: an error observation; no_tool: nothing fits.",
     )
     answer_share: Share = Field(
         default=0.3,

@@ -123,7 +123,7 @@ _SLIPS_ZH = (
     ("怎么", "肿么"), ("查", "察"), ("现在", "现再"), ("的", "滴"), ("有没有", "有木有"),
 )  # fmt: skip
 _FOREIGN_ZH = (
-    ("帮我查", "帮我check"), ("看看", "看下detail，"), ("酒店", "hotel"), ("电影", "movie"),
+    ("帮我查", "帮我check"), ("酒店", "hotel"), ("电影", "movie"),
     ("价格", "price"), ("信息", "info"), ("会议", "meeting"), ("邮件", "email"), ("列表", "list"),
 )  # fmt: skip
 _SLIPS_EN = (
@@ -245,9 +245,39 @@ def correct(rng: random.Random, label: str, wrong: str, right: str, language: La
 
 
 def follow_up(rng: random.Random, right: str, language: Language) -> str:
-    """A second request that only names the new value."""
+    """A second message that only names the new value: one more, or the right one."""
     if language == "zh":
         return rng.choice(
-            (f"那{right}呢？", f"{right}呢？", f"换成{right}再查一次", f"再看下{right}的")
+            (
+                f"那{right}呢？",
+                f"{right}呢？",
+                f"换成{right}再查一次",
+                f"再看下{right}的",
+                f"不好意思说错了，是{right}。",
+                f"不对，应该是{right}",
+            )
         )
-    return rng.choice((f"And {right}?", f"What about {right}?", f"Now the same for {right}."))
+    return rng.choice(
+        (f"And {right}?", f"What about {right}?", f"Sorry, I meant {right}.", f"No, {right}.")
+    )
+
+
+_DECLINES = {
+    "zh": (
+        ("我也不知道", "没关系，等您确认了再告诉我，我马上帮您处理。"),
+        ("不清楚，你看着办吧", "抱歉，缺少这个信息我没法继续，您确认后再告诉我吧。"),
+        ("算了，不用了", "好的，有需要再找我。"),
+        ("先不说这个了", "好的，那需要时再告诉我。"),
+        ("这个不方便说", "理解，不过没有这个信息我暂时办不了，您方便时再告诉我。"),
+    ),
+    "en": (
+        ("I don't know", "No problem, tell me once you know and I will go on."),
+        ("Never mind", "All right, just ask when you need it."),
+        ("I'd rather not say", "I understand, but without it I cannot go on."),
+    ),
+}
+
+
+def decline(rng: random.Random, language: Language) -> tuple[str, str]:
+    """A user who does not give what was asked for, and the reply: nothing is called."""
+    return rng.choice(_DECLINES[language])
