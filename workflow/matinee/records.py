@@ -88,7 +88,9 @@ def hardware() -> dict[str, Any]:
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     found: dict[str, Any] = {
         "machine": platform.machine(),
-        "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
+        "cores": len(os.sched_getaffinity(0))
+        if hasattr(os, "sched_getaffinity")
+        else os.cpu_count(),
         "memory_gb": round(memory / 1e9, 1),
     }
     torch = sys.modules.get("torch")
@@ -123,7 +125,7 @@ class Recorder:
         """Wall time and peak memory so far, for the line that a person sees."""
         from matinee.progress import duration
 
-        return f"{duration(time.perf_counter() - self._clock)}, {peak_memory_mb() / 1000:.1f} GB"
+        return f"{duration(time.perf_counter() - self._clock)}, {peak_memory_mb() / 1000:.2f} GB"
 
     def write(self, path: Path) -> None:
         """Writes `run.json`: stage, parameters, facts, versions, hardware, time and memory."""

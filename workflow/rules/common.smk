@@ -2,20 +2,20 @@
 import os
 import sys
 
-from snakemake.exceptions import WorkflowError
 from snakemake.utils import min_version
 
 min_version("9.0")
 sys.path.insert(0, str(Path(workflow.basedir) / "workflow"))
 
-from matinee.config import CALL_FORMS, parse_configuration
+from matinee.config import parse_configuration
 from matinee.errors import UserError
 from matinee.plan import Plan
 
 try:
     plan = Plan(parse_configuration(config, Path.cwd()))
 except UserError as error:
-    raise WorkflowError(str(error)) from None
+    # Not a WorkflowError: that one is silent under `--quiet all`, and shows a line of this file.
+    sys.exit(str(error))
 
 # Told by the environment, not by parameters: going offline must not rerun what is there.
 os.environ["MATINEE_OFFLINE"] = "1" if plan.configuration.offline else "0"

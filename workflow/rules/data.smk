@@ -6,13 +6,13 @@ rule fetch_model:
         directory("results/model/{model}"),
     log:
         "results/logs/fetch_model/{model}.log",
-    params:
-        settings=lambda wildcards: plan.model(wildcards.model),
     conda:
         ENVIRONMENT
     resources:
         mem_mb=8000,
         runtime=120,
+    params:
+        settings=lambda wildcards: plan.model(wildcards.model),
     shell:
         "{LOGGED} {RUN} fetch-model --params {params.settings:q} --output {output}"
         " 3>&2 > {log} 2>&1"
@@ -23,13 +23,13 @@ rule fetch_dataset:
         directory("results/dataset/{dataset}/raw"),
     log:
         "results/logs/fetch_dataset/{dataset}.log",
-    params:
-        settings=lambda wildcards: plan.dataset_fetch(wildcards.dataset),
     conda:
         ENVIRONMENT
     resources:
         mem_mb=2000,
         runtime=60,
+    params:
+        settings=lambda wildcards: plan.dataset_fetch(wildcards.dataset),
     shell:
         "{LOGGED} {RUN} fetch-dataset --params {params.settings:q} --output {output}"
         " 3>&2 > {log} 2>&1"
@@ -42,8 +42,6 @@ rule format_dataset:
         "results/dataset/{dataset}/conversations.jsonl",
     log:
         "results/logs/format_dataset/{dataset}.log",
-    params:
-        settings=lambda wildcards: plan.dataset(wildcards.dataset),
     wildcard_constraints:
         dataset=plan.fetched(),
     conda:
@@ -51,6 +49,8 @@ rule format_dataset:
     resources:
         mem_mb=4000,
         runtime=60,
+    params:
+        settings=lambda wildcards: plan.dataset(wildcards.dataset),
     shell:
         "{LOGGED} {RUN} format-dataset --params {params.settings:q} --raw {input.raw}"
         " --output {output} 3>&2 > {log} 2>&1"
@@ -63,8 +63,6 @@ rule synthesize_dataset:
         "results/dataset/{dataset}/conversations.jsonl",
     log:
         "results/logs/synthesize_dataset/{dataset}.log",
-    params:
-        settings=lambda wildcards: plan.dataset(wildcards.dataset),
     wildcard_constraints:
         dataset=plan.synthesized(),
     conda:
@@ -72,6 +70,8 @@ rule synthesize_dataset:
     resources:
         mem_mb=2000,
         runtime=30,
+    params:
+        settings=lambda wildcards: plan.dataset(wildcards.dataset),
     shell:
         "{LOGGED} {RUN} synthesize-dataset --params {params.settings:q} --output {output}"
         " 3>&2 > {log} 2>&1"
@@ -84,14 +84,14 @@ rule mix_data:
         "results/data/{variant}/conversations.jsonl",
     log:
         "results/logs/mix_data/{variant}.log",
-    params:
-        settings=lambda wildcards: plan.mix(wildcards.variant),
-        parts=lambda wildcards, input: [f"--part {path}" for path in input],
     conda:
         ENVIRONMENT
     resources:
         mem_mb=4000,
         runtime=30,
+    params:
+        settings=lambda wildcards: plan.mix(wildcards.variant),
+        parts=lambda wildcards, input: [f"--part {path}" for path in input],
     shell:
         "{LOGGED} {RUN} mix-data --params {params.settings:q} {params.parts} --output {output}"
         " 3>&2 > {log} 2>&1"
@@ -107,13 +107,13 @@ rule tokenize_data:
         profile="results/data/{variant}/profile.json",
     log:
         "results/logs/tokenize_data/{variant}.log",
-    params:
-        settings=lambda wildcards: plan.tokenize(wildcards.variant),
     conda:
         ENVIRONMENT
     resources:
         mem_mb=4000,
         runtime=60,
+    params:
+        settings=lambda wildcards: plan.tokenize(wildcards.variant),
     shell:
         "{LOGGED} {RUN} tokenize-data --params {params.settings:q}"
         " --conversations {input.conversations} --model {input.model}"
@@ -128,14 +128,14 @@ rule check_leakage:
         "results/data/{variant}/leakage.json",
     log:
         "results/logs/check_leakage/{variant}.log",
-    params:
-        leakage=plan.leakage(),
-        suites=lambda wildcards, input: [f"--suite {path}" for path in input.suites],
     conda:
         ENVIRONMENT
     resources:
         mem_mb=4000,
         runtime=60,
+    params:
+        leakage=plan.leakage(),
+        suites=lambda wildcards, input: [f"--suite {path}" for path in input.suites],
     shell:
         "{LOGGED} {RUN} check-leakage --params {params.leakage:q}"
         " --conversations {input.conversations} {params.suites} --output {output}"

@@ -8,15 +8,15 @@ rule prepare_suite:
         "results/suite/{suite}.json",
     log:
         "results/logs/prepare_suite/{suite}.log",
-    params:
-        settings=lambda wildcards: plan.suite(wildcards.suite),
-    conda:
-        ENVIRONMENT
     # A mistake in a scenario should be known before anything long begins.
     priority: 100
+    conda:
+        ENVIRONMENT
     resources:
         mem_mb=1000,
         runtime=10,
+    params:
+        settings=lambda wildcards: plan.suite(wildcards.suite),
     shell:
         "{LOGGED} {RUN} prepare-suite --params {params.settings:q} --output {output}"
         " 3>&2 > {log} 2>&1"
@@ -31,9 +31,6 @@ rule run_scenarios:
         "results/evaluation/{subject}/{suite}/parts/{part}.jsonl",
     log:
         "results/logs/run_scenarios/{subject}-{suite}-{part}.log",
-    params:
-        settings=lambda wildcards: plan.run(wildcards.subject, wildcards.suite, wildcards.part),
-        model=lambda wildcards, input: f"--model {input.model}" if input.model else "",
     conda:
         ENVIRONMENT
     threads: 8
@@ -41,6 +38,11 @@ rule run_scenarios:
         gpu=1,
         mem_mb=32000,
         runtime=240,
+    params:
+        settings=lambda wildcards: plan.run(
+            wildcards.subject, wildcards.suite, wildcards.part
+        ),
+        model=lambda wildcards, input: f"--model {input.model}" if input.model else "",
     shell:
         "{LOGGED} {RUN} run-scenarios --params {params.settings:q} --suite {input.suite}"
         " {params.model} --output {output} 3>&2 > {log} 2>&1"
@@ -54,14 +56,14 @@ rule parse_transcripts:
         "results/evaluation/{subject}/{suite}/transcripts.jsonl",
     log:
         "results/logs/parse_transcripts/{subject}-{suite}.log",
-    params:
-        settings=lambda wildcards: plan.parse(wildcards.subject),
-        parts=lambda wildcards, input: [f"--part {path}" for path in input.parts],
     conda:
         ENVIRONMENT
     resources:
         mem_mb=2000,
         runtime=30,
+    params:
+        settings=lambda wildcards: plan.parse(wildcards.subject),
+        parts=lambda wildcards, input: [f"--part {path}" for path in input.parts],
     shell:
         "{LOGGED} {RUN} parse-transcripts --params {params.settings:q} --suite {input.suite}"
         " {params.parts} --output {output} 3>&2 > {log} 2>&1"

@@ -20,13 +20,13 @@ rule render_report:
         tables=directory("results/tables"),
     log:
         "results/logs/render_report.log",
-    params:
-        configuration=plan.report(),
     conda:
         ENVIRONMENT
     resources:
         mem_mb=2000,
         runtime=30,
+    params:
+        configuration=plan.report(),
     shell:
         "{LOGGED} {RUN} render-report --params {params.configuration:q} --results results"
         " 3>&2 > {log} 2>&1"

@@ -15,11 +15,6 @@ rule train_adapter:
         run="results/training/{variant}/s{seed}/run.json",
     log:
         "results/logs/train_adapter/{variant}-s{seed}.log",
-    params:
-        settings=lambda wildcards: plan.train(wildcards.variant, wildcards.seed),
-        # Snakemake deletes a job's declared outputs before it runs again; these must survive.
-        checkpoints=lambda wildcards: plan.checkpoints(wildcards.variant, wildcards.seed),
-        folder="results/training/{variant}/s{seed}",
     conda:
         ENVIRONMENT
     threads: 8
@@ -27,6 +22,13 @@ rule train_adapter:
         gpu=1,
         mem_mb=32000,
         runtime=720,
+    params:
+        settings=lambda wildcards: plan.train(wildcards.variant, wildcards.seed),
+        # Snakemake deletes a job's declared outputs before it runs again; these must survive.
+        checkpoints=lambda wildcards: plan.checkpoints(
+            wildcards.variant, wildcards.seed
+        ),
+        folder="results/training/{variant}/s{seed}",
     shell:
         "{LOGGED} {RUN} train-adapter --params {params.settings:q} --model {input.model}"
         " --tokens {input.tokens} --checkpoints {params.checkpoints} --output {params.folder}"
@@ -46,9 +48,6 @@ rule merge_model:
         run="results/merged/{variant}/s{seed}/run.json",
     log:
         "results/logs/merge_model/{variant}-s{seed}.log",
-    params:
-        settings=lambda wildcards: plan.merge(wildcards.variant),
-        folder="results/merged/{variant}/s{seed}",
     conda:
         ENVIRONMENT
     threads: 8
@@ -56,6 +55,9 @@ rule merge_model:
         gpu=1,
         mem_mb=32000,
         runtime=60,
+    params:
+        settings=lambda wildcards: plan.merge(wildcards.variant),
+        folder="results/merged/{variant}/s{seed}",
     shell:
         "{LOGGED} {RUN} merge-model --params {params.settings:q} --base {input.base}"
         " --adapter {input.adapter} --tokens {input.tokens} --output {params.folder}"

@@ -27,9 +27,7 @@ def fetch_model(model: Model, output: Path) -> None:
 
     recorder = records.Recorder("fetch_model", model.model_dump(mode="json"))
     with records.whole(output) as folder:
-        recorder.add(
-            **sources.fetch_model(model, folder, offline=is_offline(), root=Path.cwd())
-        )
+        recorder.add(**sources.fetch_model(model, folder, offline=is_offline(), root=Path.cwd()))
         recorder.write(folder / "run.json")
     progress.say(f"✓ model {model.id}: {recorder.summary()}")
 
@@ -139,14 +137,10 @@ def tokenize_data(
     records.write_json(profile_file, {**profile(kept(), lengths, samples), "dropped": dropped})
     recorder.add(rows=len(lengths), dropped=dropped)
     recorder.write(output.with_name("run.json"))
-    progress.say(
-        f"✓ tokenized {output.parent.name}: {len(lengths):,} rows, {recorder.summary()}"
-    )
+    progress.say(f"✓ tokenized {output.parent.name}: {len(lengths):,} rows, {recorder.summary()}")
 
 
-def check_leakage(
-    conversations: Path, suites: Sequence[Path], on_leak: str, output: Path
-) -> None:
+def check_leakage(conversations: Path, suites: Sequence[Path], on_leak: str, output: Path) -> None:
     """Looks for test tools and test questions in the training data."""
     from matinee.leakage import find_leaks
     from matinee.scenarios import Suite
@@ -159,18 +153,33 @@ def check_leakage(
         )
         for path in suites
     }
-    found = {
-        "checked": {name: report.checked for name, report in reports.items()},
-        "hits": [
-            {"suite": name, **hit.as_dict()} for name, report in reports.items() for hit in report.hits
-        ],
+    hits = [
+        {
+            "suite": name,
+            "kind": f"{leak.kind} ({leak.exactness})",
+            "training": f"{leak.training_text} [{leak.training_source}, {leak.training_row}]",
+            "test": f"{leak.test_text} [{leak.test_item}]",
+            "similarity": leak.score,
+            "rows": leak.rows,
+        }
+        for name, report in reports.items()
+        for leak in report.leaks
+    ]
+    checked = {
+        name: {key: value for key, value in report.as_dict().items() if key != "leaks"}
+        for name, report in reports.items()
     }
-    records.write_json(output, found)
-    recorder.write(output.with_name("leakage.run.json"))
-    if found["hits"] and on_leak == "error":
-        first = found["hits"][0]
+    if hits and on_leak == "error":
+        kept = output.with_suffix(".refused.json")
+        records.write_json(kept, {"checked": checked, "hits": hits})
         raise DataError(
-            f"{len(found['hits'])} leaks between the training data and the test, listed in "
-            f"{output}. The first: {first['kind']}: {first['training']!r} ~ {first['test']!r}. "
+            f"{len(hits)} leaks between the training data and the test, listed in {kept}. "
+            f"The first: {hits[0]['kind']}: {hits[0]['training']} ~ {hits[0]['test']}. "
             "Remove the rows, or set `leakage: warn`."
         )
+    records.write_json(output, {"checked": checked, "hits": hits})
+    recorder.write(output.with_name("leakage.run.json"))
+    progress.say(
+        f"✓ leakage {output.parent.name}: {len(hits)} hits between training and test, "
+        f"{recorder.summary()}"
+    )
