@@ -18,7 +18,8 @@ def plan_batches(
     `groups` are kept together as far as the batch size allows, so that a common prefix is computed
     once; rows without a common prefix are groups of one. `order` shuffles groups and the rows in
     them; None keeps the given order. Like the trainer of the published run, the pass ends with its
-    last whole optimizer step: 24,689 rows at accumulation 4 make 6,172 steps.
+    last whole optimizer step: 24,689 rows at accumulation 4 make 6,172 steps. Which rows a step
+    holds depends on batch_size · accumulation alone, not on how that product is split.
     """
     arranged = [list(group) for group in groups]
     if order is not None:
@@ -26,9 +27,13 @@ def plan_batches(
             order.shuffle(group)
         order.shuffle(arranged)
     rows = [row for group in arranged for row in group]
-    batches = [rows[start : start + batch_size] for start in range(0, len(rows), batch_size)]
-    whole = len(batches) // accumulation * accumulation
-    return batches[:whole] if whole else batches
+    used = rows_per_pass(len(rows), batch_size * accumulation)
+    return [rows[start : min(used, start + batch_size)] for start in range(0, used, batch_size)]
+
+
+def rows_per_pass(rows: int, rows_per_step: int) -> int:
+    """Rows in whole optimizer steps; all rows where they do not fill even one."""
+    return rows // rows_per_step * rows_per_step or rows
 
 
 def prefix_groups(rows: Sequence[Row], *, share: bool) -> list[list[int]]:
@@ -61,8 +66,7 @@ class EpochBatches:
 
     def __len__(self) -> int:
         rows = sum(len(group) for group in self._groups)
-        batches = -(-rows // self.batch_size)
-        return batches // self._accumulation * self._accumulation or batches
+        return -(-rows_per_pass(rows, self.batch_size * self._accumulation) // self.batch_size)
 
     def __iter__(self) -> Iterator[list[int]]:
         # A string seed is hashed by value, alike on every Python and platform.

@@ -34,8 +34,11 @@ def certify(
     from peft import PeftModel
     from transformers import AutoModelForCausalLM
 
+    if not prompts:
+        raise MergeError("No prompt to compare the merged model on.")
+
     def load(folder: Path) -> PreTrainedModel:
-        model = AutoModelForCausalLM.from_pretrained(folder, dtype=placement.dtype)
+        model: Any = AutoModelForCausalLM.from_pretrained(folder, dtype=placement.dtype)
         return model.to(placement.device).eval()  # type: ignore[no-any-return]
 
     trained = PeftModel.from_pretrained(load(base), str(adapter)).eval()

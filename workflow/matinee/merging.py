@@ -19,7 +19,10 @@ if TYPE_CHECKING:
 
 UNITS = {"MB": 10**6, "GB": 10**9}
 # Weights are written from the merged tensors; everything else of the base folder is copied.
-NOT_COPIED = ("*.safetensors", "*.safetensors.index.json", "*.bin", "*.pt", "run.json")
+NOT_COPIED = (
+    *("*.safetensors", "*.safetensors.index.json", "*.bin", "*.bin.index.json", "*.pt", "*.pth"),
+    *("*.gguf", "*.h5", "*.msgpack", "*.onnx", "run.json", ".cache"),
+)
 
 
 def shard_bytes(size: str) -> int:
@@ -61,11 +64,12 @@ class Adapter:
         self.names = frozenset(f"{module}.weight" for module in self._modules)
 
     def _scale(self, module: str, rank: int) -> float:
-        """alpha / r, or alpha / √r for rank-stabilised adapters, with peft's per-module patterns."""
+        """alpha / r, or alpha / √r where rank-stabilised, with peft's per-module patterns."""
         alpha = float(self._config["lora_alpha"])
         for pattern, value in (self._config.get("alpha_pattern") or {}).items():
             if re.fullmatch(rf"(.*\.)?({pattern})", module):
                 alpha = float(value)
+                break
         return alpha / math.sqrt(rank) if self._config.get("use_rslora") else alpha / rank
 
     def apply(self, name: str, weight: Tensor) -> Tensor:
@@ -80,7 +84,8 @@ class Adapter:
                 f"{name}: the adapter's shape {tuple(delta.shape)} is not the base's "
                 f"{tuple(weight.shape)}. Was it trained on another model?"
             )
-        return delta.add_(weight.float()).to(weight.dtype)
+        merged: Tensor = delta.add_(weight.float()).to(weight.dtype)
+        return merged
 
 
 def base_entries(folder: Path) -> list[Entry]:
@@ -97,13 +102,19 @@ def base_entries(folder: Path) -> list[Entry]:
 
 
 def _entries(shard: Path) -> Iterator[Entry]:
+    size = shard.stat().st_size
+    damaged = MergeError(f"{shard}: truncated or damaged; delete it and fetch the model again.")
     with shard.open("rb") as file:
         length = int.from_bytes(file.read(8), "little")
-        header = json.loads(file.read(length))
-    end = max((value["data_offsets"][1] for key, value in header.items() if key != "__metadata__"))
-    if shard.stat().st_size != 8 + length + end:
-        raise MergeError(f"{shard}: truncated or damaged; delete it and fetch the model again.")
+        if size < 8 + length:
+            raise damaged
+        try:
+            header = json.loads(file.read(length))
+        except ValueError:
+            raise damaged from None
     tensors = [(key, value) for key, value in header.items() if key != "__metadata__"]
+    if size != 8 + length + max((value["data_offsets"][1] for _, value in tensors), default=0):
+        raise damaged
     for key, value in sorted(tensors, key=lambda item: item[1]["data_offsets"][0]):
         start, stop = value["data_offsets"]
         yield Entry(key, shard, value["dtype"], tuple(value["shape"]), stop - start)

@@ -80,7 +80,7 @@ class Renderer:
         self, messages: Sequence[dict[str, Any]], tools: Sequence[dict[str, Any]] = ()
     ) -> list[int]:
         """Token ids up to where the assistant's next turn begins; messages in OpenAI's form."""
-        ids = self.tokenizer.apply_chat_template(
+        ids: Any = self.tokenizer.apply_chat_template(
             list(messages),
             tools=list(tools) or None,
             chat_template=self._text,
@@ -103,7 +103,7 @@ class Renderer:
 
     def row(self, conversation: Conversation) -> TokenRow:
         """The conversation as one training row, at full length."""
-        encoded = self.tokenizer.apply_chat_template(
+        encoded: Any = self.tokenizer.apply_chat_template(
             [message.as_openai() for message in conversation.messages],
             tools=[tool.as_openai() for tool in conversation.tools] or None,
             chat_template=self._text,

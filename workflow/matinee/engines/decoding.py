@@ -206,9 +206,7 @@ class DecodeLayout:
             common = weights[..., :length].permute(1, 0, 2, 3).flatten(1, 2)
             output = torch.matmul(common, prefix[1][0])
             output = output.view(kv_heads, batch, heads // kv_heads, size).transpose(0, 1)
-            output = output + torch.matmul(
-                weights[..., length:], own_value[self.slots, :, :span]
-            )
+            output = output + torch.matmul(weights[..., length:], own_value[self.slots, :, :span])
         return output.reshape(batch, heads, size).transpose(0, 1)[None]
 
     def _prefix_scores(self, asked: Tensor, keys: Tensor, window: int | None) -> Tensor:

@@ -7,7 +7,7 @@ from collections import deque
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from matinee.attention import Layout, use_layouts
 from matinee.devices import Placement
@@ -46,7 +46,7 @@ class TransformersEngine:
     """Answers requests with a model in this process, several conversations side by side."""
 
     def __init__(self, model: PreTrainedModel, renderer: Renderer, batch_size: int) -> None:
-        self._model = model.eval()
+        self._model = model.train(False)
         use_layouts(model)
         self._renderer = renderer
         self._batch_size = batch_size
@@ -58,7 +58,7 @@ class TransformersEngine:
         """Loads model and tokenizer from a folder."""
         from transformers import AutoModelForCausalLM, AutoTokenizer
 
-        model = AutoModelForCausalLM.from_pretrained(folder, dtype=placement.dtype)
+        model: Any = AutoModelForCausalLM.from_pretrained(folder, dtype=placement.dtype)
         renderer = Renderer(AutoTokenizer.from_pretrained(folder), template)
         return cls(model.to(placement.device), renderer, batch_size)
 
@@ -100,7 +100,9 @@ class _Run:
         length = min(common_prefix(first, last), min(len(prompt) for prompt in prompts) - 1)
         if len(prompts) > 1 and length >= MINIMUM_PREFIX:
             self._prefix = first[:length]
-            self._forward(self._prefix, list(range(length)), PrefixLayout(self._cache), [length - 1])
+            self._forward(
+                self._prefix, list(range(length)), PrefixLayout(self._cache), [length - 1]
+            )
 
     def work(
         self,

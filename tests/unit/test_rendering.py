@@ -1,0 +1,100 @@
+"""Rows that fit: what is cut, what is kept, and tokenizers that do not suit a template."""
+
+from __future__ import annotations
+
+import copy
+
+import pytest
+from matinee.conversations import Conversation, Message, ToolCall
+from matinee.errors import DataError
+from matinee.rendering import TEMPLATES, TURN_ENDS, Renderer, load_template
+from tiny import tokenizer
+
+CALL = ToolCall("get_weather", '{"city": "北京"}')
+
+
+def renderer(template: str = "chatml_hermes") -> Renderer:
+    return Renderer(tokenizer(), template)
+
+
+def talk(*turns: str) -> Conversation:
+    roles = ["user", "assistant"]
+    return Conversation(
+        "c", tuple(Message(roles[n % 2], text) for n, text in enumerate(turns))  # type: ignore[arg-type]
+    )
+
+
+def test_every_template_file_has_an_end_of_turn() -> None:
+    files = {path.stem for path in TEMPLATES.glob("*.jinja") if not path.stem.startswith("_")}
+    assert files == set(TURN_ENDS)
+
+
+def test_a_loaded_template_needs_no_other_file() -> None:
+    for name in TURN_ENDS:
+        assert "include" not in load_template(name)
+        assert "import" not in load_template(name)
+
+
+def test_a_row_that_fits_is_whole() -> None:
+    row = renderer().row_within(talk("你好", "你好！"), 1000)
+    assert row is not None
+    assert not row.truncated
+    assert row == renderer().row(talk("你好", "你好！"))
+
+
+def test_the_last_exchanges_go_first() -> None:
+    long = talk("a", "first answer", "b", "second answer " * 50)
+    whole = renderer().row(talk("a", "first answer"))
+    row = renderer().row_within(long, len(whole.ids) + 5)
+    assert row is not None
+    assert row.truncated
+    assert row.ids == whole.ids
+    assert row.mask == whole.mask
+
+
+def test_a_call_is_never_cut_in_two() -> None:
+    conversation = Conversation(
+        "c", (Message("user", "天气？"), Message("assistant", "", (CALL,)))
+    )
+    length = len(renderer().row(conversation).ids)
+    assert renderer().row_within(conversation, length - 1) is None
+    assert renderer().row_within(conversation, length) is not None
+
+
+def test_a_first_answer_in_words_is_cut_at_a_token() -> None:
+    row = renderer().row_within(talk("?", "one two three four " * 20), 40)
+    assert row is not None
+    assert row.truncated
+    assert len(row.ids) == len(row.mask) == 40
+    assert row.mask[-1] == 1
+
+
+def test_a_row_whose_prompt_fills_the_limit_is_dropped() -> None:
+    assert renderer().row_within(talk("question " * 100, "answer"), 40) is None
+
+
+def test_a_row_without_an_answer_is_dropped() -> None:
+    assert renderer().row_within(talk("?"), 1000) is None
+
+
+def test_a_tokenizer_without_the_turn_token_is_refused_with_a_way_out() -> None:
+    from matinee.sources.tiny import make_tokenizer
+
+    with pytest.raises(DataError, match=r"<end_of_turn>.*plain_action"):
+        Renderer(make_tokenizer(), "gemma")
+
+
+def test_a_tokenizer_without_eos_cannot_end_plain_turns() -> None:
+    endless = copy.deepcopy(tokenizer())
+    endless.eos_token = None
+    with pytest.raises(DataError, match="eos"):
+        Renderer(endless, "plain_action")
+
+
+def test_generation_stops_at_the_turn_token_and_at_eos() -> None:
+    made = tokenizer()
+    assert renderer().stop_ids == {
+        made.convert_tokens_to_ids("<|im_end|>"),
+        made.eos_token_id,
+    }
+    assert renderer("plain_action").stop_ids == {made.eos_token_id}
