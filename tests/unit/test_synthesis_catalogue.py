@@ -6,10 +6,11 @@ from functools import cache
 from pathlib import Path
 
 import pytest
-import yaml
-from rapidfuzz import fuzz, process
+from rapidfuzz import fuzz
 
 from matinee.errors import DataError
+from matinee.leakage import find_leaks
+from matinee.suites import load_suite
 from matinee.synthesis import Catalogue, SynthesisSettings, generate, load_catalogue
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -63,23 +64,12 @@ def test_no_tool_has_the_parameters_of_a_tested_one() -> None:
         assert frozenset(tool.by_name) not in tested_sets, tool.name
 
 
-def test_no_generated_question_is_like_a_scenario() -> None:
-    scenarios = [
-        turn["user"]
-        for path in sorted((RESOURCES / "scenarios").glob("*.yaml"))
-        for case in (yaml.safe_load(path.read_text(encoding="utf-8")).get("cases") or [])
-        for turn in case["turns"]
-    ]
-    assert scenarios
-    settings = SynthesisSettings(conversations=600, languages={"zh": 1})
-    asked = {
-        next(message.content for message in row.messages if message.role == "user")
-        for row in generate(settings, FOLDER)
-        if row.category != "no_tool"
-    }
-    for question in sorted(asked):
-        found = process.extractOne(question, scenarios, scorer=fuzz.ratio, score_cutoff=85)
-        assert found is None, (question, found)
+def test_the_leakage_check_finds_nothing() -> None:
+    suite = load_suite(RESOURCES / "scenarios", RESOURCES / "tools.json")
+    settings = SynthesisSettings(conversations=1600, masked_share=0.0, languages={"zh": 1})
+    report = find_leaks(generate(settings, FOLDER), suite)
+    assert report.training_questions > 1000
+    assert report.leaks == ()
 
 
 def broken(tmp_path: Path, name: str, old: str, new: str) -> Path:

@@ -253,7 +253,7 @@ def follow_up(rng: random.Random, right: str, language: Language) -> str:
                 f"{right}呢？",
                 f"换成{right}再查一次",
                 f"再看下{right}的",
-                f"不好意思说错了，是{right}。",
+                f"啊打错字了，要的是{right}",
                 f"不对，应该是{right}",
             )
         )
