@@ -59,7 +59,7 @@ def test_no_discordant_pair_is_no_evidence() -> None:
 
 
 def test_pairs_must_be_pairs() -> None:
-    with pytest.raises(ValueError):
+    with pytest.raises(ValueError, match="longer"):
         statistics.mcnemar_exact([True], [True, False])
 
 
@@ -176,5 +176,5 @@ def test_the_seed_test_keeps_its_level_when_nothing_differs() -> None:
 
 
 def test_one_seed_is_no_sample_of_seeds() -> None:
-    with pytest.raises(ValueError):
+    with pytest.raises(ValueError, match="two seeds"):
         statistics.cases_and_seeds_p([[False, True]], [[True, True]], ["a", "b"])

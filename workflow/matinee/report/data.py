@@ -245,10 +245,17 @@ def _trainings(results: Path, configuration: Configuration) -> Iterator[SeedFile
 
 
 def _runs(results: Path) -> Iterator[StageRun]:
-    """Every `run.json` below the results, in the order in which the stages started."""
+    """Every `run.json` and `NAME.run.json` below the results, in the order of starting."""
     found = [
-        StageRun(path.parent.relative_to(results).as_posix(), record)
-        for path in sorted(results.rglob("run.json"))
+        StageRun(_artefact(path.relative_to(results)), record)
+        for path in sorted(results.rglob("*run.json"))
+        if path.name == "run.json" or path.name.endswith(".run.json")
         if isinstance(record := _json(path), dict)
     ]
     yield from sorted(found, key=lambda run: (str(run.record.get("started", "")), run.artefact))
+
+
+def _artefact(record: Path) -> str:
+    """What a record stands beside: its folder, or the file that it is named after."""
+    stem = record.name.removesuffix("run.json").removesuffix(".")
+    return (record.parent / stem).as_posix()

@@ -156,7 +156,7 @@
       refresh();
     });
   $("filters").addEventListener("submit", (event) => event.preventDefault());
-  $("reset").addEventListener("click", () => {
+  $("clear").addEventListener("click", () => {
     $("filters").reset();
     for (const item of cases) if (item.element.open) arrange(item);
     refresh();

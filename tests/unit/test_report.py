@@ -1,0 +1,254 @@
+"""The summary, the tables and the page, made from a synthetic results folder."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+import yaml
+from unit.report_fixture import CATEGORIES, Shape, make_results
+
+from matinee.config import Configuration
+from matinee.errors import DataError
+from matinee.records import read_json
+from matinee.report import collect, write_report, write_summary, write_tables
+from matinee.report.data import ReportData
+from matinee.report.language import STRINGS, language
+from matinee.report.page import render_report
+from matinee.report.summary import summary
+
+VOLATILE = {"created", "stages", "runtime", "machine"}
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Configuration]:
+    return make_results(tmp_path_factory.mktemp("run"), Shape(cases=65, references=1))
+
+
+@pytest.fixture(scope="module")
+def data(made: tuple[Path, Configuration]) -> ReportData:
+    return collect(*made)
+
+
+@pytest.fixture(scope="module")
+def page(data: ReportData) -> str:
+    return render_report(data)
+
+
+def _text(page: str) -> str:
+    return re.sub(r"<(style|script)\b.*?</\1>", " ", page, flags=re.S)
+
+
+def test_subjects_are_the_configurations_in_order(data: ReportData) -> None:
+    assert [subject.id for subject in data.subjects] == [
+        "chat-untuned",
+        "chat-tuned-s42",
+        "base-untuned",
+        "base-tuned-s42",
+        "ref-model0",
+    ]
+
+
+def test_what_is_compared(data: ReportData) -> None:
+    assert [(pair.kind, pair.before[0], pair.after[0]) for pair in data.pairs] == [
+        ("training", "chat-untuned", "chat-tuned-s42"),
+        ("training", "base-untuned", "base-tuned-s42"),
+        ("variants", "base-tuned-s42", "chat-tuned-s42"),
+        ("reference", "ref-model0", "chat-tuned-s42"),
+        ("reference", "ref-model0", "base-tuned-s42"),
+    ]
+
+
+def test_the_summary_counts_every_subject_suite_and_category(data: ReportData) -> None:
+    found = summary(data)
+    for subject in data.subjects:
+        block = found["evaluation"][subject.id]["zh"]
+        assert set(block) == {"all", *CATEGORIES}
+        verdicts = data.verdicts(subject.id)
+        assert block["all"]["correct"] == sum(verdict.success for verdict in verdicts)
+        assert block["all"]["total"] == 65
+        assert sum(block[name]["correct"] for name in CATEGORIES) == block["all"]["correct"]
+        assert sum(block["all"]["errors"].values()) == 65 - block["all"]["correct"]
+
+
+def test_the_summary_tells_of_training_and_stages(data: ReportData) -> None:
+    found = summary(data)
+    assert found["training"]["chat"]["steps"] == 1200
+    assert found["training"]["chat"]["seeds"]["s42"]["train_loss"] == 0.4122
+    assert {"stage", "artefact", "wall_seconds"} == set(found["stages"][0])
+    assert len(found["stages"]) == len(data.runs) == 11
+
+
+def test_the_summary_is_the_same_but_for_times_and_machine(tmp_path: Path) -> None:
+    texts = []
+    for name in ("one", "two"):
+        results, settings = make_results(tmp_path / name, Shape(cases=13))
+        if name == "two":
+            for record in results.rglob("run.json"):
+                changed = read_json(record) | {"wall_seconds": 1.5, "hardware": {"cores": 64}}
+                record.write_text(json.dumps(changed), encoding="utf-8")
+            metrics = results / "training" / "chat" / "s42" / "metrics.json"
+            metrics.write_text(
+                json.dumps(read_json(metrics) | {"runtime_seconds": 1, "device": "x"})
+            )
+        write_summary(collect(results, settings), tmp_path / "summary.json")
+        kept = {k: v for k, v in read_json(tmp_path / "summary.json").items() if k not in VOLATILE}
+        texts.append(json.dumps(kept, ensure_ascii=False))
+    assert texts[0] == texts[1]
+
+
+def test_the_documentation_names_every_key_of_the_summary(data: ReportData) -> None:
+    text = (Path(__file__).parents[2] / "docs" / "summary.md").read_text(encoding="utf-8")
+    found = summary(data)
+    keys = {*found, *found["comparisons"][0], *found["outcomes"]["zh"]}
+    keys |= set(found["evaluation"]["chat-untuned"]["zh"]["all"])
+    assert [key for key in sorted(keys) if f"`{key}`" not in text] == []
+
+
+def test_tables_hold_the_same_numbers_in_both_formats(data: ReportData, tmp_path: Path) -> None:
+    write_tables(data, tmp_path / "tables")
+    for name in ("cases", "accuracy", "comparisons", "training_log", "stages"):
+        table = pd.read_parquet(tmp_path / "tables" / f"{name}.parquet")
+        text = pd.read_csv(tmp_path / "tables" / f"{name}.csv")
+        assert list(table.columns) == list(text.columns)
+        assert len(table) == len(text) > 0
+    cases = pd.read_parquet(tmp_path / "tables" / "cases.parquet")
+    assert len(cases) == 5 * 65
+    assert cases.groupby("subject")["success"].sum()["chat-untuned"] == sum(
+        verdict.success for verdict in data.verdicts("chat-untuned")
+    )
+
+
+def test_the_page_has_its_sections_in_order(page: str) -> None:
+    found = re.findall(r'<section id="(\w+)"', page)
+    assert found == [
+        *("answer", "before_after", "errors", "cost", "curves", "data"),
+        *("leakage", "published", "merge", "cases", "made"),
+    ]
+
+
+def test_the_page_asks_nothing_of_any_network(page: str) -> None:
+    assert re.findall(r'(?:src|href)="(?!#|data:)[^"]*"', _text(page)) == []
+    assert "url(" not in page
+    assert "@import" not in page
+    assert "default-src 'none'" in page
+
+
+def test_the_answer_is_three_sentences_made_from_the_numbers(data: ReportData, page: str) -> None:
+    before, after = (
+        sum(verdict.success for verdict in data.verdicts(name)) / 65
+        for name in ("chat-untuned", "chat-tuned-s42")
+    )
+    lede = re.search(r'<div class="lede">(.*?)</div>', page, flags=re.S)
+    assert lede is not None
+    assert lede.group(1).count("<p>") == 3
+    assert (
+        f"chat from {before * 100:.0f}\u00a0% to {after * 100:.0f}\u00a0% of 65 cases"
+        in lede.group(1)
+    )
+
+
+def test_every_case_is_readable_without_script(data: ReportData, page: str) -> None:
+    bodies = re.sub(r"<script\b.*?</script>", "", page, flags=re.S)
+    for scenario in data.suites["zh"].scenarios:
+        assert f'id="case=zh/{scenario.id}"' in bodies
+    assert bodies.count('class="side"') == 5 * 65
+    assert bodies.count("&lt;tool_call&gt;") > 65
+
+
+def test_figures_have_text_alternatives(page: str) -> None:
+    figures = re.findall(r"<svg\b.*?</svg>", page, flags=re.S)
+    assert len(figures) == 2 * 2 + 2 * 3
+    assert all("<title" in figure and "<desc" in figure for figure in figures)
+
+
+def test_published_figures_that_cannot_match_say_why(page: str) -> None:
+    assert "cannot match, because" in page
+    assert "Start model is another here (smollm2_135m_instruct)" in page
+    assert "18,153,472 (computed)" in page
+
+
+def test_both_languages_are_complete() -> None:
+    table = yaml.safe_load(STRINGS.read_text(encoding="utf-8"))
+
+    def leaves(value: dict[str, Any], path: str = "") -> list[tuple[str, dict[str, str]]]:
+        if set(value) & {"en", "zh"}:
+            return [(path, value)]
+        return [leaf for key, inner in value.items() for leaf in leaves(inner, f"{path}.{key}")]
+
+    for path, leaf in leaves(table):
+        assert set(leaf) == {"en", "zh"}, path
+        names = [set(re.findall(r"{(\w+)}", text)) for text in (leaf["en"], leaf["zh"])]
+        assert names[0] == names[1], path
+
+
+def test_the_chinese_page_has_no_english_headings(tmp_path: Path) -> None:
+    page = render_report(collect(*make_results(tmp_path, Shape(cases=13, language="zh"))))
+    assert '<html lang="zh-CN">' in page
+    headings = re.findall(r"<h2>(.*?)</h2>", page)
+    assert all(re.search(r"[\u4e00-\u9fff]", heading) for heading in headings)
+    assert language("zh")("before") == "训练前"
+
+
+def test_model_text_never_becomes_markup(tmp_path: Path) -> None:
+    shape = Shape(cases=40, hostile=True)
+    page = render_report(collect(*make_results(tmp_path, shape)))
+    assert "<script>window" not in page
+    assert "<img" not in page
+    assert page.count("</style>") == 1
+    assert not re.search("[\x00-\x08\x0b\x0e-\x1f\u202a-\u202e\u2066-\u2069\u200b\ufeff]", page)
+    assert '<span class="hid">U+202E</span>' in page
+
+
+def test_a_line_of_a_million_characters_is_cut_and_says_so(tmp_path: Path) -> None:
+    page = render_report(collect(*make_results(tmp_path, Shape(cases=13, long_line=1_000_000))))
+    assert len(page) < 1_000_000
+    assert "990000 characters left out here" in page
+
+
+def test_large_runs_keep_their_texts_in_compressed_blocks(data: ReportData) -> None:
+    page = render_report(data, largest_inline=10_000)
+    assert page.count('type="application/gzip"') == 2
+    assert 'class="side"' not in page
+    assert len(page) < len(render_report(data)) / 2
+
+
+def test_a_page_of_five_subjects_and_three_hundred_cases_is_small(tmp_path: Path) -> None:
+    results, settings = make_results(tmp_path, Shape(cases=300, references=1))
+    write_report(collect(results, settings), tmp_path / "report.html")
+    assert (tmp_path / "report.html").stat().st_size < 3_000_000
+
+
+def test_several_seeds_are_shown_with_their_spread(tmp_path: Path) -> None:
+    found = collect(*make_results(tmp_path, Shape(cases=39, seeds=(1, 2, 3))))
+    assert "3 seeds: mean" in render_report(found)
+
+
+def test_what_stages_may_leave_out_may_be_missing(tmp_path: Path) -> None:
+    results, settings = make_results(tmp_path, Shape(cases=13))
+    for name in ("profile.json", "leakage.json", "merge.json", "metrics.json", "run.json"):
+        for path in results.rglob(name):
+            path.unlink()
+    page = render_report(collect(results, settings))
+    assert "Nothing was recorded for this." in page
+    assert "Nothing was trained in this run" in page
+
+
+def test_missing_verdicts_are_named(tmp_path: Path) -> None:
+    results, settings = make_results(tmp_path, Shape(cases=13))
+    (results / "evaluation" / "base-untuned" / "zh" / "verdicts.jsonl").unlink()
+    with pytest.raises(DataError, match=r"base-untuned/zh/verdicts\.jsonl: cannot be read"):
+        collect(results, settings)
+
+
+def test_a_broken_line_is_named(tmp_path: Path) -> None:
+    results, settings = make_results(tmp_path, Shape(cases=13))
+    path = results / "evaluation" / "chat-untuned" / "zh" / "transcripts.jsonl"
+    with path.open("a", encoding="utf-8") as file:
+        file.write('{"case": 3}\n')
+    with pytest.raises(DataError, match=r"transcripts\.jsonl:14: not a transcript"):
+        collect(results, settings)
