@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import struct
 from collections.abc import Iterator
 from pathlib import Path
@@ -58,7 +59,12 @@ def _metadata_read_once() -> Iterator[None]:
             opened[str(path)] = reader(path, mode)
         return opened[str(path)]
 
-    with mock.patch.object(gguf, "GGUFReader", open_once):
+    # It also rebuilds the table of tensor names, of which there is one, for every module.
+    name_map = functools.cache(gguf.get_tensor_name_map)
+    with (
+        mock.patch.object(gguf, "GGUFReader", open_once),
+        mock.patch.object(gguf, "get_tensor_name_map", name_map),
+    ):
         yield
 
 

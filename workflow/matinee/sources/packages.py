@@ -79,7 +79,9 @@ def _download(package: str, folder: Path) -> Path:
         command = [
             *(sys.executable, "-m", "pip", "download", "--no-deps", "--only-binary=:all:"),
             *("--no-cache-dir", "--disable-pip-version-check", "--no-input", "--quiet"),
-            *("--timeout", "10", "--retries", "2", "--progress-bar", "off"),
+            *("--progress-bar", "off", "--retries", "2"),
+            # An index that first fetches what it serves needs the longer wait that its users set.
+            *(() if "PIP_DEFAULT_TIMEOUT" in os.environ else ("--timeout", "15")),
             *("--dest", str(mine), "--", package),
         ]
         done = subprocess.run(command, capture_output=True, text=True, check=False)
