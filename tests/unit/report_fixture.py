@@ -251,13 +251,35 @@ def _run(stage: str, seconds: float, **facts: Any) -> dict[str, Any]:
 def _write_data(folder: Path) -> None:
     profile = {
         "rows": 2000,
-        "tokens": 1_204_332,
-        "supervised_tokens": 161_204,
+        "turns": 5210,
+        "calls": 1840,
+        "different_tools": 48,
+        "different_tool_lists": 1312,
         "sources": {"made": 2000},
         "languages": {"en": 1000, "zh": 1000},
         "categories": {"single": 900, "parallel": 300, "no_tool": 400, "missing": 400},
-        "tokens_per_row": {"mean": 602.2, "median": 577, "p95": 955, "max": 1024},
-        "truncated": 12,
+        "frequent_tools": [
+            {"name": "book_table", "calls": 320, "rows": 610},
+            {"name": "find_recipe", "calls": 180, "rows": 590},
+        ],
+        "tokens": {
+            "total": 1_204_332,
+            "supervised": 161_204,
+            "supervised_share": 0.134,
+            "truncated": 12,
+            "median": 577,
+            "histogram": [
+                {"from": 0, "to": 256, "rows": 310},
+                {"from": 256, "to": 512, "rows": 1290},
+                {"from": 512, "to": 1024, "rows": 400},
+            ],
+        },
+        "samples": [
+            {
+                "id": "made-0001",
+                "tokens": [["<user>", 0], ["订一桌", 0], ["好的</s>", 1], ["<script>", 1]],
+            }
+        ],
     }
     hits = [
         {

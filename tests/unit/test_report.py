@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,13 +13,14 @@ import pytest
 import yaml
 from unit.report_fixture import CATEGORIES, Shape, make_results
 
-from matinee.config import Configuration
+from matinee.config import Configuration, parse_configuration
 from matinee.errors import DataError
 from matinee.records import read_json
 from matinee.report import collect, write_report, write_summary, write_tables
 from matinee.report.data import ReportData
 from matinee.report.language import STRINGS, language
 from matinee.report.page import render_report
+from matinee.report.published import published_variants, settings_here
 from matinee.report.summary import summary
 
 VOLATILE = {"created", "stages", "runtime", "machine"}
@@ -252,3 +254,30 @@ def test_a_broken_line_is_named(tmp_path: Path) -> None:
         file.write('{"case": 3}\n')
     with pytest.raises(DataError, match=r"transcripts\.jsonl:14: not a transcript"):
         collect(results, settings)
+
+
+def test_the_data_profile_shows_bars_and_the_mask(page: str) -> None:
+    assert "<dt>256 – 511</dt><dd>1,290</dd>" in page
+    assert '<span class="on">好的&lt;/s&gt;&lt;script&gt;</span>' in page
+    assert "<span>&lt;user&gt;订一桌</span>" in page
+
+
+def test_the_shipped_configuration_states_the_published_settings(data: ReportData) -> None:
+    root = Path(__file__).parents[2]
+    values = yaml.safe_load((root / "config.yaml").read_text(encoding="utf-8"))
+    shipped = replace(data, configuration=parse_configuration(values, root), trainings=(), runs=())
+    for variant in shipped.configuration.variants:
+        published = published_variants()[variant.id]["settings"]
+        here = settings_here(shipped, variant)
+        other = {key for key in here if str(published[key]) != here[key]}
+        # Hardware and precision are those of a run, and there was none.
+        assert other == {"hardware", "precision"}
+
+
+def test_records_named_after_a_file_count_as_stages(tmp_path: Path) -> None:
+    results, settings = make_results(tmp_path, Shape(cases=13))
+    record = read_json(results / "data" / "chat" / "run.json") | {"stage": "check_leakage"}
+    (results / "data" / "chat" / "leakage.run.json").write_text(json.dumps(record))
+    run = collect(results, settings).run_of("data/chat/leakage")
+    assert run is not None
+    assert run.stage == "check_leakage"

@@ -97,8 +97,12 @@ def _context(data: ReportData, words: Language) -> dict[str, Any]:
         "total_seconds": sum(run.wall_seconds for run in data.runs),
         "curves": _curves(data, words),
         "profiles": {
-            name: sections.fact_groups(profile, words) for name, profile in data.profiles.items()
+            name: sections.fact_groups(
+                {key: value for key, value in profile.items() if key != "samples"}, words
+            )
+            for name, profile in data.profiles.items()
         },
+        "samples": {name: sections.masked_rows(profile) for name, profile in data.profiles.items()},
         "leakages": {name: _leakage(found, words) for name, found in data.leakages.items()},
         "published": {
             variant.id: published_rows(data, variant, words)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import string
 from collections import Counter
 from collections.abc import Iterator
@@ -13,6 +14,7 @@ from matinee.report.language import Language, duration, number
 from matinee.transcripts import ErrorClass
 
 LONGEST_LIST = 12
+MOST_SAMPLES = 3
 
 
 @dataclass(frozen=True)
@@ -146,9 +148,15 @@ class FactGroup:
 def fact_groups(value: dict[str, Any], words: Language, title: str = "") -> list[FactGroup]:
     """Any nested JSON object as groups of facts: its scalars, then one group per inner object.
 
-    An object of numbers that are parts of a whole is drawn with bars. Long lists are counted.
+    An object of numbers that are parts of a whole is drawn with bars, and so are lists of counts;
+    other long lists are counted.
     """
-    plain = {key: inner for key, inner in value.items() if not isinstance(inner, dict)}
+    listed = {key: counted for key, inner in value.items() if (counted := _counted(inner))}
+    plain = {
+        key: inner
+        for key, inner in value.items()
+        if not isinstance(inner, dict) and key not in listed
+    }
     shares = _shares(plain)
     facts = tuple(
         Fact(words.name("facts", key), fact_value(inner, words), shares.get(key))
@@ -158,7 +166,45 @@ def fact_groups(value: dict[str, Any], words: Language, title: str = "") -> list
     for key, inner in value.items():
         if isinstance(inner, dict) and inner:
             groups += fact_groups(inner, words, _joined(title, words.name("facts", key)))
+        elif key in listed:
+            groups.append(FactGroup(_joined(title, words.name("facts", key)), listed[key]))
     return groups
+
+
+def _counted(value: Any) -> tuple[Fact, ...]:
+    """Bars of a list of `{from, to, rows}` or `{name, calls, ...}`; nothing for another list."""
+    if not isinstance(value, list) or not all(isinstance(one, dict) for one in value):
+        return ()
+    if all({"from", "to", "rows"} <= set(one) for one in value):
+        counts = [(f"{one['from']:,} – {one['to'] - 1:,}", int(one["rows"])) for one in value]
+    elif all({"name", "calls"} <= set(one) for one in value):
+        counts = [(str(one["name"]), int(one["calls"])) for one in value]
+    else:
+        return ()
+    most = max((count for _, count in counts), default=0) or 1
+    return tuple(Fact(label, number(count), count / most) for label, count in counts)
+
+
+@dataclass(frozen=True)
+class MaskedRow:
+    """A sample row as stretches of text, each supervised or not."""
+
+    id: str
+    stretches: tuple[tuple[str, bool], ...]
+
+
+def masked_rows(profile: dict[str, Any]) -> list[MaskedRow]:
+    """The first samples of a profile, neighbouring tokens of the same kind put together."""
+    return [
+        MaskedRow(
+            str(sample["id"]),
+            tuple(
+                ("".join(piece for piece, _ in run), bool(supervised))
+                for supervised, run in itertools.groupby(sample["tokens"], key=lambda pair: pair[1])
+            ),
+        )
+        for sample in (profile.get("samples") or [])[:MOST_SAMPLES]
+    ]
 
 
 def _joined(title: str, name: str) -> str:
