@@ -35,10 +35,12 @@ def hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Hub]:
         }
     )
     with serving(offered):
+        monkeypatch.setenv("NO_PROXY", "127.0.0.1,localhost")
         monkeypatch.setenv("HF_ENDPOINT", offered.address)
         monkeypatch.setenv("HF_TOKEN", TOKEN)
         monkeypatch.setenv("MATINEE_CACHE", str(tmp_path / "cache"))
         monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_CACHE", str(tmp_path / "hub"))
+        monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", False)
         # The client waits a second before it resumes; the test need not.
         monkeypatch.setattr(huggingface_hub.file_download.time, "sleep", lambda seconds: None)
         # It resumes from its last whole block; small blocks suit a small file.
@@ -150,6 +152,15 @@ class TestHub:
             assert way in message
         assert "password" not in message
 
+    def test_the_clients_own_offline_switch_is_explained(
+        self, hub: Hub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        import huggingface_hub
+
+        monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", True)
+        with pytest.raises(SourceError, match="HF_HUB_OFFLINE is set"):
+            fetch_model(model(), tmp_path / "out", offline=False, root=tmp_path)
+
     def test_a_data_set_must_name_its_files(self, hub: Hub, tmp_path: Path) -> None:
         source = config.HubSource(kind="hf", repo="owner/rows", revision="main")
         with pytest.raises(SourceError, match="`files` is empty"):
@@ -227,6 +238,22 @@ class TestFallbacks:
         facts = fetch_model(both, tmp_path / "out", offline=False, root=tmp_path)
         assert facts["kind"] == "hf"
         assert ["nowhere" in line for line in facts["failed_before"]] == [True]
+
+    def test_nothing_stays_behind_of_a_source_that_failed(self, hub: Hub, tmp_path: Path) -> None:
+        hub.listed["tokenizer.json"] = b"[]"
+        mine = tmp_path / "mine"
+        mine.mkdir()
+        (mine / "config.json").write_text("{}")
+        (mine / "own.safetensors").write_text("")
+        both = config.Model(
+            id="tiny",
+            sources=[
+                config.HubSource(kind="hf", repo="owner/model", revision="main"),
+                config.PathSource(kind="path", path=Path("mine")),
+            ],
+        )
+        fetch_model(both, tmp_path / "out", offline=False, root=tmp_path)
+        assert names(tmp_path / "out") == ["config.json", "own.safetensors"]
 
     def test_the_failure_lists_every_source_in_order(self, hub: Hub, tmp_path: Path) -> None:
         both = config.Model(

@@ -20,6 +20,7 @@ ROWS = b'{"a": 1}\n' * 5000
 def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     folder = tmp_path / "cache"
     monkeypatch.setenv("MATINEE_CACHE", str(folder))
+    monkeypatch.setenv("NO_PROXY", "127.0.0.1,localhost")
     monkeypatch.setattr(urls, "PAUSE_SECONDS", 0.0)
     return folder
 

@@ -26,6 +26,7 @@ def hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Hub]:
         files={"config.json": b"{}", "model.safetensors": WEIGHTS, "pytorch_model.bin": b"pickle"}
     )
     with serving(offered):
+        monkeypatch.setenv("NO_PROXY", "127.0.0.1,localhost")
         monkeypatch.setenv("MODELSCOPE_ENDPOINT", offered.address)
         monkeypatch.setenv("MODELSCOPE_CACHE", str(tmp_path / "modelscope"))
         monkeypatch.setenv("MODELSCOPE_HOME", str(tmp_path / "home"))

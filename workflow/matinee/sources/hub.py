@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 
 from matinee.config import HubSource
 from matinee.errors import SourceError
-from matinee.sources.integrity import Checksum, link_or_copy, require
+from matinee.sources.integrity import Checksum, link_all, require
 from matinee.sources.selection import ignored_by, patterns_of, select
 
 Result = TypeVar("Result")
@@ -68,7 +68,7 @@ def fetch(source: HubSource, folder: Path, what: str, *, offline: bool) -> dict[
             require(snapshot / name, Checksum("sha256", lfs.sha256), endpoint())
         elif blob is not None:
             require(snapshot / name, Checksum("git", blob), endpoint())
-        link_or_copy(snapshot / name, folder / name)
+    link_all(snapshot, chosen, folder)
     _remember_revision(snapshot, source.revision)
     card = info.card_data
     licence = str(card.get("license") or "") if card is not None else ""
@@ -100,7 +100,7 @@ def _from_cache(source: HubSource, folder: Path, what: str) -> dict[str, Any]:
         algorithm = {64: "sha256", 40: "git"}.get(len(blob))
         if algorithm is not None and (snapshot / name).is_symlink():
             require(snapshot / name, Checksum(algorithm, blob), "the hub's cache")  # type: ignore[arg-type]
-        link_or_copy(snapshot / name, folder / name)
+    link_all(snapshot, chosen, folder)
     return {"revision": source.revision, "commit": snapshot.name, "licence": ""}
 
 
@@ -152,7 +152,13 @@ def _patiently(action: Callable[[], Result]) -> Result:
 
 def _unreachable(error: BaseException | None) -> bool:
     # By name, because the client moved from one HTTP library to another between its releases.
-    names = {"ConnectError", "ConnectTimeout", "ProxyError", "UnsupportedProtocol"}
+    names = {
+        "ConnectError",
+        "ConnectTimeout",
+        "ProxyError",
+        "UnsupportedProtocol",
+        "OfflineModeIsEnabled",
+    }
     return any(kind.__name__ in names for kind in type(error).__mro__)
 
 
@@ -166,6 +172,8 @@ def _explain(error: BaseException) -> str:
             return "no such repository, or a private one; for a private one set HF_TOKEN"
         case errors.RevisionNotFoundError():
             return "the repository has no such revision"
+        case errors.OfflineModeIsEnabled():
+            return "HF_HUB_OFFLINE is set, which forbids the hub's client the network; unset it"
         case errors.HfHubHTTPError():
             return f"the hub answered with status {error.response.status_code}"
         case _:

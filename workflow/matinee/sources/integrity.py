@@ -6,6 +6,7 @@ import hashlib
 import os
 import re
 import shutil
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -70,6 +71,15 @@ def link_or_copy(source: Path, target: Path) -> None:
         os.link(source.resolve(), target)
     except OSError:
         shutil.copyfile(source, target)
+
+
+def link_all(base: Path, names: Iterable[str], folder: Path) -> None:
+    """Links files of `base` into `folder`. To be called when all of them have been checked.
+
+    Nothing of a source that fails may stay behind beside the files of the source that serves.
+    """
+    for name in names:
+        link_or_copy(base / name, folder / name)
 
 
 def make_readable(folder: Path) -> None:

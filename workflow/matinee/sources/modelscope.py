@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 
 from matinee.config import HubSource
 from matinee.errors import SourceError
-from matinee.sources.integrity import Checksum, link_or_copy, require
+from matinee.sources.integrity import Checksum, link_all, require
 from matinee.sources.selection import ignored_by, patterns_of, select
 
 Result = TypeVar("Result")
@@ -48,8 +48,7 @@ def fetch(source: HubSource, folder: Path, what: str, *, offline: bool) -> dict[
         for name in chosen:
             if files[name].sha256:
                 require(snapshot / name, Checksum("sha256", files[name].sha256), "modelscope")
-    for name in chosen:
-        link_or_copy(snapshot / name, folder / name)
+    link_all(snapshot, chosen, folder)
     return {"revision": source.revision, "commit": "", "licence": ""}
 
 
