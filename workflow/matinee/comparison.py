@@ -69,14 +69,18 @@ class Result:
     detectable: float | None
 
     @property
+    def apart(self) -> bool:
+        """Whether the interval of the difference excludes zero."""
+        return self.difference.low > 0 or self.difference.high < 0
+
+    @property
     def finding(self) -> Finding:
         """What the numbers allow to say: the test and the interval over families must agree.
 
         `unsure`: one says that there is a difference and the other does not.
         """
         significant = self.p_holm < statistics.SIGNIFICANCE
-        apart = self.difference.low > 0 or self.difference.high < 0
-        if significant and apart:
+        if significant and self.apart:
             return "better" if self.difference.estimate > 0 else "worse"
         return "unsure" if significant else "none"
 

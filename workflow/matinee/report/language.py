@@ -119,6 +119,7 @@ def describe(result: Result, words: Language) -> str:
     if result.detectable is None:
         return words("finding.none_ever", cases=result.cases)
     limit = f"{result.detectable * 100:.0f}"
-    if abs(result.difference.estimate) >= result.detectable:
+    # To say "no difference" beside an interval without zero would contradict the table.
+    if result.apart or abs(result.difference.estimate) >= result.detectable:
         return words("finding.not_shown", p=p, cases=result.cases)
     return words("finding.none", cases=result.cases, points=limit)
