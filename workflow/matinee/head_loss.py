@@ -35,7 +35,8 @@ def head_loss(hidden: Tensor, weight: Tensor, targets: Tensor) -> Tensor:
             gradient = torch.empty_like(hidden)
             for start in range(0, len(targets), rows):
                 part = slice(start, start + rows)
-                logits = (hidden[part] @ weight.t()).float()
+                # Mixed precision hands over fp32 hidden states above a half-precision head.
+                logits = (hidden[part].to(weight.dtype) @ weight.t()).float()
                 wanted = targets[part, None]
                 normaliser = logits.logsumexp(dim=-1, keepdim=True)
                 losses[part] = (normaliser - logits.gather(1, wanted))[:, 0]

@@ -347,16 +347,17 @@ def collate(rows: Sequence[Row], packing: str, pad: int) -> dict[str, Any]:
         return {
             "input_ids": torch.tensor(padded),
             "attention_mask": torch.tensor(seen),
-            "sources": torch.tensor([source for source, _ in places]),
-            "targets": torch.tensor([target for _, target in places]),
+            # An empty list would become a tensor of floats.
+            "sources": torch.tensor([source for source, _ in places], dtype=torch.long),
+            "targets": torch.tensor([target for _, target in places], dtype=torch.long),
             "counts": (len(rows), tokens, len(rows) * length),
         }
     packed = pack(rows, share=packing == "shared_prefix")
     return {
         "input_ids": torch.tensor([packed.ids]),
         "position_ids": torch.tensor([packed.positions]),
-        "sources": torch.tensor(packed.sources),
-        "targets": torch.tensor(packed.targets),
+        "sources": torch.tensor(packed.sources, dtype=torch.long),
+        "targets": torch.tensor(packed.targets, dtype=torch.long),
         "groups": packed.groups,
         "counts": (packed.rows, packed.tokens, len(packed.ids)),
     }

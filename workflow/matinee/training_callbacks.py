@@ -5,13 +5,16 @@ from __future__ import annotations
 import math
 import signal
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
-from matinee import progress, records
+from matinee import progress
 from matinee.errors import TrainingError
-from matinee.training import COMPLETE, last_checkpoint
+from matinee.training import last_checkpoint, mark_complete
+
+if TYPE_CHECKING:
+    import torch
 
 
 class CompleteCheckpoints(TrainerCallback):
@@ -20,10 +23,28 @@ class CompleteCheckpoints(TrainerCallback):
     def on_save(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
     ) -> None:
-        """Writes the mark."""
+        """Writes the mark, when every process has written its part."""
+        _wait_for_all()
         if state.is_world_process_zero:
-            folder = Path(str(args.output_dir)) / f"checkpoint-{state.global_step}"
-            records.write_json(folder / COMPLETE, {"step": state.global_step})
+            mark_complete(Path(str(args.output_dir)) / f"checkpoint-{state.global_step}")
+
+
+def _wait_for_all() -> None:
+    import torch.distributed
+
+    if torch.distributed.is_available() and torch.distributed.is_initialized():
+        torch.distributed.barrier()
+
+
+def _any_process(flag: bool, device: torch.device) -> bool:
+    """Whether any process says yes; all of them get the same answer."""
+    import torch.distributed
+
+    if not (torch.distributed.is_available() and torch.distributed.is_initialized()):
+        return flag
+    votes = torch.tensor(int(flag), device=device)
+    torch.distributed.all_reduce(votes)
+    return bool(votes)
 
 
 class FiniteLoss(TrainerCallback):
@@ -31,6 +52,13 @@ class FiniteLoss(TrainerCallback):
 
     def __init__(self, checkpoints: Path) -> None:
         self._checkpoints = checkpoints
+
+    def on_step_end(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+    ) -> None:
+        """Asks for the loss before every checkpoint: a broken state must not be saved as good."""
+        if control.should_save:
+            control.should_log = True
 
     def on_log(
         self,
@@ -41,7 +69,8 @@ class FiniteLoss(TrainerCallback):
         **kwargs: Any,
     ) -> None:
         """Raises TrainingError with the step, the last good checkpoint and what to try."""
-        for name in ("loss", "grad_norm"):
+        # With fp16, gradients that overflow are expected: the scaler skips the step and halves.
+        for name in ("loss",) if args.fp16 else ("loss", "grad_norm"):
             value = (logs or {}).get(name)
             if value is not None and not math.isfinite(float(value)):
                 good = last_checkpoint(self._checkpoints)
@@ -115,6 +144,7 @@ class StopOnSignal(TrainerCallback):
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
     ) -> None:
         """Asks the trainer to save; it does so before it looks at the stop flag."""
+        self._asked = _any_process(self._asked, args.device)
         if self._asked:
             control.should_save = True
             control.should_training_stop = True
