@@ -231,9 +231,10 @@ def compare(
 ) -> None:
     """Compare two runs by their summary.json: better, worse, and which cases flipped."""
     from matinee.comparison import compare_summaries
+    from matinee.report import describe_runs
 
     comparison = compare_summaries(before, after)
-    typer.echo(comparison.text())
+    typer.echo(describe_runs(comparison))
     if fail_if_worse and comparison.worse:
         raise typer.Exit(1)
 
