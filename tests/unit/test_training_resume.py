@@ -12,7 +12,7 @@ from multiprocessing.process import BaseProcess
 from pathlib import Path
 
 import pytest
-from matinee.training import last_checkpoint, mark_complete
+from matinee.training import discard_broken, last_checkpoint, mark_complete
 from tiny import save, training
 from trainee import adapter_bytes, free_port, start
 
@@ -129,6 +129,15 @@ def test_a_checkpoint_that_is_no_longer_whole_is_passed_over(tmp_path: Path, dam
     weights = checkpoint(tmp_path, 4) / "adapter_model.safetensors"
     weights.write_bytes(b"123") if damage == "truncated" else weights.unlink()
     assert last_checkpoint(tmp_path) == older
+
+
+def test_only_whole_checkpoints_stay(tmp_path: Path) -> None:
+    checkpoint(tmp_path, 2)
+    checkpoint(tmp_path, 4, complete=False)
+    (tmp_path / "checkpoint-5").write_text("a file")
+    (tmp_path / "runs").mkdir()
+    discard_broken(tmp_path)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["checkpoint-2", "runs"]
 
 
 def test_two_processes_learn_the_same_as_one(tmp_path: Path) -> None:

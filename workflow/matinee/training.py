@@ -180,6 +180,8 @@ def _train_once(job: Job, settings: Training, shortages: Sequence[str] = ()) -> 
     trainable = sum(p.numel() for p in model.parameters() if p.requires_grad)
     total = sum(p.numel() for p in model.parameters())
     trainer = _make_trainer(job, settings, placement, model)
+    if trainer.is_world_process_zero():
+        discard_broken(job.checkpoints)
     checkpoint = last_checkpoint(job.checkpoints)
     trainer.first_step = _step_of(checkpoint) if checkpoint else 0
     started = time.perf_counter()
@@ -251,8 +253,17 @@ def lora_config(settings: Training) -> Any:
 
 def last_checkpoint(folder: Path) -> Path | None:
     """The newest checkpoint that was written to its end and is still whole."""
-    named = [path for path in folder.glob("checkpoint-*") if re.search(r"-\d+$", path.name)]
+    named = [path for path in folder.glob("checkpoint-*") if re.fullmatch(r"\D+-\d+", path.name)]
     return next(filter(_is_whole, sorted(named, key=_step_of, reverse=True)), None)
+
+
+def discard_broken(folder: Path) -> None:
+    """Removes what a kill left half-written: Trainer counts it when it deletes old checkpoints."""
+    for path in folder.glob("checkpoint-*"):
+        if not path.is_dir():
+            path.unlink()
+        elif not _is_whole(path):
+            shutil.rmtree(path)
 
 
 def _step_of(checkpoint: Path) -> int:
