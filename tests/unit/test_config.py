@@ -1,0 +1,186 @@
+"""Every mistake in the configuration is one line: the key, what was found, what is allowed."""
+
+from __future__ import annotations
+
+import copy
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from matinee.config import (
+    CALL_FORMS,
+    Configuration,
+    Training,
+    json_schema,
+    parse_configuration,
+)
+from matinee.errors import ConfigurationError
+from matinee.rendering import TURN_ENDS
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+
+
+def valid() -> dict[str, Any]:
+    hub = {"kind": "hf", "repo": "owner/name", "revision": "main"}
+    return {
+        "models": [{"id": "small", "sources": [hub]}],
+        "datasets": [{"id": "made", "synthesis": {"conversations": 10}}],
+        "variants": [
+            {
+                "id": "first",
+                "model": "small",
+                "template": "chatml_hermes",
+                "data": [{"dataset": "made"}],
+                "training": {"learning_rate": 1e-4, "epochs": 1, "batch_size": 4},
+            }
+        ],
+        "evaluation": {"suites": [{"id": "suite", "scenarios": "scenarios", "tools": "tools.json"}]},
+    }
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    (tmp_path / "scenarios").mkdir()
+    (tmp_path / "tools.json").write_text("[]")
+    return tmp_path
+
+
+def changed(path: str, value: Any) -> dict[str, Any]:
+    """The valid configuration with one key, such as `models/0/id`, set to a value."""
+    values = copy.deepcopy(valid())
+    *parents, last = [int(part) if part.isdigit() else part for part in path.split("/")]
+    place: Any = values
+    for part in parents:
+        place = place.setdefault(part, {}) if isinstance(place, dict) else place[part]
+    if isinstance(place, list) and last == len(place):
+        place.append(value)
+    else:
+        place[last] = value
+    return values
+
+
+def problems(values: Any, root: Path) -> list[str]:
+    with pytest.raises(ConfigurationError) as caught:
+        parse_configuration(values, root)
+    headline, *lines = str(caught.value).splitlines()
+    assert headline.startswith(f"The configuration has {len(lines)} problem")
+    assert all(line.startswith("  - ") for line in lines)
+    return [line[4:] for line in lines]
+
+
+def test_the_valid_one_is_accepted_with_defaults(root: Path) -> None:
+    configuration = parse_configuration(valid(), root)
+    assert configuration.variant("first").training.lora.r == 8
+    assert configuration.model("small").id == "small"
+    assert configuration.dataset("made").id == "made"
+    assert configuration.suite("suite").tools == Path("tools.json")
+    assert configuration.report.title == "Matinee"
+
+
+MISTAKES: list[tuple[str, Any, str]] = [
+    ("extra", 1, "extra: unknown key (found 1)"),
+    ("variants/0/training/learning_rat", 1, "variants[0].training.learning_rat: unknown key"),
+    ("models/0/id", "Big Model", "models[0].id: found 'Big Model'."),
+    ("models/0/sources", [], "models[0].sources: found a list."),
+    ("models/0/sources/0", {"kind": "ftp"}, "models[0].sources[0].kind: found 'ftp'. Input should be 'hf'"),
+    ("models/0/sources/0", {"repo": "a/b"}, "models[0].sources[0]: `kind` is missing"),
+    ("models/0/sources/0/repo", 3, "models[0].sources[0].repo: found 3."),
+    ("models/0/sources/0/hf", 3, "models[0].sources[0].hf: unknown key (found 3)"),
+    ("models/0/sources/0", {"kind": "path"}, "models[0].sources[0].path: missing"),
+    ("models/0/sources/0", {"kind": "path", "path": "no/such"}, "models[0].sources[0].path: no/such does not exist"),
+    ("models/0/sources/0", {"kind": "random", "layers": 0}, "models[0].sources[0].layers: found 0. Input should be greater than or equal to 1"),
+    ("datasets/0/reader", "xlam", "datasets[0]: has `synthesis` and also `sources` or `reader`"),
+    ("datasets/0", {"id": "made"}, "datasets[0]: needs `sources` and `reader`, or `synthesis`"),
+    ("datasets/0", {"id": "made", "reader": "xlam", "sources": [{"kind": "url", "url": "https://x/y"}]}, "datasets[0].sources[0]: needs `sha256`"),
+    ("datasets/0/synthesis/mix", {"odd": 1}, "datasets[0].synthesis.mix.odd: found 'odd'. Input should be 'single'"),
+    ("datasets/0/catalogue", "no/such", "datasets[0].catalogue: no/such does not exist"),
+    ("variants/0/model", "other", "variants[0].model: 'other' is not among models: ['small']"),
+    ("variants/0/data", [{"dataset": "other"}], "variants[0].data[0].dataset: 'other' is not among datasets: ['made']"),
+    ("variants/0/template", "chatml", "variants[0].template: found 'chatml'. Input should be 'chatml_hermes'"),
+    ("variants/0/seeds", [1, 1], "variants[0]: seeds repeat: [1, 1]"),
+    ("variants/0/training/batch_size", "4", "variants[0].training.batch_size: found '4'. Input should be a valid integer"),
+    ("variants/0/training/batch_size", True, "variants[0].training.batch_size: found True."),
+    ("variants/0/training/learning_rate", 0, "variants[0].training.learning_rate: found 0. Input should be greater than 0"),
+    ("variants/0/training/lora", {"target": 3}, "variants[0].training.lora.target: found 3. Input should be 'all-linear' or a list of names"),
+    ("variants/0/training/packing", "all", "variants[0].training.packing: found 'all'. Input should be 'none', 'plain' or 'shared_prefix'"),
+    ("evaluation/suites", [], "evaluation.suites: found a list."),
+    ("evaluation/suites/0/tools", "no.json", "evaluation.suites[0].tools: no.json does not exist"),
+    ("evaluation/references", [{"id": "r", "base_url": "ftp://x", "model": "m"}], "evaluation.references[0].base_url: found 'ftp://x'."),
+    ("models/1", valid()["models"][0], "models[1].id: 'small' is used twice"),
+    ("export", {"shard_size": "2 gigabytes"}, "export.shard_size: found '2 gigabytes'."),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("path", "value", "message"), MISTAKES, ids=[m[2][:50] for m in MISTAKES])
+def test_one_mistake_is_one_line_with_its_key(
+    path: str, value: Any, message: str, root: Path
+) -> None:
+    (line,) = problems(changed(path, value), root)
+    assert line.startswith(message)
+
+
+@pytest.mark.parametrize("key", ["models", "datasets", "variants", "evaluation"])
+def test_a_missing_part_is_named(key: str, root: Path) -> None:
+    values = valid()
+    del values[key]
+    assert problems(values, root) == [f"{key}: missing; it is required."]
+
+
+@pytest.mark.parametrize("value", [None, [], "text"])
+def test_what_is_no_mapping_is_refused(value: Any, root: Path) -> None:
+    (line,) = problems(value, root)
+    assert line.startswith("the configuration: found")
+
+
+def test_all_problems_come_at_once(root: Path) -> None:
+    values = changed("variants/0/training/lora", {"r": 0, "target": 3})
+    values["models"][0]["sources"] = [{"kind": "hf", "repo": 1}, {"kind": "no"}]
+    values["surplus"] = {}
+    keys = [line.split(":")[0] for line in problems(values, root)]
+    assert sorted(keys) == [
+        "models[0].sources[0].repo",
+        "models[0].sources[0].revision",
+        "models[0].sources[1].kind",
+        "surplus",
+        "variants[0].training.lora.r",
+        "variants[0].training.lora.target",
+    ]
+
+
+def test_a_number_that_yaml_reads_as_text_is_a_number() -> None:
+    # PyYAML follows YAML 1.1, where 5e-4 without a point is text.
+    values = {"learning_rate": "5e-4", "epochs": 1, "batch_size": 1}
+    assert Training.model_validate(values).learning_rate == 5e-4
+
+
+def test_every_template_has_a_call_form() -> None:
+    assert CALL_FORMS.keys() == TURN_ENDS.keys()
+
+
+def test_every_key_outside_of_the_obvious_tells_what_it_does() -> None:
+    def properties(schema: dict[str, Any]) -> list[tuple[str, dict[str, Any]]]:
+        models = [schema, *schema["$defs"].values()]
+        return [item for model in models for item in model.get("properties", {}).items()]
+
+    described = [name for name, value in properties(json_schema()) if value.get("description")]
+    assert len(described) > 30
+
+
+def test_the_published_schema_is_that_of_the_models() -> None:
+    path = REPOSITORY / "workflow/schemas/config.schema.json"
+    expected = json.dumps(json_schema(), indent=2, sort_keys=True, ensure_ascii=False) + "\n"
+    assert path.read_text(encoding="utf-8") == expected, (
+        "stale; run `python workflow/run.py schema > workflow/schemas/config.schema.json`"
+    )
+
+
+@pytest.mark.parametrize("name", ["config.yaml", "workflow/presets/demo.yaml", "workflow/presets/smoke.yaml"])  # fmt: skip
+def test_every_shipped_configuration_is_valid(name: str) -> None:
+    import yaml
+
+    path = REPOSITORY / name
+    if not path.exists():
+        pytest.skip(f"{name} is not there")
+    values = yaml.safe_load(path.read_text(encoding="utf-8"))
+    assert isinstance(parse_configuration(values, REPOSITORY), Configuration)

@@ -1,0 +1,96 @@
+"""The published experiment: its steps and its adapter follow from config.yaml alone."""
+
+from __future__ import annotations
+
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import pytest
+from matinee.batching import EpochBatches
+from matinee.config import Configuration, Lora, Variant, parse_configuration
+from matinee.training import lora_config
+from tiny import training
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+# Rows of oaast_sft_zh, the only published data set of the base variant with fewer than 8,000.
+OAAST_ROWS = 689
+
+
+@cache
+def configuration() -> Configuration:
+    import yaml
+
+    path = REPOSITORY / "config.yaml"
+    if not path.exists():
+        pytest.skip("config.yaml is not there")
+    return parse_configuration(yaml.safe_load(path.read_text(encoding="utf-8")), REPOSITORY)
+
+
+def variants(model: str) -> list[Variant]:
+    """The variants that start from the model of that repository name."""
+    ids = {
+        entry.id
+        for entry in configuration().models
+        if any(getattr(source, "repo", "").endswith(f"/{model}") for source in entry.sources)
+    }
+    return [variant for variant in configuration().variants if variant.model in ids]
+
+
+def steps(variant: Variant, rows: int) -> int:
+    settings = variant.training
+    batches = EpochBatches(
+        [[row] for row in range(rows)], settings.batch_size, settings.gradient_accumulation, 42
+    )
+    return int(len(batches) // settings.gradient_accumulation * settings.epochs)
+
+
+def test_the_chat_variant_takes_the_published_steps() -> None:
+    (variant,) = variants("Yi-6B-Chat")
+    rows = sum(part.max_samples or 0 for part in variant.data)
+    assert rows == 10_000
+    assert steps(variant, rows) == 1875
+
+
+def test_the_base_variant_takes_the_published_steps() -> None:
+    (variant,) = variants("Yi-6B")
+    assert [part.max_samples for part in variant.data] == [8000] * 4
+    rows = 3 * 8000 + OAAST_ROWS
+    assert steps(variant, rows) == 12_344
+
+
+@pytest.mark.parametrize(
+    ("model", "expected"),
+    [
+        ("Yi-6B-Chat", {"learning_rate": 5e-4, "batch_size": 4, "gradient_accumulation": 4, "epochs": 3}),
+        ("Yi-6B", {"learning_rate": 5e-5, "batch_size": 1, "gradient_accumulation": 4, "epochs": 2}),
+    ],
+)  # fmt: skip
+def test_settings_are_the_published_ones(model: str, expected: dict[str, Any]) -> None:
+    (variant,) = variants(model)
+    settings = variant.training
+    assert {name: getattr(settings, name) for name in expected} == expected
+    assert settings.lora == Lora(r=8, alpha=16, dropout=0.0, target="all-linear")
+    assert (settings.schedule, settings.warmup_steps, settings.weight_decay) == ("cosine", 0, 0)
+    assert (settings.max_grad_norm, variant.cutoff_length) == (1.0, 1024)
+    assert variant.seeds[0] == 42
+
+
+def test_the_adapter_has_the_published_number_of_parameters() -> None:
+    import peft
+    import torch
+    from transformers import LlamaConfig, LlamaForCausalLM
+
+    config = LlamaConfig(
+        vocab_size=64000,
+        hidden_size=4096,
+        intermediate_size=11008,
+        num_hidden_layers=32,
+        num_attention_heads=32,
+        num_key_value_heads=4,
+    )
+    with torch.device("meta"):
+        model = LlamaForCausalLM(config)
+        adapted = peft.get_peft_model(model, lora_config(training()))  # type: ignore[arg-type]
+    trained = sum(p.numel() for p in adapted.parameters() if p.requires_grad)
+    assert trained == 18_153_472
