@@ -7,12 +7,13 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tiny import FAMILIES, WINDOW, random_rows, training
+
 from matinee.attention import branch_mask, use_layouts
 from matinee.batching import Row
 from matinee.errors import EngineError
 from matinee.head_loss import release_head
 from matinee.training import collate, lora_config, supervised_loss
-from tiny import FAMILIES, WINDOW, random_rows, training
 
 PACKINGS = ["none", "plain", "shared_prefix"]
 TOLERANCE = 1e-5

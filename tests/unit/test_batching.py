@@ -8,9 +8,9 @@ from random import Random
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from matinee.batching import EpochBatches, plan_batches, prefix_groups, rows_per_pass
-
 from tiny import random_rows
+
+from matinee.batching import EpochBatches, plan_batches, prefix_groups, rows_per_pass
 
 
 def singles(count: int) -> list[list[int]]:

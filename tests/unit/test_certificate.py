@@ -6,11 +6,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from test_merging import save_adapter, save_base
+
 from matinee.certificate import certify
 from matinee.devices import Placement
 from matinee.errors import MergeError
 from matinee.merging import merge
-from test_merging import save_adapter, save_base
 
 PROMPTS = [[5, 6, 7, 8], [9, 10, 11], list(range(20, 60))]
 
@@ -46,9 +47,7 @@ def test_the_start_model_is_no_merged_model(base: Path, adapter: Path) -> None:
         certified(base, adapter, base, tolerance=1e9)
 
 
-def test_the_merge_of_another_adapter_is_refused(
-    base: Path, adapter: Path, tmp_path: Path
-) -> None:
+def test_the_merge_of_another_adapter_is_refused(base: Path, adapter: Path, tmp_path: Path) -> None:
     other = save_adapter(base, tmp_path / "other", lora_alpha=32)
     merge(base, other, tmp_path / "merged", "2GB")
     with pytest.raises(MergeError, match="logits differ"):

@@ -1,3 +1,4 @@
+# ruff: noqa: E501 (a table reads best with one mistake a line)
 """Every mistake in the configuration is one line: the key, what was found, what is allowed."""
 
 from __future__ import annotations
@@ -8,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
 from matinee.config import (
     CALL_FORMS,
     Configuration,
@@ -35,7 +37,9 @@ def valid() -> dict[str, Any]:
                 "training": {"learning_rate": 1e-4, "epochs": 1, "batch_size": 4},
             }
         ],
-        "evaluation": {"suites": [{"id": "suite", "scenarios": "scenarios", "tools": "tools.json"}]},
+        "evaluation": {
+            "suites": [{"id": "suite", "scenarios": "scenarios", "tools": "tools.json"}]
+        },
     }
 
 

@@ -8,10 +8,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tiny import FAMILIES, tokenizer
+
 from matinee.engines.base import Completion, Request
 from matinee.engines.transformers import TransformersEngine
 from matinee.rendering import Renderer
-from tiny import FAMILIES, tokenizer
 
 
 class Numbers:
@@ -147,9 +148,7 @@ def test_a_conversation_goes_on_from_what_is_kept(
 @pytest.mark.parametrize("family", FAMILIES)
 def test_a_single_new_token(family: str) -> None:
     asked = prompts(13, 4, 40)
-    texts, completions = served(
-        family, [request(str(n), ids, 1) for n, ids in enumerate(asked)], 2
-    )
+    texts, completions = served(family, [request(str(n), ids, 1) for n, ids in enumerate(asked)], 2)
     assert [texts[str(n)][0] for n in range(4)] == expected(family, asked, new=1)
     assert {completion.finish for completion in completions} == {"length"}
     assert {completion.completion_tokens for completion in completions} == {1}

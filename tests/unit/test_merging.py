@@ -8,9 +8,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tiny import FAMILIES, llama
+
 from matinee.errors import MergeError
 from matinee.merging import Entry, merge, plan_shards, shard_bytes
-from tiny import FAMILIES, llama
 
 
 def save_base(folder: Path, dtype: str = "float32", *, shards: str = "5GB", **options: Any) -> Path:

@@ -5,10 +5,11 @@ from __future__ import annotations
 import copy
 
 import pytest
+from tiny import tokenizer
+
 from matinee.conversations import Conversation, Message, ToolCall
 from matinee.errors import DataError
 from matinee.rendering import TEMPLATES, TURN_ENDS, Renderer, load_template
-from tiny import tokenizer
 
 CALL = ToolCall("get_weather", '{"city": "北京"}')
 
@@ -20,7 +21,8 @@ def renderer(template: str = "chatml_hermes") -> Renderer:
 def talk(*turns: str) -> Conversation:
     roles = ["user", "assistant"]
     return Conversation(
-        "c", tuple(Message(roles[n % 2], text) for n, text in enumerate(turns))  # type: ignore[arg-type]
+        "c",
+        tuple(Message(roles[n % 2], text) for n, text in enumerate(turns)),  # type: ignore[arg-type]
     )
 
 
@@ -53,9 +55,7 @@ def test_the_last_exchanges_go_first() -> None:
 
 
 def test_a_call_is_never_cut_in_two() -> None:
-    conversation = Conversation(
-        "c", (Message("user", "天气？"), Message("assistant", "", (CALL,)))
-    )
+    conversation = Conversation("c", (Message("user", "天气？"), Message("assistant", "", (CALL,))))
     length = len(renderer().row(conversation).ids)
     assert renderer().row_within(conversation, length - 1) is None
     assert renderer().row_within(conversation, length) is not None

@@ -7,10 +7,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tiny import training
+
 from matinee.batching import EpochBatches
 from matinee.config import Configuration, Lora, Variant, parse_configuration
 from matinee.training import lora_config
-from tiny import training
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 # Rows of oaast_sft_zh, the only published data set of the base variant with fewer than 8,000.
@@ -59,17 +60,18 @@ def test_the_base_variant_takes_the_published_steps() -> None:
     assert steps(variant, rows) == 12_344
 
 
-@pytest.mark.parametrize(
-    ("model", "expected"),
-    [
-        ("Yi-6B-Chat", {"learning_rate": 5e-4, "batch_size": 4, "gradient_accumulation": 4, "epochs": 3}),
-        ("Yi-6B", {"learning_rate": 5e-5, "batch_size": 1, "gradient_accumulation": 4, "epochs": 2}),
-    ],
-)  # fmt: skip
+PUBLISHED = {
+    "Yi-6B-Chat": {"learning_rate": 5e-4, "batch_size": 4, "epochs": 3},
+    "Yi-6B": {"learning_rate": 5e-5, "batch_size": 1, "epochs": 2},
+}
+
+
+@pytest.mark.parametrize(("model", "expected"), PUBLISHED.items(), ids=PUBLISHED)
 def test_settings_are_the_published_ones(model: str, expected: dict[str, Any]) -> None:
     (variant,) = variants(model)
     settings = variant.training
     assert {name: getattr(settings, name) for name in expected} == expected
+    assert settings.gradient_accumulation == 4
     assert settings.lora == Lora(r=8, alpha=16, dropout=0.0, target="all-linear")
     assert (settings.schedule, settings.warmup_steps, settings.weight_decay) == ("cosine", 0, 0)
     assert (settings.max_grad_norm, variant.cutoff_length) == (1.0, 1024)

@@ -8,17 +8,20 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tiny import tokenizer
+
 from matinee.config import CALL_FORMS
 from matinee.conversations import Conversation, Message, Tool, ToolCall, canonical_json
 from matinee.parsing import parse
 from matinee.rendering import Renderer, load_template
-from tiny import tokenizer
 
 TEMPLATES = sorted(CALL_FORMS)
 each_template = pytest.mark.parametrize("template", TEMPLATES)
 
 # Quotes, breaks, wide and combining characters, brackets: whatever JSON or a line may trip over.
-ALPHABET = st.sampled_from(list("ab \"'\\\n\t{}[]<>:,|/%气候Ａ，。\u3000é\u0301🎬") + ["Action", "\\n"])
+ALPHABET = st.sampled_from(
+    list("ab \"'\\\n\t{}[]<>:,|/%气候Ａ，。\u3000é\u0301🎬") + ["Action", "\\n"]
+)
 TEXT = st.lists(ALPHABET, max_size=12).map("".join)
 WORDS = st.sampled_from(["", "好的。", "Let me look.\nOne moment.", "  查询\n\n", "\n\n{", '"'])
 SCALAR = st.none() | st.booleans() | st.integers(-(10**9), 10**9) | st.floats(-1e6, 1e6) | TEXT
@@ -66,7 +69,9 @@ def conversations(draw: st.DrawFn) -> Conversation:
             calls = draw(CALLS)
             messages.append(assistant(draw(WORDS), calls))
             messages += [Message("tool", draw(TEXT), name=call.name) for call in calls]
-        messages.append(assistant(draw(st.sampled_from(["晴。", "It rains.\n\nTake care.", " x"])), []))
+        messages.append(
+            assistant(draw(st.sampled_from(["晴。", "It rains.\n\nTake care.", " x"])), [])
+        )
     tools = (TOOL,) if draw(st.booleans()) else ()
     return Conversation("c", tuple(messages), tools)
 
@@ -135,9 +140,7 @@ def test_a_prompt_is_the_beginning_of_the_trained_row(
     renderer = Renderer(tokenizer(), template)
     row = renderer.row(conversation)
     messages, tools = openai(conversation)
-    starts = [
-        place for place in range(len(row.ids)) if row.mask[place] and not row.mask[place - 1]
-    ]
+    starts = [place for place in range(len(row.ids)) if row.mask[place] and not row.mask[place - 1]]
     answers = [n for n, message in enumerate(messages) if message["role"] == "assistant"]
     for start, answer in zip(starts, answers, strict=True):
         assert row.ids[:start] == renderer.prompt(messages[:answer], tools)

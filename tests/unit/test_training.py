@@ -9,11 +9,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tiny import save, training
+from trainee import adapter_bytes, job
+
 from matinee import training as module
 from matinee.errors import TrainingError
 from matinee.training import mean_loss, train
-from tiny import save, training
-from trainee import adapter_bytes, job
 
 
 @pytest.fixture
@@ -92,8 +93,9 @@ def test_training_learns(folder: Path) -> None:
 
 def test_row_loss_weighs_micro_batches_and_token_loss_weighs_tokens(folder: Path) -> None:
     import torch
-    from matinee.training import collate, load_trainable, supervised_loss
+
     from matinee.devices import place
+    from matinee.training import collate, load_trainable, supervised_loss
 
     for loss in ("row", "token"):
         run(folder, loss, loss=loss, shuffle=False, rows=8, max_steps=1, batch_size=2,

@@ -12,9 +12,10 @@ from multiprocessing.process import BaseProcess
 from pathlib import Path
 
 import pytest
-from matinee.training import discard_broken, last_checkpoint, mark_complete
 from tiny import save, training
 from trainee import adapter_bytes, free_port, start
+
+from matinee.training import discard_broken, last_checkpoint, mark_complete
 
 # Three epochs of five steps; dropout, so that the state of the random numbers matters as well.
 SETTINGS = training(

@@ -10,8 +10,9 @@ from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any
 
-from matinee.config import Training
 from tiny import random_rows
+
+from matinee.config import Training
 
 
 def job(folder: Path, settings: Training, *, seed: int = 42, rows: int = 40) -> Any:
@@ -38,6 +39,7 @@ def run(folder: Path, settings: Training, environment: dict[str, str], options: 
         os.dup2(log.fileno(), 1)
         os.dup2(log.fileno(), 2)
         import torch
+
         from matinee.errors import UserError
         from matinee.training import train
 

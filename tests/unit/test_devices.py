@@ -1,0 +1,55 @@
+"""Which device and number format a stage takes, and the reason that it records."""
+
+from __future__ import annotations
+
+import pytest
+
+from matinee.devices import Placement, Precision, place
+from matinee.errors import EngineError
+
+
+@pytest.fixture
+def hardware(monkeypatch: pytest.MonkeyPatch):  # type: ignore[no-untyped-def]
+    import torch
+
+    def pretend(cuda: bool, bf16: bool = False) -> None:
+        monkeypatch.setattr(torch.cuda, "is_available", lambda: cuda)
+        monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation: bf16)
+
+    return pretend
+
+
+def test_without_a_gpu_auto_is_fp32(hardware) -> None:  # type: ignore[no-untyped-def]
+    hardware(cuda=False)
+    chosen = place("auto")
+    assert (chosen.device, chosen.precision) == ("cpu", "fp32")
+    assert "no CUDA device" in chosen.reason
+
+
+def test_fp16_without_a_gpu_is_refused_with_a_way_out(hardware) -> None:  # type: ignore[no-untyped-def]
+    hardware(cuda=False)
+    with pytest.raises(EngineError, match=r"fp16 needs a CUDA device; use auto, fp32 or bf16"):
+        place("fp16")
+
+
+@pytest.mark.parametrize(("bf16", "expected"), [(True, "bf16"), (False, "fp16")])
+def test_auto_on_a_gpu_takes_what_it_computes_natively(  # type: ignore[no-untyped-def]
+    hardware, bf16: bool, expected: Precision
+) -> None:
+    hardware(cuda=True, bf16=bf16)
+    chosen = place("auto")
+    assert (chosen.device, chosen.precision) == ("cuda", expected)
+    assert "native" in chosen.reason
+
+
+@pytest.mark.parametrize("asked", ["fp32", "bf16", "fp16"])
+def test_what_is_asked_for_is_taken(hardware, asked: Precision) -> None:  # type: ignore[no-untyped-def]
+    hardware(cuda=True)
+    assert place(asked) == Placement("cuda", asked, "asked for")
+
+
+@pytest.mark.parametrize(
+    ("precision", "name"), [("fp32", "float32"), ("bf16", "bfloat16"), ("fp16", "float16")]
+)
+def test_a_precision_is_a_torch_type(precision: Precision, name: str) -> None:
+    assert str(Placement("cpu", precision, "").dtype) == f"torch.{name}"
