@@ -25,7 +25,14 @@ CALL_FORMS: dict[str, CallForm] = {
 # What pydantic calls the members of `lora.target`, and a mapping's key, in the place of an error.
 MEMBERS = ("literal['all-linear']", "list[str]", "[key]")
 
-Identifier = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_]*$", max_length=64)]
+Identifier = Annotated[
+    str,
+    Field(
+        pattern=r"^[a-z0-9][a-z0-9_]*$",
+        max_length=64,
+        description="Your name for it, unique in its list; part of the paths under results/.",
+    ),
+]
 
 
 class Settings(BaseModel):
@@ -40,7 +47,9 @@ class Settings(BaseModel):
 class HubSource(Settings):
     """A repository on a model hub."""
 
-    kind: Literal["hf", "modelscope"]
+    kind: Literal["hf", "modelscope"] = Field(
+        description="hf: Hugging Face, or the mirror in HF_ENDPOINT. modelscope: ModelScope."
+    )
     repo: str = Field(description="owner/name on the hub.")
     revision: str = Field(
         description="Commit, tag or branch. A branch is resolved to a commit, which is recorded."
@@ -77,8 +86,10 @@ class UrlSource(Settings):
     """A file at an address. One checksum is required."""
 
     kind: Literal["url"]
-    url: str = Field(pattern=r"^https?://")
-    sha256: str | None = Field(default=None, pattern=r"^[0-9a-f]{64}$")
+    url: str = Field(pattern=r"^https?://", description="Address of the file.")
+    sha256: str | None = Field(
+        default=None, pattern=r"^[0-9a-f]{64}$", description="Checksum of the file."
+    )
     sha1: str | None = Field(
         default=None, pattern=r"^[0-9a-f]{40}$", description="Where the publisher gives only this."
     )
@@ -94,16 +105,16 @@ class PathSource(Settings):
     """A file or folder on this machine."""
 
     kind: Literal["path"]
-    path: Path = Field(strict=False)
+    path: Path = Field(strict=False, description="Relative to the folder that the run starts in.")
 
 
 class RandomSource(Settings):
     """A tiny Llama with random weights and a small tokenizer, for testing the workflow itself."""
 
     kind: Literal["random"]
-    seed: int = 0
-    hidden_size: int = Field(default=64, ge=16)
-    layers: int = Field(default=2, ge=1)
+    seed: int = Field(default=0, description="Decides the weights.")
+    hidden_size: int = Field(default=64, ge=16, description="Width of the model.")
+    layers: int = Field(default=2, ge=1, description="Number of layers.")
 
 
 ModelSource = Annotated[
@@ -158,7 +169,7 @@ class Dataset(Settings):
 class MixPart(Settings):
     """One data set's part in a variant's training data."""
 
-    dataset: Identifier
+    dataset: Identifier = Field(description="The `id` of a data set.")
     max_samples: int | None = Field(
         default=None, ge=1, description="The first N rows (after the shuffle, if one is asked for)."
     )
@@ -182,7 +193,9 @@ class Lora(Settings):
 
     r: int = Field(default=8, ge=1, description="Rank.")
     alpha: float = Field(default=16, gt=0, strict=False, description="Scale is alpha / r.")
-    dropout: float = Field(default=0.0, ge=0, lt=1, strict=False)
+    dropout: float = Field(
+        default=0.0, ge=0, lt=1, strict=False, description="Share of the adapter's inputs left out."
+    )
     target: Literal["all-linear"] | list[str] = Field(
         default="all-linear", description="All linear layers but the LM head, or module names."
     )
@@ -192,17 +205,27 @@ class Training(Settings):
     """LoRA supervised fine-tuning."""
 
     lora: Lora = Lora()
-    learning_rate: float = Field(gt=0, lt=1, strict=False)
-    schedule: Literal["cosine", "linear", "constant"] = "cosine"
-    warmup_steps: int = Field(default=0, ge=0)
+    learning_rate: float = Field(gt=0, lt=1, strict=False, description="Highest rate of AdamW.")
+    schedule: Literal["cosine", "linear", "constant"] = Field(
+        default="cosine", description="cosine and linear fall to zero at the last step."
+    )
+    warmup_steps: int = Field(
+        default=0,
+        ge=0,
+        description="Steps in which the rate rises from zero; no effect with schedule: constant.",
+    )
     epochs: float = Field(gt=0, strict=False, description="Passes over the data.")
     max_steps: int | None = Field(
         default=None, ge=1, description="Stop after so many optimizer steps."
     )
     batch_size: int = Field(ge=1, description="Rows per device and micro-batch.")
     gradient_accumulation: int = Field(default=1, ge=1, description="Micro-batches per step.")
-    weight_decay: float = Field(default=0.0, ge=0, strict=False)
-    max_grad_norm: float = Field(default=1.0, gt=0, strict=False)
+    weight_decay: float = Field(
+        default=0.0, ge=0, strict=False, description="AdamW's, on the adapter's weights."
+    )
+    max_grad_norm: float = Field(
+        default=1.0, gt=0, strict=False, description="A gradient of larger norm is scaled to it."
+    )
     precision: Literal["auto", "fp32", "bf16", "fp16"] = Field(
         default="auto", description="Of the frozen weights and activations; adapters stay fp32."
     )
@@ -221,16 +244,27 @@ class Training(Settings):
         "row: each micro-batch's mean weighs the same, as Trainer did at the time of the "
         "published run.",
     )
-    logging_steps: int = Field(default=10, ge=1)
-    save_steps: int = Field(default=1000, ge=1)
+    logging_steps: int = Field(
+        default=10, ge=1, description="Optimizer steps between two points of the loss curve."
+    )
+    save_steps: int = Field(
+        default=1000,
+        ge=1,
+        description="Optimizer steps between two checkpoints; the last two are kept.",
+    )
 
 
 class Variant(Settings):
     """One start model, one data mix, one training."""
 
     id: Identifier
-    model: Identifier
-    template: PromptTemplate
+    model: Identifier = Field(description="The `id` of the start model.")
+    template: PromptTemplate = Field(
+        description="How prompts and calls are spelled. chatml_hermes: ChatML, calls as JSON in "
+        "<tool_call> tags. chatml_action: ChatML, calls as Action: and Action Input: lines. "
+        "plain_action: Human: and Assistant:, calls as in chatml_action. gemma: Gemma's turns, "
+        "calls as in chatml_hermes."
+    )
     data: list[MixPart] = Field(min_length=1)
     shuffle_rows: bool = Field(
         default=True, description="Shuffle rows (or tool lists) between steps, by the seed."
@@ -267,14 +301,16 @@ class Reference(Settings):
     """A model behind an OpenAI-compatible endpoint that runs the same suites."""
 
     id: Identifier
-    base_url: str = Field(pattern=r"^https?://")
-    model: str
+    base_url: str = Field(
+        pattern=r"^https?://", description="Where /chat/completions is, for example https://…/v1."
+    )
+    model: str = Field(description="The model's name at the endpoint.")
     api_key_env: str = Field(
         default="OPENAI_API_KEY", description="Name of the variable, not the key."
     )
-    concurrency: int = Field(default=4, ge=1)
+    concurrency: int = Field(default=4, ge=1, description="Requests at a time.")
     timeout: float = Field(default=60.0, gt=0, strict=False, description="Seconds per request.")
-    retries: int = Field(default=4, ge=0)
+    retries: int = Field(default=4, ge=0, description="Further tries of a request that failed.")
 
 
 class Limits(Settings):
@@ -284,7 +320,9 @@ class Limits(Settings):
     max_new_tokens: int = Field(default=512, ge=8, description="Per model output.")
     batch_size: int = Field(default=16, ge=1, description="Conversations decoded side by side.")
     parts: int = Field(default=1, ge=1, le=512, description="Jobs that a suite is scattered over.")
-    precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"
+    precision: Literal["auto", "fp32", "bf16", "fp16"] = Field(
+        default="auto", description="Of weights and activations while a subject is tested."
+    )
 
 
 class Evaluation(Limits):
@@ -304,7 +342,11 @@ class Evaluation(Limits):
 class Export(Settings):
     """The merged model."""
 
-    shard_size: str = Field(default="2GB", pattern=r"^\d+(\.\d+)?(MB|GB)$")
+    shard_size: str = Field(
+        default="2GB",
+        pattern=r"^\d+(\.\d+)?(MB|GB)$",
+        description="Largest weight file; 1 MB is 10^6 bytes, 1 GB is 10^9.",
+    )
     tolerance: float = Field(
         default=0.02,
         gt=0,
@@ -317,15 +359,19 @@ class Export(Settings):
 class WandbSettings(Settings):
     """Weights & Biases."""
 
-    mode: Literal["disabled", "offline", "online"] = "offline"
-    project: str = "matinee"
+    mode: Literal["disabled", "offline", "online"] = Field(
+        default="offline",
+        description="offline: a run folder that `wandb sync` uploads later. online: needs "
+        "WANDB_API_KEY.",
+    )
+    project: str = Field(default="matinee", description="The project that runs are filed under.")
 
 
 class ReportSettings(Settings):
     """The page."""
 
-    title: str = "Matinee"
-    language: Literal["en", "zh"] = "en"
+    title: str = Field(default="Matinee", description="Heading of the page.")
+    language: Literal["en", "zh"] = Field(default="en", description="Language of the page.")
 
 
 class Configuration(Settings):
