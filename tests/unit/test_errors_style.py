@@ -47,8 +47,9 @@ def test_no_error_is_swallowed(source: Path) -> None:
     for node in nodes(source):
         if isinstance(node, ast.ExceptHandler):
             assert node.type is not None, f"line {node.lineno}: a bare except"
+            broad = ast.unparse(node.type) in {"Exception", "BaseException"}
             silent = all(isinstance(statement, ast.Pass) for statement in node.body)
-            assert not silent, f"line {node.lineno}: an error is dropped"
+            assert not (broad and silent), f"line {node.lineno}: an error is dropped"
 
 
 @each_source

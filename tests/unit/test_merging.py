@@ -266,6 +266,20 @@ def test_an_adapter_that_is_not_a_plain_sum_is_refused(tmp_path: Path, key: str)
         merge(base, adapter, tmp_path / "merged", "2GB")
 
 
+def test_quantized_weights_are_refused(tmp_path: Path) -> None:
+    import torch
+    from safetensors.torch import save_file
+
+    base = save_base(tmp_path / "base")
+    adapter = save_adapter(base, tmp_path / "adapter")
+    name = "model.layers.0.self_attn.q_proj.weight"
+    save_file(
+        tensors(base) | {name: torch.zeros(32, 32, dtype=torch.int8)}, base / "model.safetensors"
+    )
+    with pytest.raises(MergeError, match=f"{name}.*I8"):
+        merge(base, adapter, tmp_path / "merged", "2GB")
+
+
 def test_merging_twice_gives_the_same_files(tmp_path: Path) -> None:
     base = save_base(tmp_path / "base")
     adapter = save_adapter(base, tmp_path / "adapter")
@@ -278,7 +292,7 @@ def test_merging_twice_gives_the_same_files(tmp_path: Path) -> None:
 
 def test_a_shard_passes_its_limit_only_for_a_single_tensor() -> None:
     def entry(name: str, size: int) -> Entry:
-        return Entry(name, Path("base"), "F32", (size,), size)
+        return Entry(name, Path("base"), "F32", (size,), 0, size)
 
     entries = [entry("a", 4), entry("b", 6), entry("c", 20), entry("d", 1), entry("e", 10)]
     planned = [[e.name for e in shard] for shard in plan_shards(entries, 10)]

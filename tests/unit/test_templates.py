@@ -19,9 +19,7 @@ TEMPLATES = sorted(CALL_FORMS)
 each_template = pytest.mark.parametrize("template", TEMPLATES)
 
 # Quotes, breaks, wide and combining characters, brackets: whatever JSON or a line may trip over.
-ALPHABET = st.sampled_from(
-    list("ab \"'\\\n\t{}[]<>:,|/%气候Ａ，。\u3000é\u0301🎬") + ["Action", "\\n"]
-)
+ALPHABET = st.sampled_from([*"ab \"'\\\n\t{}[]<>:,|/%气候Ａ，。\u3000é\u0301🎬", "Action", "\\n"])
 TEXT = st.lists(ALPHABET, max_size=12).map("".join)
 WORDS = st.sampled_from(["", "好的。", "Let me look.\nOne moment.", "  查询\n\n", "\n\n{", '"'])
 SCALAR = st.none() | st.booleans() | st.integers(-(10**9), 10**9) | st.floats(-1e6, 1e6) | TEXT

@@ -5,6 +5,7 @@ Every field description is the user's manual: `schemas/config.schema.json` is ma
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
@@ -519,7 +520,11 @@ def _missing_paths(configuration: Configuration, root: Path) -> list[str]:
         named += [(f"{key}.scenarios", suite.scenarios), (f"{key}.tools", suite.tools)]
         if suite.fixtures is not None:
             named.append((f"{key}.fixtures", suite.fixtures))
-    for key, entries in (("models", configuration.models), ("datasets", configuration.datasets)):
+    fetched: list[tuple[str, Sequence[Model | Dataset]]] = [
+        ("models", configuration.models),
+        ("datasets", configuration.datasets),
+    ]
+    for key, entries in fetched:
         for number, entry in enumerate(entries):
             named += [
                 (f"{key}[{number}].sources[{place}].path", source.path)

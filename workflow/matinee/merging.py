@@ -17,6 +17,8 @@ from matinee.errors import MergeError
 if TYPE_CHECKING:
     from torch import Tensor
 
+# Types that a delta can be added to, as safetensors and torch name them.
+TYPES = {"F64": "float64", "F32": "float32", "F16": "float16", "BF16": "bfloat16"}
 UNITS = {"MB": 10**6, "GB": 10**9}
 # Weights are written from the merged tensors; everything else of the base folder is copied.
 NOT_COPIED = (
@@ -32,12 +34,16 @@ def shard_bytes(size: str) -> int:
 
 @dataclass(frozen=True)
 class Entry:
-    """One tensor of the base: its shard, type name in safetensors, shape and size in bytes."""
+    """One tensor of the base: its shard, type name in safetensors, shape, and where it lies.
+
+    `offset` and `size` are in bytes.
+    """
 
     name: str
     shard: Path
     dtype: str
     shape: tuple[int, ...]
+    offset: int
     size: int
 
 
@@ -54,9 +60,10 @@ class Adapter:
         if config.get("bias", "none") != "none":
             raise MergeError(f"{folder}: an adapter that trains biases cannot be merged.")
         self._config = config
-        self._file = safe_open(str(folder / "adapter_model.safetensors"), framework="pt")
+        self._file: Any = safe_open(str(folder / "adapter_model.safetensors"), framework="pt")
         self._modules: dict[str, dict[str, str]] = {}
-        for key in self._file.keys():  # noqa: SIM118 (a file, not a mapping)
+        keys: list[str] = self._file.keys()  # type: ignore[no-untyped-call]
+        for key in keys:
             match = re.fullmatch(r"base_model\.model\.(.+)\.lora_([AB])\.weight", key)
             if match is None:
                 raise MergeError(f"{folder}: {key} is not a LoRA factor; it cannot be merged.")
@@ -117,7 +124,8 @@ def _entries(shard: Path) -> Iterator[Entry]:
         raise damaged
     for key, value in sorted(tensors, key=lambda item: item[1]["data_offsets"][0]):
         start, stop = value["data_offsets"]
-        yield Entry(key, shard, value["dtype"], tuple(value["shape"]), stop - start)
+        shape = tuple(value["shape"])
+        yield Entry(key, shard, value["dtype"], shape, 8 + length + start, stop - start)
 
 
 def plan_shards(entries: list[Entry], limit: int) -> list[list[Entry]]:
@@ -201,15 +209,22 @@ def _write_shard(path: Path, entries: list[Entry], adapter: Adapter) -> Iterator
 
 def _merged_bytes(entry: Entry, adapter: Adapter) -> tuple[memoryview, float]:
     import torch
-    from safetensors import safe_open
 
-    with safe_open(str(entry.shard), framework="pt") as file:
-        weight = file.get_tensor(entry.name)
-    relative = 0.0
-    if entry.name in adapter.names:
-        merged = adapter.apply(entry.name, weight)
-        change = (merged.float() - weight.float()).norm() / weight.float().norm().clamp_min(1e-12)
-        relative = float(change)
-        weight = merged
-    flat = weight.contiguous().reshape(-1).view(torch.uint8)
-    return memoryview(flat.numpy()), relative
+    # Read, not mapped: mapped pages of the whole base would count as this process's memory.
+    data = bytearray(entry.size)
+    with entry.shard.open("rb") as file:
+        file.seek(entry.offset)
+        if file.readinto(data) != entry.size:
+            raise MergeError(f"{entry.shard}: ended early while it was read; is it being written?")
+    if entry.name not in adapter.names:
+        return memoryview(data), 0.0
+    if entry.dtype not in TYPES:
+        raise MergeError(
+            f"{entry.name}: a delta cannot be added to weights of type {entry.dtype}. "
+            "Use a base that is not quantized."
+        )
+    weight = torch.frombuffer(data, dtype=getattr(torch, TYPES[entry.dtype])).reshape(entry.shape)
+    merged = adapter.apply(entry.name, weight)
+    before = weight.float()
+    relative = float((merged.float() - before).norm() / before.norm().clamp_min(1e-12))
+    return memoryview(merged.contiguous().reshape(-1).view(torch.uint8).numpy()), relative

@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import os
 import sys
-from typing import TYPE_CHECKING, TextIO
+from typing import TYPE_CHECKING, Any, TextIO
 
 if TYPE_CHECKING:
     from tqdm import tqdm
@@ -27,12 +27,12 @@ def terminal() -> TextIO:
     return sys.stderr
 
 
-def bar(total: int, description: str, unit: str) -> tqdm[None]:
+def bar(total: int, description: str, unit: str) -> tqdm[Any]:
     """A progress bar; on a stream that is no terminal it writes a line every half minute."""
     from tqdm import tqdm
 
     stream = terminal()
-    return tqdm(
+    made: tqdm[Any] = tqdm(
         total=total,
         desc=f"  {description}",
         unit=f" {unit}",
@@ -42,6 +42,7 @@ def bar(total: int, description: str, unit: str) -> tqdm[None]:
         leave=False,
         smoothing=0.1,
     )
+    return made
 
 
 def say(line: str) -> None:

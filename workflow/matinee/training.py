@@ -399,9 +399,7 @@ def supervised_loss(model: Any, batch: dict[str, Any], head: Tensor | None = Non
     return cross_entropy(logits.float(), batch["targets"], reduction="none")
 
 
-def _make_trainer(
-    job: Job, settings: Training, placement: Placement, model: PreTrainedModel
-) -> Any:
+def _make_trainer(job: Job, settings: Training, placement: Placement, model: Any) -> Any:
     """A transformers Trainer that feeds packed batches and weighs the loss as configured."""
     import torch
     from torch.utils.data import DataLoader
@@ -412,13 +410,13 @@ def _make_trainer(
 
     class PackedTrainer(Trainer):
         first_step = 0
-        seen = (0, 0, 0)
+        seen: tuple[int, ...] = (0, 0, 0)
 
         def get_train_dataloader(self) -> DataLoader[Any]:
             batches = _epoch_batches(job, settings)
             loader: DataLoader[Any] = DataLoader(
                 _Rows(job.rows, batches),  # type: ignore[arg-type]
-                batch_sampler=batches,  # type: ignore[arg-type]
+                batch_sampler=batches,
                 collate_fn=lambda rows: collate(rows, settings.packing, pad),
             )
             return self.accelerator.prepare(loader)  # type: ignore[no-any-return]
@@ -455,7 +453,7 @@ def _make_trainer(
     trainer = PackedTrainer(
         model=model,
         args=training_arguments(job, settings, placement),
-        train_dataset=list(job.rows),  # type: ignore[arg-type]
+        train_dataset=list(job.rows),
         callbacks=_callbacks(job),
     )
     # compute_loss above divides by the tokens (or micro-batches) of the step itself.
