@@ -227,4 +227,4 @@ def _merged_bytes(entry: Entry, adapter: Adapter) -> tuple[memoryview, float]:
     merged = adapter.apply(entry.name, weight)
     before = weight.float()
     relative = float((merged.float() - before).norm() / before.norm().clamp_min(1e-12))
-    return memoryview(merged.contiguous().reshape(-1).view(torch.uint8).numpy()), relative
+    return memoryview(merged.contiguous().reshape(-1).view(torch.uint8).numpy()), relative  # type: ignore[arg-type]
