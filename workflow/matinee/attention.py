@@ -77,8 +77,18 @@ class PackedLayout:
     """Attention over a packed sequence: rows never see each other, branches see their prefix."""
 
     def __init__(self, groups: Sequence[Group]) -> None:
-        self.groups = tuple(groups)
         self._masks: dict[tuple[int, ...], Tensor] = {}
+        # The sequence in pieces, and for each piece the piece that is its prefix.
+        self._lengths: list[int] = []
+        self._places: list[tuple[int | None, int]] = []
+        for group in groups:
+            prefix = len(self._lengths) if group.prefix else None
+            if prefix is not None:
+                self._places.append((None, prefix))
+                self._lengths.append(group.prefix)
+            for length in group.branches:
+                self._places.append((prefix, len(self._lengths)))
+                self._lengths.append(length)
 
     def attend(
         self,
@@ -96,51 +106,50 @@ class PackedLayout:
         from torch.nn.functional import scaled_dot_product_attention
 
         key, value = repeat_heads(key, query.shape[1]), repeat_heads(value, query.shape[1])
-
-        def causal(start: int, end: int) -> Tensor:
-            mask = self._window_mask(end - start, window, query) if window else None
-            return scaled_dot_product_attention(
-                query[:, :, start:end],
-                key[:, :, start:end],
-                value[:, :, start:end],
-                attn_mask=mask,
-                is_causal=mask is None,
-                scale=scaling,
-                dropout_p=dropout,
-            )
-
-        def branches(group: Group) -> Tensor:
-            return scaled_dot_product_attention(
-                query[:, :, group.start + group.prefix : group.end],
-                key[:, :, group.start : group.end],
-                value[:, :, group.start : group.end],
-                attn_mask=self._branch_mask(group, window, query),
-                scale=scaling,
-                dropout_p=dropout,
-            )
-
+        # Split, not sliced: the gradient of each slice would be a tensor of the whole length.
+        queries, keys, values = (
+            states.split(self._lengths, dim=2) for states in (query, key, value)
+        )
         outputs = []
-        for group in self.groups:
-            if group.prefix:
-                outputs += [causal(group.start, group.start + group.prefix), branches(group)]
-            else:
-                outputs.append(causal(group.start, group.end))
+        for prefix, place in self._places:
+            seen, mask = (keys[place], values[place]), None
+            length = self._lengths[place]
+            if prefix is not None:
+                # One call per branch: a call over all of them would spend most of its time on
+                # pairs of branches that may not see each other.
+                seen = (
+                    cat([keys[prefix], keys[place]], dim=2),
+                    cat([values[prefix], values[place]], dim=2),
+                )
+                mask = self._mask(self._lengths[prefix], length, window, query)
+            elif window is not None and length > window:
+                mask = self._mask(0, length, window, query)
+            outputs.append(
+                scaled_dot_product_attention(
+                    queries[place],
+                    *seen,
+                    attn_mask=mask,
+                    is_causal=mask is None,
+                    scale=scaling,
+                    dropout_p=dropout,
+                )
+            )
         return cat(outputs, dim=2)
 
-    def _branch_mask(self, group: Group, window: int | None, like: Tensor) -> Tensor:
+    def _mask(self, prefix: int, length: int, window: int | None, like: Tensor) -> Tensor:
         # Every layer asks for the same masks, so they are made once per batch.
-        key = (group.start, window or 0)
+        key = (prefix, length, window or 0)
         if key not in self._masks:
-            self._masks[key] = branch_mask(group.prefix, group.branches, window).to(like.device)
+            self._masks[key] = additive(branch_mask(prefix, (length,), window), like)
         return self._masks[key]
 
-    def _window_mask(self, length: int, window: int, like: Tensor) -> Tensor | None:
-        if length <= window:
-            return None
-        key = (-length, window)
-        if key not in self._masks:
-            self._masks[key] = branch_mask(0, (length,), window).to(like.device)
-        return self._masks[key]
+
+def additive(seen: Tensor, like: Tensor) -> Tensor:
+    """0 where a token may be seen and -inf elsewhere, in the type and on the device of `like`."""
+    import torch
+
+    mask = torch.zeros(seen.shape, dtype=like.dtype)
+    return mask.masked_fill_(~seen, float("-inf")).to(like.device)
 
 
 def branch_mask(prefix: int, branches: Sequence[int], window: int | None) -> Tensor:
