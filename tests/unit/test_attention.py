@@ -12,8 +12,9 @@ from tiny import FAMILIES, WINDOW, random_rows, training
 from matinee.attention import branch_mask, use_layouts
 from matinee.batching import Row
 from matinee.errors import EngineError
-from matinee.head_loss import release_head
-from matinee.training import collate, lora_config, supervised_loss
+from matinee.training.head_loss import release_head
+from matinee.training.loss import collate, supervised_loss
+from matinee.training.trainer import lora_config
 
 PACKINGS = ["none", "plain", "shared_prefix"]
 TOLERANCE = 1e-5

@@ -11,7 +11,7 @@ from tiny import training
 
 from matinee.batching import EpochBatches
 from matinee.config import Configuration, Lora, Variant, parse_configuration
-from matinee.training import lora_config
+from matinee.training.trainer import lora_config
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 # Rows of oaast_sft_zh, the only published data set of the base variant with fewer than 8,000.

@@ -96,7 +96,7 @@ class TestLookup:
             lookup("airport_code", "北京首都国际飞机场")
 
     def test_a_city_with_two_airports_is_refused_with_both(self):
-        with pytest.raises(ScenarioError, match="PEK.*PKX"):
+        with pytest.raises(ScenarioError, match=r"PEK.*PKX"):
             lookup("airport_code", "北京")
 
     def test_an_unknown_kind_is_refused(self):

@@ -12,9 +12,10 @@ import pytest
 from tiny import save, training
 from trainee import adapter_bytes, job
 
-from matinee import training as module
 from matinee.errors import TrainingError
-from matinee.training import mean_loss, train
+from matinee.training import train
+from matinee.training import trainer as module
+from matinee.training.run import mean_loss
 
 
 @pytest.fixture
@@ -95,7 +96,8 @@ def test_row_loss_weighs_micro_batches_and_token_loss_weighs_tokens(folder: Path
     import torch
 
     from matinee.devices import place
-    from matinee.training import collate, load_trainable, supervised_loss
+    from matinee.training.loss import collate, supervised_loss
+    from matinee.training.trainer import load_trainable
 
     for loss in ("row", "token"):
         run(folder, loss, loss=loss, shuffle=False, rows=8, max_steps=1, batch_size=2,

@@ -15,7 +15,7 @@ import pytest
 from tiny import save, training
 from trainee import adapter_bytes, free_port, start
 
-from matinee.training import discard_broken, last_checkpoint, mark_complete
+from matinee.training.checkpoints import discard_broken, last_checkpoint, mark_complete
 
 # Three epochs of five steps; dropout, so that the state of the random numbers matters as well.
 SETTINGS = training(

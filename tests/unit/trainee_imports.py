@@ -5,12 +5,12 @@ import torch
 from transformers import AutoModelForCausalLM, LlamaForCausalLM, Trainer, TrainingArguments
 
 import matinee.training
-import matinee.training_callbacks
+import matinee.training.callbacks
 
 torch.set_num_threads(1)
 LOADED = (
     matinee.training,
-    matinee.training_callbacks,
+    matinee.training.callbacks,
     peft,
     AutoModelForCausalLM,
     LlamaForCausalLM,

@@ -102,13 +102,13 @@ class PackedLayout:
         dropout: float,
     ) -> Tensor:
         """Attention output (1, heads, L, head size) for a packed sequence of L tokens."""
-        from torch import cat
+        from torch import cat, split
         from torch.nn.functional import scaled_dot_product_attention
 
         key, value = repeat_heads(key, query.shape[1]), repeat_heads(value, query.shape[1])
         # Split, not sliced: the gradient of each slice would be a tensor of the whole length.
         queries, keys, values = (
-            states.split(self._lengths, dim=2) for states in (query, key, value)
+            split(states, self._lengths, dim=2) for states in (query, key, value)
         )
         outputs = []
         for prefix, place in self._places:

@@ -61,7 +61,7 @@ class Tool:
 
 @dataclass(frozen=True)
 class ToolCall:
-    """One call. `arguments` is the JSON text of an object, as the model wrote or should write it."""
+    """One call. `arguments` is the JSON text of an object, as the model wrote it."""
 
     name: str
     arguments: str = "{}"
@@ -157,7 +157,7 @@ class Conversation:
 
 
 def read_conversations(path: Path) -> Iterator[Conversation]:
-    """Rows of a JSON Lines file written by `write_conversations`. Raises DataError with the line."""
+    """Rows that `write_conversations` wrote. Raises DataError with the line."""
     with path.open(encoding="utf-8") as lines:
         for number, line in enumerate(lines, start=1):
             try:

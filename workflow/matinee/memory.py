@@ -1,4 +1,4 @@
-"""Keeps freed memory in the process, where giving it back to the system costs more than it saves."""
+"""Keeps freed memory in the process, where giving it back costs more than it saves."""
 
 from __future__ import annotations
 
@@ -27,4 +27,5 @@ def keep_freed() -> bool:
         return False
     # The trim threshold is an int in mallopt; its largest value is 2 GiB.
     settings = ((_M_MMAP_MAX, 0), (_M_TRIM_THRESHOLD, 2**31 - 1), (_M_TOP_PAD, 64 * _MEBIBYTE))
-    return all([library.mallopt(option, value) == 1 for option, value in settings])
+    accepted = [library.mallopt(option, value) == 1 for option, value in settings]
+    return all(accepted)

@@ -141,7 +141,6 @@ class Plan:
                 "seed": int(seed),
                 "shuffle_rows": settings.shuffle_rows,
                 "training": slice_of(settings.training),
-                "wandb": slice_of(self.configuration.wandb),
             }
         )
 

@@ -14,7 +14,7 @@
 | place_or_pinyin | as place; 上海, shanghai, Shang Hai | 宜春 and 伊春 |
 | basin | 海河 and 海河流域 | another basin |
 | domain | juhe.cn, https://www.juhe.cn/, JUHE.CN | another host, a path, a port |
-| airport_keyword | two names or codes of the same airports | 北京 (two airports) and 首都机场 (one) |
+| airport_keyword | names or codes of the same airports | 北京 (two) and 首都机场 (one) |
 | any | structures whose parts are equal as text or number | another shape |
 
 Whether the value has the JSON type that the schema asks for is judged elsewhere: here "70" is 70.
@@ -31,7 +31,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-import cn2an  # type: ignore[import-untyped]
+import cn2an
 import yaml
 
 from matinee.simulation.airports import meant_by

@@ -17,7 +17,9 @@ except UserError as error:
     # Not a WorkflowError: that one is silent under `--quiet all`, and shows a line of this file.
     sys.exit(str(error))
 
-# Told by the environment, not by parameters: going offline must not rerun what is there.
+# Told by the environment, not by parameters: these must not rerun what is there.
+os.environ["WANDB_MODE"] = plan.configuration.wandb.mode
+os.environ["WANDB_PROJECT"] = plan.configuration.wandb.project
 os.environ["MATINEE_OFFLINE"] = "1" if plan.configuration.offline else "0"
 
 ENVIRONMENT = "../../environment.yml"

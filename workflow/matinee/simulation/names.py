@@ -41,7 +41,7 @@ def plain(text: str) -> str:
 
 
 def stem_and_level(name: str) -> tuple[str, str | None]:
-    """A place's bare name and the level that its suffix states: 大理白族自治州 → 大理, prefecture."""
+    """Bare name of a place, and its suffix's level: 大理白族自治州 → 大理, prefecture."""
     text = plain(name)
     autonomous = _AUTONOMOUS.fullmatch(text)
     if autonomous:

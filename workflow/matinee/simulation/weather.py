@@ -1,4 +1,4 @@
-"""`get_history_weather`: the weather of a past day, drawn from the climate, the city and the day."""
+"""`get_history_weather`: past weather, drawn from climate, city and day."""
 
 from __future__ import annotations
 

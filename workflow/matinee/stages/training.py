@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from matinee import progress, records
-from matinee.config import Export, Training, WandbSettings
+from matinee.config import Export, Training
 from matinee.tokens import read_tokens
 
 CERTIFIED_PROMPTS = 8
@@ -21,15 +21,14 @@ def train_adapter(
     variant: str,
     seed: int,
     shuffle: bool,
-    wandb: WandbSettings,
     checkpoints: Path,
     output: Path,
 ) -> None:
     """Trains one variant with one seed; leaves adapter, metrics, trainer state and loss curve."""
     # Before torch is imported: the same order of additions on every run, and no stray uploads.
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
-    os.environ["WANDB_MODE"] = wandb.mode
-    os.environ["WANDB_PROJECT"] = wandb.project
+    # Told by the environment, not by parameters: where a run is watched does not change it.
+    wandb_mode = os.environ.get("WANDB_MODE", "disabled")
     os.environ["WANDB_DIR"] = str(output)
     os.environ.setdefault("WANDB_SILENT", "true")
     from matinee.curves import draw_loss
@@ -40,10 +39,11 @@ def train_adapter(
         "seed": seed,
         "shuffle_rows": shuffle,
         "training": settings.model_dump(mode="json"),
-        "wandb": wandb.model_dump(mode="json"),
     }
     recorder = records.Recorder("train_adapter", parameters)
     output.mkdir(parents=True, exist_ok=True)
+    # A checkpoint belongs to its token rows: other rows under the same settings start afresh.
+    checkpoints = checkpoints.with_name(f"{checkpoints.name}-{records.sha256_file(tokens)[:8]}")
     # The same run wherever it is taken up again, so that a resumed run is one run.
     os.environ["WANDB_RUN_ID"] = checkpoints.name
     os.environ["WANDB_RESUME"] = "allow"
@@ -57,8 +57,7 @@ def train_adapter(
             checkpoints=checkpoints,
             output=output,
             label=f"train {variant} s{seed}",
-            wandb_mode=wandb.mode,
-            wandb_project=wandb.project,
+            report_to_wandb=wandb_mode != "disabled",
         )
     )
     draw_loss(output / "trainer_state.json", f"{variant}, seed {seed}", output)

@@ -11,7 +11,7 @@ from transformers import TrainerCallback, TrainerControl, TrainerState, Training
 
 from matinee import progress
 from matinee.errors import TrainingError
-from matinee.training import last_checkpoint, mark_complete
+from matinee.training.checkpoints import last_checkpoint, mark_complete
 
 if TYPE_CHECKING:
     import torch

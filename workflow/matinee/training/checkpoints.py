@@ -1,0 +1,46 @@
+"""Checkpoints that survive a kill: which are whole, and which to go on from."""
+
+from __future__ import annotations
+
+import re
+import shutil
+from pathlib import Path
+
+from matinee import records
+
+COMPLETE = "complete"
+
+
+def last_checkpoint(folder: Path) -> Path | None:
+    """The newest checkpoint that was written to its end and is still whole."""
+    named = [path for path in folder.glob("checkpoint-*") if re.fullmatch(r"\D+-\d+", path.name)]
+    return next(filter(_is_whole, sorted(named, key=step_of, reverse=True)), None)
+
+
+def discard_broken(folder: Path) -> None:
+    """Removes what a kill left half-written: Trainer counts it when it deletes old checkpoints."""
+    for path in folder.glob("checkpoint-*"):
+        if not path.is_dir():
+            path.unlink()
+        elif not _is_whole(path):
+            shutil.rmtree(path)
+
+
+def step_of(checkpoint: Path) -> int:
+    """The optimizer step after which it was written."""
+    return int(checkpoint.name.rsplit("-", 1)[1])
+
+
+def mark_complete(checkpoint: Path) -> None:
+    """Notes every file of a finished checkpoint with its size."""
+    files = {path.name: path.stat().st_size for path in checkpoint.iterdir() if path.is_file()}
+    files.pop(COMPLETE, None)
+    records.write_json(checkpoint / COMPLETE, {"files": files})
+
+
+def _is_whole(checkpoint: Path) -> bool:
+    try:
+        files = records.read_json(checkpoint / COMPLETE)["files"]
+        return all((checkpoint / name).stat().st_size == size for name, size in files.items())
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return False

@@ -1,0 +1,25 @@
+"""What one training run is given."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from matinee.batching import Row
+from matinee.config import Training
+
+
+@dataclass(frozen=True)
+class Job:
+    """One training run. `rows`: (token ids, mask); `checkpoints`: a folder that survives a kill."""
+
+    model: Path
+    rows: Sequence[Row]
+    settings: Training
+    seed: int
+    shuffle: bool
+    checkpoints: Path
+    output: Path
+    label: str
+    report_to_wandb: bool = False

@@ -1,0 +1,195 @@
+"""Trains one adapter, from the last checkpoint, in the memory that there is."""
+
+from __future__ import annotations
+
+import gc
+import itertools
+import math
+import shutil
+import time
+from collections.abc import Sequence
+from typing import Any
+
+from matinee import progress, records
+from matinee.config import Training
+from matinee.devices import place
+from matinee.errors import TrainingError
+from matinee.memory import keep_freed
+from matinee.training.checkpoints import discard_broken, last_checkpoint, step_of
+from matinee.training.job import Job
+from matinee.training.trainer import epoch_batches, load_trainable, make_trainer, processes
+
+
+def train(job: Job) -> dict[str, Any]:
+    """Trains and writes `adapter/`, `trainer_state.json` and `metrics.json` to `job.output`.
+
+    Returns the metrics. Goes on from the last complete checkpoint in `job.checkpoints`. Where
+    memory runs out, it goes on with fewer rows per micro-batch and as much more accumulation.
+    Raises TrainingError for a loss that is not finite, for memory that is too small for one row,
+    and for a number of processes that the gradient accumulation cannot be divided over.
+    """
+    if not any(any(mask[1:]) for _, mask in job.rows):
+        raise TrainingError("No row has a supervised token; nothing could be learned from this.")
+    settings = _per_process(job.settings, len(job.rows), processes())
+    shortages: list[str] = []
+    while True:
+        try:
+            return _train_once(job, settings, shortages)
+        except (MemoryError, RuntimeError) as error:
+            if not _is_out_of_memory(error):
+                raise
+            shortages.append(f"batch_size {settings.batch_size}: {_first_line(error)}")
+        settings = _smaller(job, settings, shortages)
+        _free_memory()
+
+
+def _per_process(settings: Training, rows: int, processes: int) -> Training:
+    """The settings of one process: the rows of an optimizer step are dealt out, not multiplied."""
+    if processes == 1:
+        return settings
+    accumulation, rest = divmod(settings.gradient_accumulation, processes)
+    if rest:
+        raise TrainingError(
+            f"gradient_accumulation: {settings.gradient_accumulation} cannot be divided over "
+            f"{processes} processes, and the rows per optimizer step must not depend on them. "
+            "Choose a gradient_accumulation that is a multiple (and a smaller batch_size)."
+        )
+    if rows < settings.batch_size * settings.gradient_accumulation:
+        raise TrainingError(
+            f"{rows} rows do not fill one optimizer step of {settings.batch_size} x "
+            f"{settings.gradient_accumulation}; train on one device."
+        )
+    return settings.model_copy(update={"gradient_accumulation": accumulation})
+
+
+def _first_line(error: BaseException) -> str:
+    return (str(error).strip() or type(error).__name__).splitlines()[0]
+
+
+def _smaller(job: Job, settings: Training, shortages: list[str]) -> Training:
+    if settings.batch_size == 1:
+        raise TrainingError(
+            f"Out of memory with one row at a time. {shortages[-1]}. Try gradient_checkpointing: "
+            "true, a smaller cutoff_length, packing: shared_prefix, or a smaller model."
+        )
+    if processes() > 1:
+        raise TrainingError(
+            f"Out of memory at {shortages[-1]}. Halve batch_size and double gradient_accumulation."
+        )
+    smaller = _halved(settings)
+    progress.say(
+        f"! {job.label}: out of memory at {shortages[-1]}; going on with batch_size "
+        f"{smaller.batch_size}, gradient_accumulation {smaller.gradient_accumulation}"
+    )
+    return smaller
+
+
+def _halved(settings: Training) -> Training:
+    smaller = math.gcd(settings.batch_size, settings.batch_size // 2)
+    factor = settings.batch_size // smaller
+    return settings.model_copy(
+        update={
+            "batch_size": smaller,
+            "gradient_accumulation": settings.gradient_accumulation * factor,
+        }
+    )
+
+
+def _is_out_of_memory(error: BaseException) -> bool:
+    import torch
+
+    return isinstance(error, torch.OutOfMemoryError | MemoryError) or (
+        "DefaultCPUAllocator: can't allocate memory" in str(error)
+    )
+
+
+def _free_memory() -> None:
+    import torch
+
+    gc.collect()
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()
+
+
+def _train_once(job: Job, settings: Training, shortages: Sequence[str] = ()) -> dict[str, Any]:
+    import torch
+    from transformers import set_seed
+
+    keep_freed()
+    set_seed(job.seed)
+    placement = place(settings.precision)
+    model = load_trainable(job.model, settings, placement)
+    trainable = sum(p.numel() for p in model.parameters() if p.requires_grad)
+    total = sum(p.numel() for p in model.parameters())
+    trainer = make_trainer(job, settings, placement, model)
+    if trainer.is_world_process_zero():
+        discard_broken(job.checkpoints)
+    checkpoint = last_checkpoint(job.checkpoints)
+    trainer.first_step = step_of(checkpoint) if checkpoint else 0
+    started = time.perf_counter()
+    trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
+    runtime = time.perf_counter() - started
+    samples, tokens, computed = trainer.totals()
+    planned = _planned(job, settings, trainer.state.global_step)
+    metrics = {
+        "steps": trainer.state.global_step,
+        "epochs": settings.epochs,
+        "samples": planned["samples"],
+        "train_loss": mean_loss(trainer.state.log_history),
+        "runtime_seconds": runtime,
+        "samples_per_second": samples / runtime,
+        "steps_per_second": (trainer.state.global_step - trainer.first_step) / runtime,
+        "tokens_per_second": tokens / runtime,
+        "trainable_parameters": trainable,
+        "total_parameters": total - trainable,
+        "tokens": planned["tokens"],
+        "computed_share": computed / max(1, tokens),
+        "supervised_tokens": planned["supervised_tokens"],
+        "batch_size": settings.batch_size,
+        "gradient_accumulation": settings.gradient_accumulation,
+        "processes": processes(),
+        "out_of_memory": list(shortages),
+        "packing": settings.packing,
+        "device": placement.device,
+        "precision": placement.precision,
+        "precision_reason": placement.reason,
+        "resumed_from_step": trainer.first_step,
+        "peak_memory_mb": records.peak_memory_mb(),
+    }
+    if placement.device == "cuda":
+        metrics["peak_device_memory_mb"] = round(torch.cuda.max_memory_allocated() / 1e6, 1)
+    if trainer.is_world_process_zero():
+        model.save_pretrained(str(job.output / "adapter"))
+        trainer.state.save_to_json(str(job.output / "trainer_state.json"))
+        records.write_json(job.output / "metrics.json", metrics)
+        shutil.rmtree(job.checkpoints, ignore_errors=True)
+    return metrics
+
+
+def _planned(job: Job, settings: Training, steps: int) -> dict[str, int]:
+    """Samples and tokens of the whole run, however often it was killed and went on."""
+    batches = epoch_batches(job, settings)
+    counts = {"samples": 0, "tokens": 0, "supervised_tokens": 0}
+    accumulation = settings.gradient_accumulation * processes()
+    steps_per_epoch = -(-len(batches) // accumulation)
+    for epoch in range(-(-steps // steps_per_epoch)):
+        batches.set_epoch(epoch)
+        left = (steps - epoch * steps_per_epoch) * accumulation
+        for batch in itertools.islice(batches, left):
+            counts["samples"] += len(batch)
+            counts["tokens"] += sum(len(job.rows[row][0]) for row in batch)
+            counts["supervised_tokens"] += sum(sum(job.rows[row][1][1:]) for row in batch)
+    return counts
+
+
+def mean_loss(history: Sequence[dict[str, Any]]) -> float:
+    """Mean loss over all optimizer steps, those before a resumption included.
+
+    Each entry with a loss is the mean over the steps since the entry before it.
+    """
+    total, last = 0.0, 0
+    for entry in history:
+        if "loss" in entry:
+            total += entry["loss"] * (entry["step"] - last)
+            last = entry["step"]
+    return total / max(1, last)
