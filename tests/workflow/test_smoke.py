@@ -1,0 +1,111 @@
+"""The whole chain on tiny random models: what it leaves, and what runs again after a change."""
+
+from __future__ import annotations
+
+import copy
+import json
+
+import yaml
+from conftest import SMOKE, Clone, copy_repository
+
+CLOCK_AND_MACHINE = ("created", "stages", "runtime", "machine")
+
+
+def summary(clone: Clone) -> dict:
+    values = json.loads((clone.folder / "results/summary.json").read_text(encoding="utf-8"))
+    return {key: value for key, value in values.items() if key not in CLOCK_AND_MACHINE}
+
+
+def smoke_settings(clone: Clone) -> dict:
+    path = clone.folder / "workflow/presets/smoke.yaml"
+    return yaml.safe_load(path.read_text(encoding="utf-8"))
+
+
+class TestWhatARunLeaves:
+    def test_the_report_is_one_page_without_requests(self, finished):
+        page = (finished.folder / "results/report.html").read_text(encoding="utf-8")
+        assert page.lstrip().lower().startswith("<!doctype html>")
+        assert 'src="http' not in page
+
+    def test_every_subject_ran_every_case(self, finished):
+        evaluation = summary(finished)["evaluation"]
+        assert set(evaluation) == {
+            "chat-untuned",
+            "chat-tuned-s42",
+            "base-untuned",
+            "base-tuned-s42",
+        }
+        assert {suite["zh"]["all"]["total"] for suite in evaluation.values()} == {13}
+
+    def test_the_merged_model_loads_without_project_code(self, finished):
+        from transformers import AutoModelForCausalLM, AutoTokenizer
+
+        folder = finished.folder / "results/merged/chat/s42/model"
+        tokenizer = AutoTokenizer.from_pretrained(folder)
+        model = AutoModelForCausalLM.from_pretrained(folder)
+        ids = tokenizer.apply_chat_template(
+            [{"role": "user", "content": "你好"}],
+            add_generation_prompt=True,
+            return_tensors="pt",
+            return_dict=False,
+        )
+        assert model(ids).logits.shape[1] == ids.shape[1]
+        assert (folder / "README.md").exists()
+
+    def test_the_certificate_holds(self, finished):
+        path = finished.folder / "results/merged/chat/s42/merge.json"
+        certificate = json.loads(path.read_text(encoding="utf-8"))
+        assert certificate["changed_tensors"] == 14  # 7 linear layers in each of 2 blocks
+        assert certificate["largest_logit_difference"] <= certificate["tolerance"]
+        assert certificate["difference_from_start_model"] > 0
+
+    def test_the_loss_curve_is_drawn_twice(self, finished):
+        folder = finished.folder / "results/training/base/s42"
+        assert (folder / "loss.svg").read_text(encoding="utf-8").lstrip().startswith("<?xml")
+        assert (folder / "loss.png").read_bytes().startswith(b"\x89PNG")
+
+    def test_an_offline_run_of_weights_and_biases_is_there(self, finished):
+        assert list(finished.folder.glob("results/training/chat/s42/wandb/offline-run-*"))
+
+    def test_no_checkpoint_is_left_over(self, finished):
+        assert not list(finished.folder.glob("results/.checkpoints/*/*"))
+
+
+class TestWhatRunsAgain:
+    def test_nothing_after_a_finished_run(self, finished):
+        assert finished.planned() == set()
+
+    def test_a_title_changes_the_report_alone(self, finished):
+        overlay = finished.overlay("title.yaml", {"report": {"title": "another"}})
+        assert finished.planned(overlay) == {"render_report", "all"}
+
+    def test_watching_a_run_elsewhere_trains_nothing(self, finished):
+        overlay = finished.overlay("wandb.yaml", {"wandb": {"mode": "disabled"}})
+        assert "train_adapter" not in finished.planned(overlay)
+
+    def test_a_learning_rate_changes_its_variant_alone(self, finished):
+        settings = smoke_settings(finished)
+        variants = copy.deepcopy(settings["variants"])
+        variants[1]["training"]["learning_rate"] = 0.02
+        overlay = finished.overlay("rate.yaml", {"variants": variants})
+        run = finished.snakemake("-n", "--configfile", *SMOKE, str(overlay))
+        jobs = [line.split()[-1] for line in run.stdout.splitlines() if " output: " in line]
+        assert finished.planned(overlay) == {
+            "train_adapter",
+            "merge_model",
+            "run_scenarios",
+            "parse_transcripts",
+            "score_scenarios",
+            "render_report",
+            "all",
+        }
+        trained = [job for job in jobs if "/chat" in job]
+        assert trained == []
+
+
+class TestTheSameSeed:
+    def test_gives_the_same_summary(self, finished, tmp_path):
+        again = copy_repository(tmp_path)
+        run = again.snakemake("--configfile", *SMOKE)
+        assert run.returncode == 0, run.stderr[-4000:]
+        assert summary(again) == summary(finished)
