@@ -83,6 +83,14 @@ class TestWhatRunsAgain:
         overlay = finished.overlay("wandb.yaml", {"wandb": {"mode": "disabled"}})
         assert "train_adapter" not in finished.planned(overlay)
 
+    def test_other_scenarios_are_looked_for_in_the_data_but_train_nothing(self, finished):
+        suites = copy.deepcopy(smoke_settings(finished)["evaluation"]["suites"])
+        suites[0]["limit"] = 14
+        overlay = finished.overlay("suite.yaml", {"evaluation": {"suites": suites}})
+        jobs = finished.planned(overlay)
+        assert {"prepare_suite", "check_leakage", "run_scenarios"} <= jobs
+        assert not {"train_adapter", "merge_model"} & jobs
+
     def test_a_learning_rate_changes_its_variant_alone(self, finished):
         settings = smoke_settings(finished)
         variants = copy.deepcopy(settings["variants"])

@@ -1,0 +1,17 @@
+#!/usr/bin/env bash
+# Every benchmark, one after the other; each prints pairs measured in one run.
+# MODEL names a model folder for training and evaluation; the demo leaves one under results/model.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+export PYTHONPATH=workflow:tests
+
+model=${MODEL:-results/model/smollm2_135m_instruct}
+[ -d "$model" ] || { echo "No model in $model: run make demo first, or set MODEL=FOLDER."; exit 1; }
+
+python benchmarks/synthesis.py
+python benchmarks/report.py
+python benchmarks/fuzz_parsing.py
+python benchmarks/memory.py
+python benchmarks/merging.py
+python benchmarks/training.py --model "$model"
+python benchmarks/evaluation.py --model "$model"
