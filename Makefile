@@ -36,7 +36,7 @@ $(VENV)/run.stamp: requirements.txt
 	@test -n "$(PYTHON)" || { echo "Matinee needs Python 3.11 or 3.12; set PYTHON=/path/to/python."; exit 1; }
 	@echo "Setting up $(VENV) with $(PYTHON): a few minutes, once."
 	@test -x $(VENV)/bin/python || $(PYTHON) -m venv $(VENV)
-	@$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check $(PIP_ARGS) -r requirements.txt
+	@$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check --no-compile $(PIP_ARGS) -r requirements.txt
 	@touch $@
 
 $(VENV)/dev.stamp: $(VENV)/run.stamp requirements-dev.txt

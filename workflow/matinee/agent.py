@@ -49,18 +49,21 @@ def run_suite(
     form: CallForm,
     max_steps: int,
     max_new_tokens: int,
+    max_observation: int = 4000,
     repeats: int = 1,
     simulation: SimulationFactory = world,
     on_finished: Callable[[Transcript], object] = lambda transcript: None,
 ) -> list[Transcript]:
     """Runs every scenario `repeats` times; transcripts in the order of the suite, then repeats.
 
-    `max_steps`: model outputs per turn. `max_new_tokens`: per output. `simulation`: makes the
-    tools of one case from today's date and the case's faults. Raises EngineError where the engine
-    fails, or leaves a case without an end. `on_finished` gets each transcript as its case ends.
+    `max_steps`: model outputs per turn. `max_new_tokens`: per output. `max_observation`:
+    characters of a tool's answer that the model reads; the record keeps all. `simulation`: makes
+    the tools of one case from today's date and the case's faults. Raises EngineError where the
+    engine fails, or leaves a case without an end. `on_finished` gets each transcript as its case
+    ends.
     """
     today = datetime.date.fromisoformat(suite.today)
-    limits = _Limits(max_steps, max_new_tokens)
+    limits = _Limits(max_steps, max_new_tokens, max_observation)
     tools = tuple(Tool.from_openai(tool).as_openai() for tool in suite.tools)
     cases = {
         request_key(scenario.id, repeat): _Case(
@@ -100,6 +103,7 @@ def run_suite(
 class _Limits:
     max_steps: int
     max_new_tokens: int
+    max_observation: int
 
 
 @dataclass
@@ -179,7 +183,8 @@ class _Case:
             self._say(Message("assistant", parsed.content, calls))
             observations = tuple(self.simulation.call(call.name, call.arguments) for call in calls)
         for seen in observations:
-            self._say(Message("tool", seen.content, name=seen.tool or None))
+            content = _shortened(seen.content, self.limits.max_observation)
+            self._say(Message("tool", content, name=seen.tool or None))
         return observations
 
     def _check_bounds(
@@ -218,6 +223,13 @@ class _Case:
         self.answered.clear()
         self.outcomes.clear()
         self._say(Message("user", self.turn.user))
+
+
+def _shortened(text: str, limit: int) -> str:
+    """The beginning of a long answer, and how much of it was left out."""
+    if len(text) <= limit:
+        return text
+    return f"{text[:limit]}……（共{len(text)}字，以下省略）"
 
 
 def _unparsable(error: str) -> Observation:

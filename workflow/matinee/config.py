@@ -319,6 +319,11 @@ class Limits(Settings):
 
     max_steps: int = Field(default=6, ge=1, description="Model outputs per user turn.")
     max_new_tokens: int = Field(default=512, ge=8, description="Per model output.")
+    max_observation: int = Field(
+        default=4000,
+        ge=100,
+        description="Characters of a tool's answer that the model reads; the record keeps all.",
+    )
     batch_size: int = Field(default=16, ge=1, description="Conversations decoded side by side.")
     parts: int = Field(default=1, ge=1, le=512, description="Jobs that a suite is scattered over.")
     precision: Literal["auto", "fp32", "bf16", "fp16"] = Field(

@@ -183,31 +183,39 @@ class DecodeLayout:
         own_key[self.slots, :, self.kept] = key[0].transpose(0, 1)
         own_value[self.slots, :, self.kept] = value[0].transpose(0, 1)
         kv_heads = key.shape[1]
-        span = self.longest + 1
         # (B, K, G, D): the query heads that share a key head side by side.
         asked = query[0].transpose(0, 1).reshape(batch, kv_heads, heads // kv_heads, size)
         asked = asked * (size**-0.5 if scaling is None else scaling)
-        mine = own_key[self.slots, :, :span]
-        scores = torch.matmul(asked, mine.transpose(2, 3)).float()
-        index = torch.arange(span, device=query.device)
+        # The keys of all slots are used where they lie, idle ones too: picking the running ones
+        # out would copy the whole cache for every token.
+        scores = torch.matmul(
+            self._spread(asked), own_key[:, :, : self.longest + 1].transpose(2, 3)
+        )[self.slots].float()
+        index = torch.arange(self.longest + 1, device=query.device)
         distance = self.kept[:, None] - index[None, :]
         hidden = distance < 0
         if window is not None:
             hidden = hidden | (distance >= window)
         scores = scores.masked_fill(hidden[:, None, None, :], float("-inf"))
         prefix = self.cache.prefix.get(layer)
-        if prefix is None:
-            weights = scores.softmax(dim=-1).to(value.dtype)
-            output = torch.matmul(weights, own_value[self.slots, :, :span])
-        else:
-            ahead = self._prefix_scores(asked, prefix[0], window)
-            weights = torch.cat([ahead, scores], dim=-1).softmax(dim=-1).to(value.dtype)
+        length = 0
+        if prefix is not None:
             length = prefix[0].shape[2]
+            scores = torch.cat([self._prefix_scores(asked, prefix[0], window), scores], dim=-1)
+        weights = scores.softmax(dim=-1).to(value.dtype)
+        mine = self._spread(weights[..., length:])
+        output = torch.matmul(mine, own_value[:, :, : self.longest + 1])[self.slots]
+        if prefix is not None:
             common = weights[..., :length].permute(1, 0, 2, 3).flatten(1, 2)
-            output = torch.matmul(common, prefix[1][0])
-            output = output.view(kv_heads, batch, heads // kv_heads, size).transpose(0, 1)
-            output = output + torch.matmul(weights[..., length:], own_value[self.slots, :, :span])
+            ahead = torch.matmul(common, prefix[1][0])
+            output = output + ahead.view(kv_heads, batch, -1, size).transpose(0, 1)
         return output.reshape(batch, heads, size).transpose(0, 1)[None]
+
+    def _spread(self, rows: Tensor) -> Tensor:
+        """The rows (B, …) at their slots (S, …), zero elsewhere."""
+        spread = rows.new_zeros((self.cache.size, *rows.shape[1:]))
+        spread[self.slots] = rows
+        return spread
 
     def _prefix_scores(self, asked: Tensor, keys: Tensor, window: int | None) -> Tensor:
         """Scores (B, K, G, P) over the shared prefix, in fp32, hidden where a slot leaves it."""

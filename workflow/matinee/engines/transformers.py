@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import time
 from collections import deque
 from collections.abc import Callable, Iterable
@@ -66,12 +67,12 @@ class TransformersEngine:
         """Answers each request and the further ones that `reply` returns."""
         import torch
 
-        waiting = deque((request, self._prompt(request)) for request in requests)
+        waiting = deque(requests)
         if not waiting:
             return
         with torch.inference_mode():
             run = _Run(self._model, self._renderer, self._batch_size, reply)
-            run.share([prompt for _, prompt in waiting])
+            run.share([self._prompt(request) for request in waiting])
             run.work(waiting, self._prompt)
 
     def _prompt(self, request: Request) -> list[int]:
@@ -90,6 +91,7 @@ class _Run:
         self._cache = SlotCache(batch_size)
         self._free = list(range(batch_size))
         self._prefix: list[int] = []
+        self._context: int = getattr(model.config, "max_position_embeddings", None) or sys.maxsize
         self._running: dict[int, _Running] = {}
 
     def share(self, prompts: list[list[int]]) -> None:
@@ -106,28 +108,40 @@ class _Run:
 
     def work(
         self,
-        waiting: deque[tuple[Request, list[int]]],
+        waiting: deque[Request],
         prompt_of: Callable[[Request], list[int]],
     ) -> None:
         """Runs until no request is left."""
         fresh: list[_Running] = []
         while waiting or self._running or fresh:
             while waiting and self._free:
-                request, prompt = waiting.popleft()
-                fresh.append(self._open(request, prompt, self._free.pop(0), None))
+                admitted = self._admit(waiting.popleft(), prompt_of)
+                if admitted is not None:
+                    fresh.append(self._open(*admitted, self._free.pop(0), None))
             if fresh:
                 self._prefill(fresh)
                 fresh = []
             else:
                 self._decode()
             for row in [row for row in self._running.values() if self._ended(row)]:
-                following = self._finish(row)
                 del self._running[row.number]
+                following = self._admit(self._finish(row), prompt_of)
                 if following is None:
                     self._free.append(row.number)
                 else:
-                    prompt = prompt_of(following)
-                    fresh.append(self._open(following, prompt, row.number, row.slot))
+                    fresh.append(self._open(*following, row.number, row.slot))
+
+    def _admit(
+        self, request: Request | None, prompt_of: Callable[[Request], list[int]]
+    ) -> tuple[Request, list[int]] | None:
+        """The request with its prompt; one that fills the model's context is answered at once."""
+        while request is not None:
+            prompt = prompt_of(request)
+            if len(prompt) + request.max_new_tokens <= self._context:
+                return request, prompt
+            full = Completion("", len(prompt), 0, "length", 0.0)
+            request = self._reply(request, full)
+        return None
 
     def _open(
         self, request: Request, prompt: list[int], number: int, kept: Slot | None

@@ -76,6 +76,7 @@ def run_scenarios(
             form=form,
             max_steps=settings.max_steps,
             max_new_tokens=settings.max_new_tokens,
+            max_observation=settings.max_observation,
             simulation=simulation,
             on_finished=lambda transcript: bar.update(),
         )
