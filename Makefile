@@ -16,7 +16,7 @@ SHELL := /bin/bash
 
 VENV ?= .venv
 PIP_ARGS ?=
-PYTHON ?= $(shell for p in python3.12 python3.11 python3; do \
+PYTHON ?= $(shell for p in python3 python3.12 python3.11; do \
 	"$$p" -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 12))' 2>/dev/null \
 	&& { echo $$p; break; }; done)
 IN_VENV := PATH="$(abspath $(VENV))/bin:$$PATH"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 
 import pytest
-from conftest import SMOKE
+from clones import SMOKE
 
 
 def assert_refused(run, *expected):
@@ -88,6 +88,7 @@ class TestStages:
             "--output",
             "model",
             HF_ENDPOINT="http://127.0.0.1:9",
+            HF_HUB_OFFLINE="0",
         )
         assert_refused(run, "01-ai/Yi-6B-Chat", "127.0.0.1:9")
         assert not (clone.folder / "model").exists()

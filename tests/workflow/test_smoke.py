@@ -6,7 +6,7 @@ import copy
 import json
 
 import yaml
-from conftest import SMOKE, Clone, copy_repository
+from clones import SMOKE, Clone, copy_repository
 
 CLOCK_AND_MACHINE = ("created", "stages", "runtime", "machine")
 
