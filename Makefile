@@ -24,7 +24,7 @@ IN_VENV := PATH="$(abspath $(VENV))/bin:$$PATH"
 QUIET := --quiet all
 FAILED := { echo "Stopped. Logs: $(abspath results/logs). The same command goes on from here."; exit 1; }
 # Jobs that want a GPU take turns where there are fewer of them than jobs.
-GPUS := --resources gpu=$(shell n=$$(nvidia-smi -L 2>/dev/null | wc -l); echo $$((n > 0 ? n : 1)))
+GPUS := --resources gpu=$(shell n=$$({ nvidia-smi -L 2>/dev/null || true; } | wc -l); echo $$((n > 0 ? n : 1)))
 DEMO := --configfile config.yaml workflow/presets/demo.yaml
 
 .PHONY: help demo smoke test lint bench lock clean
