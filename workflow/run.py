@@ -260,7 +260,7 @@ def schema() -> None:
 
 
 def _configuration(values: dict[str, Any]) -> Any:
-    from matinee.config import parse_configuration
+    from matinee.checking import parse_configuration
 
     return parse_configuration(values, Path.cwd())
 

@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, get_args
 
-from matinee.config import Configuration, parse_configuration
+from matinee.checking import parse_configuration
+from matinee.config import Configuration
 from matinee.records import write_json, write_lines
 from matinee.report.data import Subject, subjects_of
 from matinee.scenarios import Category

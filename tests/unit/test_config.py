@@ -10,12 +10,12 @@ from typing import Any
 
 import pytest
 
+from matinee.checking import parse_configuration
 from matinee.config import (
     CALL_FORMS,
     Configuration,
     Training,
     json_schema,
-    parse_configuration,
 )
 from matinee.errors import ConfigurationError
 from matinee.rendering import TURN_ENDS

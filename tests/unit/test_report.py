@@ -13,7 +13,8 @@ import pytest
 import yaml
 from unit.report_fixture import CATEGORIES, Shape, make_results
 
-from matinee.config import Configuration, parse_configuration
+from matinee.checking import parse_configuration
+from matinee.config import Configuration
 from matinee.errors import DataError
 from matinee.records import read_json
 from matinee.report import collect, write_report, write_summary, write_tables

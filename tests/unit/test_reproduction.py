@@ -10,7 +10,8 @@ import pytest
 from tiny import training
 
 from matinee.batching import EpochBatches
-from matinee.config import Configuration, Lora, Variant, parse_configuration
+from matinee.checking import parse_configuration
+from matinee.config import Configuration, Lora, Variant
 from matinee.training.trainer import lora_config
 
 REPOSITORY = Path(__file__).resolve().parents[2]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +21,11 @@ RESOURCES = Path(__file__).parents[1] / "resources"
 def canonical(value: Any) -> str:
     """One JSON text per value, so that an unchanged slice of the configuration reruns nothing."""
     return json.dumps(value, sort_keys=True, ensure_ascii=False, separators=(",", ":"))
+
+
+def _relative(path: Path) -> str:
+    """The path from the working directory, so that a folder that was moved reruns nothing."""
+    return os.path.relpath(path)
 
 
 def slice_of(settings: BaseModel, *, without: Iterable[str] = ()) -> dict[str, Any]:
@@ -101,7 +107,7 @@ class Plan:
     def catalogue_files(self, identifier: str) -> list[str]:
         """The files of a data set's tool catalogue."""
         folder = self.configuration.dataset(identifier).catalogue or RESOURCES / "catalogue"
-        return sorted(str(path) for path in Path(folder).glob("*.yaml"))
+        return sorted(_relative(path) for path in Path(folder).glob("*.yaml"))
 
     def variant(self, identifier: str) -> Variant:
         """The variant of that id."""
@@ -126,7 +132,7 @@ class Plan:
     def template_files(self, variant: str) -> list[str]:
         """The Jinja files that spell a variant's prompts."""
         name = self.variant(variant).template
-        return [str(TEMPLATES / "_macros.jinja"), str(TEMPLATES / f"{name}.jinja")]
+        return [_relative(TEMPLATES / "_macros.jinja"), _relative(TEMPLATES / f"{name}.jinja")]
 
     def leakage(self) -> str:
         """What a leak does."""

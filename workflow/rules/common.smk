@@ -7,7 +7,7 @@ from snakemake.utils import min_version
 min_version("9.0")
 sys.path.insert(0, str(Path(workflow.basedir) / "workflow"))
 
-from matinee.config import parse_configuration
+from matinee.checking import parse_configuration
 from matinee.errors import UserError
 from matinee.plan import Plan
 
