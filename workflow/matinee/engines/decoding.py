@@ -188,27 +188,24 @@ class DecodeLayout:
         asked = asked * (size**-0.5 if scaling is None else scaling)
         # The keys of all slots are used where they lie, idle ones too: picking the running ones
         # out would copy the whole cache for every token.
-        scores = torch.matmul(
-            self._spread(asked), own_key[:, :, : self.longest + 1].transpose(2, 3)
-        )[self.slots].float()
-        index = torch.arange(self.longest + 1, device=query.device)
-        distance = self.kept[:, None] - index[None, :]
-        hidden = distance < 0
-        if window is not None:
-            hidden = hidden | (distance >= window)
-        scores = scores.masked_fill(hidden[:, None, None, :], float("-inf"))
-        prefix = self.cache.prefix.get(layer)
-        length = 0
-        if prefix is not None:
-            length = prefix[0].shape[2]
-            scores = torch.cat([self._prefix_scores(asked, prefix[0], window), scores], dim=-1)
-        weights = scores.softmax(dim=-1).to(value.dtype)
-        mine = self._spread(weights[..., length:])
-        output = torch.matmul(mine, own_value[:, :, : self.longest + 1])[self.slots]
-        if prefix is not None:
-            common = weights[..., :length].permute(1, 0, 2, 3).flatten(1, 2)
-            ahead = torch.matmul(common, prefix[1][0])
-            output = output + ahead.view(kv_heads, batch, -1, size).transpose(0, 1)
+        keys, values = own_key[:, :, : self.longest + 1], own_value[:, :, : self.longest + 1]
+        mine = torch.matmul(self._spread(asked), keys.transpose(2, 3))[self.slots].float()
+        mine = mine.masked_fill(self._hidden(window)[:, None, None, :], float("-inf"))
+        top = mine.amax(dim=-1, keepdim=True)
+        ahead = self._ahead(layer, asked, window)
+        if ahead is not None:
+            top = torch.maximum(top, ahead.scores.amax(dim=-1, keepdim=True))
+        # In place from here on: over a long prefix, passes over the scores cost as much as they.
+        weights = mine.sub_(top).exp_()
+        total = weights.sum(dim=-1, keepdim=True)
+        output = torch.matmul(self._spread(weights.to(value.dtype)), values)[self.slots].float()
+        if ahead is not None:
+            common = ahead.scores.sub_(top).exp_()
+            total = total + common.sum(dim=-1, keepdim=True)
+            flat = common.transpose(0, 1).flatten(1, 2).to(value.dtype)
+            part = torch.matmul(flat, ahead.values).float()
+            output = output + part.view(kv_heads, batch, -1, size).transpose(0, 1)
+        output = (output / total).to(value.dtype)
         return output.reshape(batch, heads, size).transpose(0, 1)[None]
 
     def _spread(self, rows: Tensor) -> Tensor:
@@ -217,17 +214,45 @@ class DecodeLayout:
         spread[self.slots] = rows
         return spread
 
-    def _prefix_scores(self, asked: Tensor, keys: Tensor, window: int | None) -> Tensor:
-        """Scores (B, K, G, P) over the shared prefix, in fp32, hidden where a slot leaves it."""
+    def _hidden(self, window: int | None) -> Tensor:
+        """(B, T): own tokens that do not exist yet or have left the window."""
         import torch
 
+        index = torch.arange(self.longest + 1, device=self.kept.device)
+        distance = self.kept[:, None] - index[None, :]
+        hidden = distance < 0
+        return hidden if window is None else hidden | (distance >= window)
+
+    def _ahead(self, layer: int, asked: Tensor, window: int | None) -> _Ahead | None:
+        """Scores over the part of the shared prefix that any row may see."""
+        import torch
+
+        held = self.cache.prefix.get(layer)
+        if held is None:
+            return None
+        length = held[0].shape[2]
+        position = self.shared + self.kept
+        start = 0 if window is None else max(0, int(position.min()) - window + 1)
+        if start >= length:
+            return None
+        keys, values = held[0][0, :, start:], held[1][0, :, start:]
         batch, kv_heads, group, _ = asked.shape
-        length = keys.shape[2]
         flat = asked.transpose(0, 1).flatten(1, 2)
-        scores = torch.matmul(flat, keys[0].transpose(1, 2)).float()
-        scores = scores.view(kv_heads, batch, group, length).transpose(0, 1)
-        index = torch.arange(length, device=asked.device)
-        hidden = index[None, :] >= self.shared[:, None]
-        if window is not None:
-            hidden = hidden | (self.shared[:, None] + self.kept[:, None] - index[None, :] >= window)
-        return scores.masked_fill(hidden[:, None, None, :], float("-inf"))
+        scores = torch.matmul(flat, keys.transpose(1, 2)).float()
+        # (K, B·G, P) seen as (B, K, G, P), without a copy.
+        scores = scores.view(kv_heads, batch, group, length - start).transpose(0, 1)
+        if window is not None or int(self.shared.min()) < length:
+            index = torch.arange(start, length, device=asked.device)
+            hidden = index[None, :] >= self.shared[:, None]
+            if window is not None:
+                hidden = hidden | (position[:, None] - index[None, :] >= window)
+            scores.masked_fill_(hidden[:, None, None, :], float("-inf"))
+        return _Ahead(scores, values)
+
+
+@dataclass(frozen=True)
+class _Ahead:
+    """Scores (B, K, G, P) over the prefix and its values (K, P, D)."""
+
+    scores: Tensor
+    values: Tensor
