@@ -24,7 +24,8 @@ def test_conda_and_pip_install_the_same():
 def test_the_test_environment_adds_and_changes_nothing():
     run = (ROOT / "requirements.txt").read_text(encoding="utf-8").splitlines()
     test = (ROOT / "requirements-dev.txt").read_text(encoding="utf-8").splitlines()
-    assert pins(run) <= pins(test)
+    # A package that a test tool needs on more platforms has the same version, but fewer conditions.
+    assert {pin.split(" ;")[0] for pin in pins(run)} <= {pin.split(" ;")[0] for pin in pins(test)}
 
 
 def test_every_rule_runs_in_the_one_environment():
