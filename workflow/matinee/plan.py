@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import sys
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -69,6 +70,20 @@ class Plan:
         self.suite_ids = [suite.id for suite in configuration.evaluation.suites]
         self.subjects = {subject.id: subject for subject in self._subjects()}
         self.subject_ids = list(self.subjects)
+
+    def tell_environment(self) -> None:
+        """Tells the stages what is no parameter of theirs, because it must not rerun them.
+
+        Whether the network may be used, where training is watched, that descriptor 3 is the
+        terminal (the shell commands keep it open while output goes to the log), and that `python`
+        is the interpreter of this workflow, unless --use-conda activates another.
+        """
+        os.environ["MATINEE_OFFLINE"] = "1" if self.configuration.offline else "0"
+        os.environ["WANDB_MODE"] = self.configuration.wandb.mode
+        os.environ["WANDB_PROJECT"] = self.configuration.wandb.project
+        os.environ["MATINEE_TERMINAL"] = "3"
+        folder = str(Path(sys.executable).parent)
+        os.environ["PATH"] = os.pathsep.join([folder, os.environ.get("PATH", os.defpath)])
 
     def _subjects(self) -> Iterable[Subject]:
         for variant in self.configuration.variants:

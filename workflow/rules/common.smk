@@ -1,5 +1,4 @@
 # The checked configuration, and the few paths that more than one rule needs.
-import os
 import sys
 
 from snakemake.utils import min_version
@@ -17,15 +16,8 @@ except UserError as error:
     # Not a WorkflowError: that one is silent under `--quiet all`, and shows a line of this file.
     sys.exit(str(error))
 
-# Told by the environment, not by parameters: these must not rerun what is there.
-os.environ["WANDB_MODE"] = plan.configuration.wandb.mode
-os.environ["WANDB_PROJECT"] = plan.configuration.wandb.project
-os.environ["MATINEE_OFFLINE"] = "1" if plan.configuration.offline else "0"
-
+plan.tell_environment()
 ENVIRONMENT = "../../environment.yml"
-RUN = f"{sys.executable if not workflow.deployment_settings.deployment_method else 'python'} {workflow.basedir}/workflow/run.py"
-# A stage's output goes to its log; progress and the closing line also go to the terminal.
-LOGGED = "MATINEE_TERMINAL=3"
 
 
 wildcard_constraints:

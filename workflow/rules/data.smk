@@ -14,7 +14,7 @@ rule fetch_model:
     params:
         settings=lambda wildcards: plan.model(wildcards.model),
     shell:
-        "{LOGGED} {RUN} fetch-model --params {params.settings:q} --output {output}"
+        "python workflow/run.py fetch-model --params {params.settings:q} --output {output}"
         " 3>&2 > {log} 2>&1"
 
 
@@ -31,7 +31,7 @@ rule fetch_dataset:
     params:
         settings=lambda wildcards: plan.dataset_fetch(wildcards.dataset),
     shell:
-        "{LOGGED} {RUN} fetch-dataset --params {params.settings:q} --output {output}"
+        "python workflow/run.py fetch-dataset --params {params.settings:q} --output {output}"
         " 3>&2 > {log} 2>&1"
 
 
@@ -52,7 +52,7 @@ rule format_dataset:
     params:
         settings=lambda wildcards: plan.dataset(wildcards.dataset),
     shell:
-        "{LOGGED} {RUN} format-dataset --params {params.settings:q} --raw {input.raw}"
+        "python workflow/run.py format-dataset --params {params.settings:q} --raw {input.raw}"
         " --output {output} 3>&2 > {log} 2>&1"
 
 
@@ -73,7 +73,7 @@ rule synthesize_dataset:
     params:
         settings=lambda wildcards: plan.dataset(wildcards.dataset),
     shell:
-        "{LOGGED} {RUN} synthesize-dataset --params {params.settings:q} --output {output}"
+        "python workflow/run.py synthesize-dataset --params {params.settings:q} --output {output}"
         " 3>&2 > {log} 2>&1"
 
 
@@ -93,7 +93,7 @@ rule mix_data:
         settings=lambda wildcards: plan.mix(wildcards.variant),
         parts=lambda wildcards, input: [f"--part {path}" for path in input],
     shell:
-        "{LOGGED} {RUN} mix-data --params {params.settings:q} {params.parts} --output {output}"
+        "python workflow/run.py mix-data --params {params.settings:q} {params.parts} --output {output}"
         " 3>&2 > {log} 2>&1"
 
 
@@ -115,7 +115,7 @@ rule tokenize_data:
     params:
         settings=lambda wildcards: plan.tokenize(wildcards.variant),
     shell:
-        "{LOGGED} {RUN} tokenize-data --params {params.settings:q}"
+        "python workflow/run.py tokenize-data --params {params.settings:q}"
         " --conversations {input.conversations} --model {input.model}"
         " --output {output.tokens} --profile {output.profile} 3>&2 > {log} 2>&1"
 
@@ -137,6 +137,6 @@ rule check_leakage:
         leakage=plan.leakage(),
         suites=lambda wildcards, input: [f"--suite {path}" for path in input.suites],
     shell:
-        "{LOGGED} {RUN} check-leakage --params {params.leakage:q}"
+        "python workflow/run.py check-leakage --params {params.leakage:q}"
         " --conversations {input.conversations} {params.suites} --output {output}"
         " 3>&2 > {log} 2>&1"

@@ -18,7 +18,7 @@ rule prepare_suite:
     params:
         settings=lambda wildcards: plan.suite(wildcards.suite),
     shell:
-        "{LOGGED} {RUN} prepare-suite --params {params.settings:q} --output {output}"
+        "python workflow/run.py prepare-suite --params {params.settings:q} --output {output}"
         " 3>&2 > {log} 2>&1"
 
 
@@ -44,7 +44,7 @@ rule run_scenarios:
         ),
         model=lambda wildcards, input: f"--model {input.model}" if input.model else "",
     shell:
-        "{LOGGED} {RUN} run-scenarios --params {params.settings:q} --suite {input.suite}"
+        "python workflow/run.py run-scenarios --params {params.settings:q} --suite {input.suite}"
         " {params.model} --output {output} 3>&2 > {log} 2>&1"
 
 
@@ -65,7 +65,7 @@ rule parse_transcripts:
         settings=lambda wildcards: plan.parse(wildcards.subject),
         parts=lambda wildcards, input: [f"--part {path}" for path in input.parts],
     shell:
-        "{LOGGED} {RUN} parse-transcripts --params {params.settings:q} --suite {input.suite}"
+        "python workflow/run.py parse-transcripts --params {params.settings:q} --suite {input.suite}"
         " {params.parts} --output {output} 3>&2 > {log} 2>&1"
 
 
@@ -83,5 +83,5 @@ rule score_scenarios:
         mem_mb=2000,
         runtime=30,
     shell:
-        "{LOGGED} {RUN} score-scenarios --suite {input.suite} --transcripts {input.transcripts}"
+        "python workflow/run.py score-scenarios --suite {input.suite} --transcripts {input.transcripts}"
         " --output {output} 3>&2 > {log} 2>&1"

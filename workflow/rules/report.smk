@@ -28,5 +28,5 @@ rule render_report:
     params:
         configuration=plan.report(),
     shell:
-        "{LOGGED} {RUN} render-report --params {params.configuration:q} --results results"
+        "python workflow/run.py render-report --params {params.configuration:q} --results results"
         " 3>&2 > {log} 2>&1"

@@ -31,7 +31,7 @@ rule train_adapter:
         ),
         folder="results/training/{variant}/s{seed}",
     shell:
-        "{LOGGED} {RUN} train-adapter --params {params.settings:q} --model {input.model}"
+        "python workflow/run.py train-adapter --params {params.settings:q} --model {input.model}"
         " --tokens {input.tokens} --checkpoints {params.checkpoints} --output {params.folder}"
         " 3>&2 > {log} 2>&1"
 
@@ -60,6 +60,6 @@ rule merge_model:
         settings=lambda wildcards: plan.merge(wildcards.variant),
         folder="results/merged/{variant}/s{seed}",
     shell:
-        "{LOGGED} {RUN} merge-model --params {params.settings:q} --base {input.base}"
+        "python workflow/run.py merge-model --params {params.settings:q} --base {input.base}"
         " --adapter {input.adapter} --tokens {input.tokens} --output {params.folder}"
         " 3>&2 > {log} 2>&1"
