@@ -2,7 +2,7 @@
 
     python scripts/configuration_doc.py
 
-A test fails when the page is stale. The texts are the `description=`s in config.py.
+A test fails when the page is stale. The texts are the `description=`s in config/.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ PAGE = ROOT / "docs" / "configuration.md"
 INTRODUCTION = """\
 # Every key of `config.yaml`
 
-This page is generated from `workflow/matinee/config.py` by `python scripts/configuration_doc.py`.
+This page is generated from `workflow/matinee/config/` by `python scripts/configuration_doc.py`.
 Editors get the same from the JSON Schema in `workflow/schemas/config.schema.json`.
 
 `snakemake -n` checks a configuration without running anything. Unknown keys, wrong types, values

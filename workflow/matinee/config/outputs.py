@@ -1,0 +1,44 @@
+"""What a run leaves behind: the exported model, its W&B run, the page."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field
+
+from matinee.config.base import Settings
+
+
+class Export(Settings):
+    """The merged model."""
+
+    shard_size: str = Field(
+        default="2GB",
+        pattern=r"^\d+(\.\d+)?(MB|GB)$",
+        description="Largest weight file; 1 MB is 10^6 bytes, 1 GB is 10^9.",
+    )
+    tolerance: float = Field(
+        default=0.02,
+        gt=0,
+        strict=False,
+        description="Largest accepted difference between the logits of the merged model and of the "
+        "adapter on its base, relative to the largest logit; above the rounding of bf16.",
+    )
+
+
+class WandbSettings(Settings):
+    """Weights & Biases."""
+
+    mode: Literal["disabled", "offline", "online"] = Field(
+        default="offline",
+        description="offline: a run folder that `wandb sync` uploads later. online: needs "
+        "WANDB_API_KEY.",
+    )
+    project: str = Field(default="matinee", description="The project that runs are filed under.")
+
+
+class ReportSettings(Settings):
+    """The page."""
+
+    title: str = Field(default="Matinee", description="Heading of the page.")
+    language: Literal["en", "zh"] = Field(default="en", description="Language of the page.")

@@ -1,0 +1,111 @@
+"""Variants: one start model, one data mix, one training."""
+
+from __future__ import annotations
+
+from typing import Literal, Self
+
+from pydantic import Field, model_validator
+
+from matinee.config.base import Identifier, Settings
+from matinee.config.data import MixPart
+
+PromptTemplate = Literal["chatml_hermes", "chatml_action", "plain_action", "gemma"]
+CallForm = Literal["hermes", "action"]
+CALL_FORMS: dict[str, CallForm] = {
+    "chatml_hermes": "hermes",
+    "chatml_action": "action",
+    "plain_action": "action",
+    "gemma": "hermes",
+}
+
+
+class Lora(Settings):
+    """The adapter."""
+
+    r: int = Field(default=8, ge=1, description="Rank.")
+    alpha: float = Field(default=16, gt=0, strict=False, description="Scale is alpha / r.")
+    dropout: float = Field(
+        default=0.0, ge=0, lt=1, strict=False, description="Share of the adapter's inputs left out."
+    )
+    target: Literal["all-linear"] | list[str] = Field(
+        default="all-linear", description="All linear layers but the LM head, or module names."
+    )
+
+
+class Training(Settings):
+    """LoRA supervised fine-tuning."""
+
+    lora: Lora = Lora()
+    learning_rate: float = Field(gt=0, lt=1, strict=False, description="Highest rate of AdamW.")
+    schedule: Literal["cosine", "linear", "constant"] = Field(
+        default="cosine", description="cosine and linear fall to zero at the last step."
+    )
+    warmup_steps: int = Field(
+        default=0,
+        ge=0,
+        description="Steps in which the rate rises from zero; no effect with schedule: constant.",
+    )
+    epochs: float = Field(gt=0, strict=False, description="Passes over the data.")
+    max_steps: int | None = Field(
+        default=None, ge=1, description="Stop after so many optimizer steps."
+    )
+    batch_size: int = Field(ge=1, description="Rows per device and micro-batch.")
+    gradient_accumulation: int = Field(default=1, ge=1, description="Micro-batches per step.")
+    weight_decay: float = Field(
+        default=0.0, ge=0, strict=False, description="AdamW's, on the adapter's weights."
+    )
+    max_grad_norm: float = Field(
+        default=1.0, gt=0, strict=False, description="A gradient of larger norm is scaled to it."
+    )
+    precision: Literal["auto", "fp32", "bf16", "fp16"] = Field(
+        default="auto", description="Of the frozen weights and activations; adapters stay fp32."
+    )
+    gradient_checkpointing: bool = Field(
+        default=False, description="Less memory for about a third more time."
+    )
+    packing: Literal["none", "plain", "shared_prefix"] = Field(
+        default="plain",
+        description="none: padded rows. plain: rows side by side without padding. shared_prefix: "
+        "also computes a common beginning (one tool list, many conversations) once. The loss and "
+        "its gradient are the same in all three.",
+    )
+    loss: Literal["token", "row"] = Field(
+        default="token",
+        description="token: each supervised token of an optimizer step weighs the same. "
+        "row: each micro-batch's mean weighs the same, as Trainer did at the time of the "
+        "published run.",
+    )
+    logging_steps: int = Field(
+        default=10, ge=1, description="Optimizer steps between two points of the loss curve."
+    )
+    save_steps: int = Field(
+        default=1000,
+        ge=1,
+        description="Optimizer steps between two checkpoints; the last two are kept.",
+    )
+
+
+class Variant(Settings):
+    """One start model, one data mix, one training."""
+
+    id: Identifier
+    model: Identifier = Field(description="The `id` of the start model.")
+    template: PromptTemplate = Field(
+        description="How prompts and calls are spelled. chatml_hermes: ChatML, calls as JSON in "
+        "<tool_call> tags. chatml_action: ChatML, calls as Action: and Action Input: lines. "
+        "plain_action: Human: and Assistant:, calls as in chatml_action. gemma: Gemma's turns, "
+        "calls as in chatml_hermes."
+    )
+    data: list[MixPart] = Field(min_length=1)
+    shuffle_rows: bool = Field(
+        default=True, description="Shuffle rows (or tool lists) between steps, by the seed."
+    )
+    cutoff_length: int = Field(default=1024, ge=32, description="Longest row in tokens.")
+    training: Training
+    seeds: list[int] = Field(default=[42], min_length=1, description="One training run per seed.")
+
+    @model_validator(mode="after")
+    def _seeds_differ(self) -> Self:
+        if len(set(self.seeds)) != len(self.seeds):
+            raise ValueError(f"seeds repeat: {self.seeds}")
+        return self
