@@ -74,7 +74,7 @@ def main() -> None:
 
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
-    from matinee.agent import run_suite
+    from matinee.playing import run_suite
 
     keep_freed()
     placement = place("auto")

@@ -18,9 +18,9 @@ from typing import get_args
 ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT / "workflow"))
 
-from matinee.agent import run_suite  # noqa: E402
 from matinee.engines.scripted import GoldEngine  # noqa: E402
 from matinee.parsing import CallForm, parse  # noqa: E402
+from matinee.playing import run_suite  # noqa: E402
 from matinee.scenarios import Suite  # noqa: E402
 from matinee.scoring import score_suite  # noqa: E402
 from matinee.suites import load_suite  # noqa: E402

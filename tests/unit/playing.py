@@ -6,10 +6,10 @@ from collections.abc import Iterable, Sequence
 from functools import cache
 from typing import Any
 
-from matinee.agent import run_suite
 from matinee.conversations import ToolCall, canonical_json
 from matinee.engines.base import Completion, Reply, Request
 from matinee.parsing import CallForm, write_calls
+from matinee.playing import run_suite
 from matinee.scenarios import Fault, GoldCall, Scenario, Slot, Suite, Turn
 from matinee.scoring import score
 from matinee.simulation.resources import eleven_tools

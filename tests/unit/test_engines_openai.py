@@ -12,12 +12,12 @@ from typing import Any
 import pytest
 from playing import call, gold, scenario, suite, turn
 
-from matinee.agent import run_suite
 from matinee.conversations import Message
 from matinee.engines.base import Completion, Request
 from matinee.engines.openai import OpenAIEngine, wire_messages
 from matinee.errors import EngineError
 from matinee.parsing import parse
+from matinee.playing import run_suite
 from matinee.scoring import score
 
 KEY = "sk-verysecretkey123456"

@@ -5,10 +5,10 @@ from __future__ import annotations
 import pytest
 from playing import gold, scenario, suite, turn
 
-from matinee.agent import run_suite
 from matinee.engines.scripted import NULL_ANSWER, GoldEngine, NullEngine
 from matinee.gold import levels
 from matinee.parsing import CallForm
+from matinee.playing import run_suite
 from matinee.scenarios import Scenario
 from matinee.transcripts import Transcript
 

@@ -11,9 +11,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from playing import DONE, call, gold, judged, play, says, scenario, suite, tools, turn
 
-from matinee.agent import run_suite
 from matinee.engines.scripted import GoldEngine, NullEngine
 from matinee.parsing import CallForm
+from matinee.playing import run_suite
 from matinee.scenarios import Fault, Scenario, Suite
 from matinee.scoring import reparse, score, score_suite
 from matinee.simulation import lookup

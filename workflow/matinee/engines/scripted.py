@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Generator, Iterable
 from typing import Any
 
-from matinee.agent import case_of
 from matinee.conversations import ToolCall, canonical_json
 from matinee.engines.base import Completion, Reply, Request
 from matinee.gold import as_lookup, levels
 from matinee.parsing import CallForm, write_calls
+from matinee.playing import case_of
 from matinee.scenarios import GoldCall, Scenario, Suite, Turn
 from matinee.simulation import lookup
 

@@ -53,7 +53,7 @@ def run_scenarios(
     fixtures: Path | None = None,
 ) -> None:
     """Runs one part of a suite on one subject and writes its raw transcripts."""
-    from matinee.agent import run_suite
+    from matinee.playing import run_suite
     from matinee.simulation import FixtureSimulation, Simulation, world
 
     suite = _part(read_suite(suite_file), part, settings.parts)

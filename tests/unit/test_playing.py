@@ -8,10 +8,10 @@ from collections.abc import Iterable
 import pytest
 from playing import DONE, TODAY, ListEngine, call, gold, play, says, scenario, suite, turn
 
-from matinee.agent import case_of, request_key, run_suite, system_message
 from matinee.asking import MAXIMUM_ROUNDS, UNKNOWN_ANSWER, answer, asked_slots, is_question
 from matinee.engines.base import Completion, Reply, Request
 from matinee.errors import EngineError
+from matinee.playing import case_of, request_key, run_suite, system_message
 from matinee.scenarios import Fault, Slot, Turn
 from matinee.transcripts import Transcript
 
