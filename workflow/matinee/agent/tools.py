@@ -1,0 +1,74 @@
+"""Where an agent's tools come from: one interface, and a box of several sources."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Protocol
+
+from matinee.conversations import Tool, canonical_json
+from matinee.errors import UserError
+from matinee.records import write_json
+from matinee.transcripts import Observation
+
+
+class ToolSource(Protocol):
+    """Tools that can be called. `tools` does not change while a task runs."""
+
+    @property
+    def tools(self) -> tuple[Tool, ...]:
+        """What the model is told."""
+        ...
+
+    def call(self, name: str, arguments: str) -> Observation:
+        """The observation of one call; `arguments` is JSON text. Never raises on model input."""
+        ...
+
+
+class Toolbox:
+    """The tools of several sources as one source.
+
+    Raises UserError where two sources offer a tool of the same name.
+    """
+
+    def __init__(self, sources: Sequence[ToolSource]) -> None:
+        self._owners: dict[str, ToolSource] = {}
+        for source in sources:
+            for tool in source.tools:
+                if tool.name in self._owners:
+                    raise UserError(
+                        f"Two sources offer a tool called {tool.name!r}. Rename one, or leave it "
+                        "out of its source's list."
+                    )
+                self._owners[tool.name] = source
+        self._tools = tuple(tool for source in sources for tool in source.tools)
+
+    @property
+    def tools(self) -> tuple[Tool, ...]:
+        """All tools, source after source."""
+        return self._tools
+
+    def call(self, name: str, arguments: str) -> Observation:
+        """The observation of one call, from the source that offers the tool."""
+        owner = self._owners.get(name)
+        if owner is None:
+            listed = "、".join(self._owners) or "无"
+            return refused(name, "unknown_tool", f"没有名为{name[:60]}的工具，可用的工具：{listed}")
+        return owner.call(name, arguments)
+
+
+def answered(tool: str, result: object) -> Observation:
+    """The observation of a call that went well, in the envelope of all simulated tools."""
+    body = {"reason": "查询成功", "result": result, "error_code": 0}
+    return Observation(tool=tool, content=canonical_json(body))
+
+
+def refused(tool: str, error: str, reason: str, code: int = 10001) -> Observation:
+    """The observation of a call that failed; `error` names the problem for the record."""
+    body = {"reason": reason, "result": None, "error_code": code}
+    return Observation(tool=tool, content=canonical_json(body), error=error)
+
+
+def write_tools(source: ToolSource, path: Path) -> None:
+    """Writes the tool list as `tools.json`, for training and evaluation."""
+    write_json(path, [tool.as_openai()["function"] for tool in source.tools])
