@@ -8,7 +8,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from matinee.conversations import Conversation
+from matinee.conversations import Conversation, Message, ToolCall
 from matinee.errors import DataError
 
 if TYPE_CHECKING:
@@ -89,6 +89,20 @@ class Renderer:
             return_dict=False,
         )
         return [int(token) for token in ids]
+
+    def call_opening(self, name: str) -> list[int]:
+        """Token ids with which an answer that calls the tool `name` begins, up to its arguments."""
+        arguments = '{"a": 1}'
+        asked = Message("user", "?")
+        answer = Message("assistant", "", (ToolCall(name, arguments),))
+        written = self.row(Conversation("", (asked, answer))).ids[
+            len(self.prompt([asked.as_openai()])) :
+        ]
+        text = str(self.tokenizer.decode(written))
+        # A token that joins the space before the arguments to them stays the model's to write.
+        length = len(text[: text.rindex(arguments)].rstrip())
+        ends = [n for n in range(len(written)) if len(self.tokenizer.decode(written[:n])) <= length]
+        return written[: max(ends)]
 
     def text(self, conversation: Conversation) -> str:
         """The whole conversation as the model reads it."""

@@ -6,30 +6,41 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol
 
+from matinee.engines.sampling import GREEDY, Sampling
+
 
 @dataclass(frozen=True)
 class Request:
     """One chat completion to make.
 
     `key` names the conversation: a later request with the same key continues it, so that an
-    engine may keep its cache. `messages` and `tools` are in OpenAI's form.
+    engine may keep its cache. `messages` and `tools` are in OpenAI's form. `must_call`: names of
+    tools of which the answer must begin to call one. `stop`: texts that end the answer and are
+    not part of it. Engines over HTTP use neither of the two, nor `sampling`.
     """
 
     key: str
     messages: tuple[dict[str, Any], ...]
     tools: tuple[dict[str, Any], ...]
     max_new_tokens: int
+    sampling: Sampling = GREEDY
+    must_call: tuple[str, ...] = ()
+    stop: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
 class Completion:
-    """The raw text that the model wrote, special end tokens removed, and what it cost."""
+    """The raw text that the model wrote, special end tokens removed, and what it cost.
+
+    `cached_tokens`: how many of the prompt's tokens had been computed before.
+    """
 
     text: str
     prompt_tokens: int
     completion_tokens: int
     finish: Literal["stop", "length"]
     seconds: float
+    cached_tokens: int = 0
 
 
 Reply = Callable[[Request, Completion], Request | None]

@@ -1,4 +1,4 @@
-"""Greedy generation with a local model: shared prompt prefix, continuous batching, kept caches."""
+"""Generation with a local model: shared prompt prefix, continuous batching, kept caches."""
 
 from __future__ import annotations
 
@@ -20,6 +20,7 @@ from matinee.engines.decoding import (
     Slot,
     SlotCache,
 )
+from matinee.engines.sampling import GREEDY, Chooser
 from matinee.packing import MINIMUM_PREFIX, common_prefix
 from matinee.rendering import Renderer
 
@@ -32,14 +33,16 @@ PREFILL_TOKENS = 2048
 
 
 @dataclass
-class _Running:
-    """A request that holds a slot."""
+class Running:
+    """A request that holds a slot. `chooser` is None where the likeliest token is taken."""
 
     request: Request
     number: int
     slot: Slot
     prompt: list[int]
     started: float
+    cached: int
+    chooser: Chooser | None
     written: list[int] = field(default_factory=list)
 
 
@@ -57,11 +60,7 @@ class TransformersEngine:
         cls, folder: Path, template: str, placement: Placement, batch_size: int
     ) -> TransformersEngine:
         """Loads model and tokenizer from a folder."""
-        from transformers import AutoModelForCausalLM, AutoTokenizer
-
-        model: Any = AutoModelForCausalLM.from_pretrained(folder, dtype=placement.dtype)
-        renderer = Renderer(AutoTokenizer.from_pretrained(folder), template)
-        return cls(model.to(placement.device), renderer, batch_size)
+        return cls(*load(folder, template, placement), batch_size)
 
     def serve(self, requests: Iterable[Request], reply: Reply) -> None:
         """Answers each request and the further ones that `reply` returns."""
@@ -71,7 +70,7 @@ class TransformersEngine:
         if not waiting:
             return
         with torch.inference_mode():
-            run = _Run(self._model, self._renderer, self._batch_size, reply)
+            run = Run(self._model, self._renderer, self._batch_size, reply)
             run.share([self._prompt(request) for request in waiting])
             run.work(waiting, self._prompt)
 
@@ -79,8 +78,17 @@ class TransformersEngine:
         return self._renderer.prompt(request.messages, request.tools)
 
 
-class _Run:
-    """The state of one `serve`."""
+def load(folder: Path, template: str, placement: Placement) -> tuple[PreTrainedModel, Renderer]:
+    """The model of a folder on its device, and what spells its prompts."""
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    model: Any = AutoModelForCausalLM.from_pretrained(folder, dtype=placement.dtype)
+    renderer = Renderer(AutoTokenizer.from_pretrained(folder), template)
+    return model.to(placement.device), renderer
+
+
+class Run:
+    """Slots, what they keep, and the steps in which their answers grow side by side."""
 
     def __init__(
         self, model: PreTrainedModel, renderer: Renderer, batch_size: int, reply: Reply
@@ -92,7 +100,7 @@ class _Run:
         self._free = list(range(batch_size))
         self._prefix: list[int] = []
         self._context: int = getattr(model.config, "max_position_embeddings", None) or sys.maxsize
-        self._running: dict[int, _Running] = {}
+        self._running: dict[int, Running] = {}
 
     def share(self, prompts: list[list[int]]) -> None:
         """Computes what all prompts begin with, once."""
@@ -112,7 +120,7 @@ class _Run:
         prompt_of: Callable[[Request], list[int]],
     ) -> None:
         """Runs until no request is left."""
-        fresh: list[_Running] = []
+        fresh: list[Running] = []
         while waiting or self._running or fresh:
             while waiting and self._free:
                 admitted = self._admit(waiting.popleft(), prompt_of)
@@ -143,9 +151,7 @@ class _Run:
             request = self._reply(request, full)
         return None
 
-    def _open(
-        self, request: Request, prompt: list[int], number: int, kept: Slot | None
-    ) -> _Running:
+    def _open(self, request: Request, prompt: list[int], number: int, kept: Slot | None) -> Running:
         """A slot for the request that keeps what it can of the tokens computed before."""
         if kept is None:
             shared = min(common_prefix(self._prefix, prompt), len(prompt) - 1)
@@ -153,11 +159,19 @@ class _Run:
         else:
             same = min(common_prefix(kept.ids, prompt), len(prompt) - 1)
             slot = Slot(min(kept.shared, same), prompt[:same])
-        return _Running(request, number, slot, prompt, time.perf_counter())
+        kept_tokens = len(slot.ids)
+        chooser = self._chooser(request)
+        return Running(request, number, slot, prompt, time.perf_counter(), kept_tokens, chooser)
 
-    def _prefill(self, rows: list[_Running]) -> None:
+    def _chooser(self, request: Request) -> Chooser | None:
+        if request.sampling == GREEDY and not request.must_call:
+            return None
+        openings = [self._renderer.call_opening(name) for name in request.must_call]
+        return Chooser(request.sampling, openings)
+
+    def _prefill(self, rows: list[Running]) -> None:
         """Computes the new prompt tokens of the rows, in passes of bounded size."""
-        batch: list[_Running] = []
+        batch: list[Running] = []
         tokens = 0
         for row in rows:
             new = len(row.prompt) - len(row.slot.ids)
@@ -168,7 +182,7 @@ class _Run:
             tokens += new
         self._prefill_together(batch)
 
-    def _prefill_together(self, rows: list[_Running]) -> None:
+    def _prefill_together(self, rows: list[Running]) -> None:
         ids: list[int] = []
         positions: list[int] = []
         parts: list[tuple[int, int, int, int]] = []
@@ -181,8 +195,8 @@ class _Run:
             positions += range(known, len(row.prompt))
             last.append(len(ids) - 1)
             row.slot.ids = list(row.prompt)
-        chosen = self._forward(ids, positions, PrefillLayout(self._cache, parts), last)
-        for row, token in zip(rows, chosen, strict=True):
+        logits = self._forward(ids, positions, PrefillLayout(self._cache, parts), last)
+        for row, token in zip(rows, self._choose(rows, logits), strict=True):
             self._running[row.number] = row
             row.written.append(token)
 
@@ -202,35 +216,51 @@ class _Run:
         )
         ids = [row.written[-1] for row in rows]
         positions = [len(row.slot.ids) for row in rows]
-        chosen = self._forward(ids, positions, layout, list(range(len(rows))))
-        for row, token in zip(rows, chosen, strict=True):
+        logits = self._forward(ids, positions, layout, list(range(len(rows))))
+        for row, token in zip(rows, self._choose(rows, logits), strict=True):
             row.slot.ids.append(row.written[-1])
             row.written.append(token)
 
-    def _ended(self, row: _Running) -> bool:
+    def _choose(self, rows: list[Running], logits: Tensor) -> list[int]:
+        """The next token of each row, from logits (rows, V)."""
+        likeliest = logits.argmax(dim=-1).tolist()
+        return [
+            best if row.chooser is None else row.chooser.choose(logits[place], row.written)
+            for place, (row, best) in enumerate(zip(rows, likeliest, strict=True))
+        ]
+
+    def _ended(self, row: Running) -> bool:
         return (
             row.written[-1] in self._renderer.stop_ids
             or len(row.written) >= row.request.max_new_tokens
+            or (bool(row.request.stop) and _first(row.request.stop, self._text(row)) is not None)
         )
 
-    def _finish(self, row: _Running) -> Request | None:
+    def _text(self, row: Running) -> str:
+        """What was written so far, without the token that ended it."""
         stopped = row.written[-1] in self._renderer.stop_ids
-        text = self._renderer.tokenizer.decode(row.written[:-1] if stopped else row.written)
-        return self._reply(
-            row.request,
-            Completion(
-                text=str(text),
-                prompt_tokens=len(row.prompt),
-                completion_tokens=len(row.written),
-                finish="stop" if stopped else "length",
-                seconds=time.perf_counter() - row.started,
-            ),
+        return str(self._renderer.tokenizer.decode(row.written[:-1] if stopped else row.written))
+
+    def _finish(self, row: Running) -> Request | None:
+        return self._reply(row.request, self._completion(row))
+
+    def _completion(self, row: Running) -> Completion:
+        text = self._text(row)
+        cut = _first(row.request.stop, text)
+        stopped = cut is not None or row.written[-1] in self._renderer.stop_ids
+        return Completion(
+            text=text[:cut],
+            prompt_tokens=len(row.prompt),
+            completion_tokens=len(row.written),
+            finish="stop" if stopped else "length",
+            seconds=time.perf_counter() - row.started,
+            cached_tokens=row.cached,
         )
 
     def _forward(
         self, ids: list[int], positions: list[int], layout: Layout, keep: list[int]
-    ) -> list[int]:
-        """The most likely next token after each position of the sequence named in `keep`."""
+    ) -> Tensor:
+        """Logits (len(keep), V) after each position of the sequence named in `keep`."""
         import torch
 
         device = self._model.device
@@ -238,11 +268,16 @@ class _Run:
         def tensor(values: list[int]) -> Tensor:
             return torch.tensor(values, device=device)
 
-        logits = self._model(
+        logits: Tensor = self._model(
             input_ids=tensor(ids)[None],
             position_ids=tensor(positions)[None],
             layout=layout,
             logits_to_keep=tensor(keep),
             use_cache=False,
         ).logits[0]
-        return [int(token) for token in logits.argmax(dim=-1)]
+        return logits
+
+
+def _first(stops: tuple[str, ...], text: str) -> int | None:
+    """Where the first of the stop texts begins; None where there is none."""
+    return min((place for stop in stops if (place := text.find(stop)) >= 0), default=None)

@@ -1,0 +1,73 @@
+"""How the next token is chosen: the likeliest, or drawn; freely, or from given beginnings."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from torch import Generator, Tensor
+
+
+@dataclass(frozen=True)
+class Sampling:
+    """`temperature` 0 takes the likeliest token; `top_p` keeps the likeliest ones of that mass.
+
+    With a `seed` the same request gets the same text as long as the logits are the same.
+    """
+
+    temperature: float = 0.0
+    top_p: float = 1.0
+    seed: int | None = None
+
+
+GREEDY = Sampling()
+
+
+class Chooser:
+    """Chooses the tokens of one answer. `openings`: token rows, one of which must come first."""
+
+    def __init__(self, sampling: Sampling, openings: Sequence[Sequence[int]] = ()) -> None:
+        self._sampling = sampling
+        self._openings = tuple(tuple(opening) for opening in openings)
+        self._generator: Generator | None = None
+
+    def choose(self, logits: Tensor, written: Sequence[int]) -> int:
+        """The next token id, from logits (V) and what was written before."""
+        import torch
+
+        allowed = self._allowed(written)
+        if allowed is not None:
+            ids = torch.tensor(allowed, device=logits.device)
+            return allowed[self._pick(logits[ids])]
+        return self._pick(logits)
+
+    def _allowed(self, written: Sequence[int]) -> list[int] | None:
+        """The tokens that go on with an opening; None once one of them is complete."""
+        begun = [
+            opening
+            for opening in self._openings
+            if opening[: len(written)] == tuple(written[: len(opening)])
+        ]
+        if not begun or any(len(opening) <= len(written) for opening in begun):
+            return None
+        return sorted({opening[len(written)] for opening in begun})
+
+    def _pick(self, logits: Tensor) -> int:
+        import torch
+
+        if self._sampling.temperature == 0:
+            return int(logits.argmax())
+        # On the CPU, so that a seed means the same on every device.
+        chances = torch.softmax(logits.float().cpu() / self._sampling.temperature, dim=-1)
+        ordered, ids = chances.sort(descending=True, stable=True)
+        # The token that reaches the mass is kept, so that one always is.
+        ordered[ordered.cumsum(-1) - ordered >= self._sampling.top_p] = 0.0
+        if self._generator is None:
+            self._generator = torch.Generator()
+            if self._sampling.seed is None:
+                self._generator.seed()
+            else:
+                self._generator.manual_seed(self._sampling.seed)
+        return int(ids[torch.multinomial(ordered, 1, generator=self._generator)])
