@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# Writes requirements.txt (run), requirements-dev.txt (run and test) and the pip section of
+# Writes requirements.txt (run), requirements-serve.txt (run and serve), requirements-chat.txt (run,
+# serve and chat), requirements-dev.txt (all of it and the tests) and the pip section of
 # environment.yml from pyproject.toml.
 #
 # torch's own CUDA packages stay out of both: torch pins them exactly itself, and naming
@@ -20,7 +21,9 @@ compile() {
 }
 
 compile requirements.txt
-compile requirements-dev.txt --extra dev
+compile requirements-serve.txt --extra serve
+compile requirements-chat.txt --extra serve --extra chat
+compile requirements-dev.txt --extra dev --extra serve --extra chat
 
 {
     cat <<'YAML'
