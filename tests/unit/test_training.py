@@ -12,9 +12,10 @@ import pytest
 from tiny import save, training
 from trainee import adapter_bytes, job
 
-from matinee.errors import TrainingError
+from matinee.errors import EngineError, TrainingError
 from matinee.training import train
 from matinee.training import trainer as module
+from matinee.training.checkpoints import discard_run
 from matinee.training.run import mean_loss
 
 
@@ -140,6 +141,73 @@ def test_a_loss_that_is_not_a_number_stops_the_run_and_names_the_step(folder: Pa
             lora={"alpha": 1e30})  # fmt: skip
 
 
+def rates(folder: Path) -> list[float]:
+    state = json.loads((folder / "output/trainer_state.json").read_text())
+    return [entry["learning_rate"] for entry in state["log_history"] if "loss" in entry]
+
+
+@pytest.mark.parametrize(
+    ("schedule", "expected"),
+    [
+        ("constant", [0.0, 0.005, 0.01, 0.01, 0.01]),
+        ("linear", [0.0, 0.005, 0.01, 0.02 / 3, 0.01 / 3]),
+    ],
+)
+def test_the_rate_warms_up_before_every_schedule(
+    folder: Path, schedule: str, expected: list[float]
+) -> None:
+    run(folder, schedule=schedule, warmup_steps=2, logging_steps=1)
+    assert rates(folder) == pytest.approx(expected)
+
+
+def test_a_constant_rate_without_warm_up_is_constant(folder: Path) -> None:
+    run(folder, schedule="constant", logging_steps=1)
+    assert rates(folder) == [0.01] * 5
+
+
+@pytest.fixture
+def losses_of_a_run(monkeypatch: pytest.MonkeyPatch):  # type: ignore[no-untyped-def]
+    """Makes training see these losses per token, a micro-batch each."""
+    real = module.supervised_loss
+
+    def pretend(*values: float) -> None:
+        wanted = iter(values)
+
+        def scaled(*arguments: Any) -> Any:
+            losses = real(*arguments)
+            return losses * (next(wanted) / losses.detach().mean())
+
+        monkeypatch.setattr(module, "supervised_loss", scaled)
+
+    return pretend
+
+
+def test_a_loss_that_runs_away_stops_the_run(folder: Path, losses_of_a_run) -> None:  # type: ignore[no-untyped-def]
+    # Guessing among 300 tokens costs 5.7.
+    losses_of_a_run(3.0, 2.0, 12.0)
+    with pytest.raises(TrainingError, match=r"run away to 12\.0, from 2\.0 at step 3 of 10.*Try"):
+        run(folder, logging_steps=1, gradient_accumulation=1)
+
+
+def test_a_loss_that_starts_high_is_no_reason_to_stop(folder: Path, losses_of_a_run) -> None:  # type: ignore[no-untyped-def]
+    losses_of_a_run(30.0, 20.0, 12.0)
+    assert run(folder, logging_steps=1, gradient_accumulation=1, max_steps=3)["steps"] == 3
+
+
+def test_metrics_tell_what_computed_and_what_it_took(folder: Path) -> None:
+    metrics = run(folder, max_steps=1)
+    assert (metrics["attention"], metrics["attention_reason"]) == ("sdpa", "no CUDA device")
+    assert metrics["quantization"] == "none"
+    joules, source = metrics["energy_joules"], metrics["energy_source"]
+    assert (joules is None) == source.startswith("not measured: ")
+    assert joules is None or joules > 0
+
+
+def test_quantisation_without_a_gpu_ends_the_run_with_a_way_out(folder: Path) -> None:
+    with pytest.raises(EngineError, match="4bit needs a CUDA device"):
+        run(folder, quantization="4bit")
+
+
 def test_metrics_tell_what_was_done(folder: Path) -> None:
     metrics = run(folder, epochs=2.0)
     made = job(folder, training())
@@ -232,3 +300,21 @@ def test_finished_runs_leave_no_checkpoints(folder: Path) -> None:
     run(folder, save_steps=2)
     assert not (folder / "output/checkpoints").exists()
     assert adapter_bytes(folder)
+
+
+def test_a_finished_run_removes_what_abandoned_runs_of_its_variant_and_seed_left(
+    tmp_path: Path,
+) -> None:
+    settings, rows = "0123456789abcdef", "01234567"
+    finished = tmp_path / f"chat-s42-{settings}-{rows}"
+    abandoned = tmp_path / f"chat-s42-{settings[::-1]}-{rows}"
+    others = [
+        tmp_path / f"chat-s43-{settings}-{rows}",
+        tmp_path / f"my-chat-s42-{settings}-{rows}",
+        tmp_path / f"chat-s42-s42-{settings}-{rows}",
+        tmp_path / "chat-s42-kept-by-hand",
+    ]
+    for each in (finished, abandoned, *others):
+        (each / "checkpoint-2").mkdir(parents=True)
+    discard_run(finished)
+    assert sorted(tmp_path.iterdir()) == sorted(others)

@@ -107,6 +107,17 @@ def test_garbage_in_the_checkpoint_folder_does_not_matter(
     assert_same_end(folder, undisturbed)
 
 
+def test_files_in_subfolders_of_a_checkpoint_count(tmp_path: Path) -> None:
+    older = checkpoint(tmp_path, 2)
+    made = checkpoint(tmp_path, 4, complete=False)
+    (made / "optimizer_0").mkdir()
+    (made / "optimizer_0/shard").write_bytes(b"1234")
+    mark_complete(made)
+    assert last_checkpoint(tmp_path) == made
+    (made / "optimizer_0/shard").unlink()
+    assert last_checkpoint(tmp_path) == older
+
+
 def checkpoint(folder: Path, step: int, *, complete: bool = True) -> Path:
     made = folder / f"checkpoint-{step}"
     made.mkdir(parents=True)

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 from matinee.devices import Placement
 from matinee.errors import MergeError
+from matinee.loading import load_model
 
 if TYPE_CHECKING:
     from torch import Tensor
-    from transformers import PreTrainedModel
 
 NEW_TOKENS = 16
 
@@ -32,21 +32,16 @@ def certify(
     difference passes the tolerance, or where the merged model's logits are the base's.
     """
     from peft import PeftModel
-    from transformers import AutoModelForCausalLM
 
     if not prompts:
         raise MergeError("No prompt to compare the merged model on.")
 
-    def load(folder: Path) -> PreTrainedModel:
-        model: Any = AutoModelForCausalLM.from_pretrained(folder, dtype=placement.dtype)
-        return model.to(placement.device).eval()  # type: ignore[no-any-return]
-
-    trained = PeftModel.from_pretrained(load(base), str(adapter)).eval()
+    trained: Any = PeftModel.from_pretrained(load_model(base, placement), str(adapter)).eval()
     with trained.disable_adapter():
         untrained, _ = _answer(trained, prompts[0], 1)
     before = [_answer(trained, prompt) for prompt in prompts]
     del trained
-    model = load(merged)
+    model = load_model(merged, placement).train(False)
     after = [_answer(model, prompt) for prompt in prompts]
     pairs = list(zip(after, before, strict=True))
     difference = max(_difference(mine[0], theirs[0]) for mine, theirs in pairs)

@@ -43,7 +43,7 @@ class Training(Settings):
     warmup_steps: int = Field(
         default=0,
         ge=0,
-        description="Steps in which the rate rises from zero; no effect with schedule: constant.",
+        description="Steps in which the rate rises from zero, before the schedule begins.",
     )
     epochs: float = Field(gt=0, strict=False, description="Passes over the data.")
     max_steps: int | None = Field(
@@ -60,6 +60,11 @@ class Training(Settings):
     precision: Literal["auto", "fp32", "bf16", "fp16"] = Field(
         default="auto", description="Of the frozen weights and activations; adapters stay fp32."
     )
+    quantization: Literal["none", "8bit", "4bit"] = Field(
+        default="none",
+        description="Load the frozen weights in 8 or 4 bits (bitsandbytes; CUDA only): a half or a "
+        "quarter of the memory, slower, slightly other results. Merging adds to the full weights.",
+    )
     gradient_checkpointing: bool = Field(
         default=False, description="Less memory for about a third more time."
     )
@@ -68,6 +73,11 @@ class Training(Settings):
         description="none: padded rows. plain: rows side by side without padding. shared_prefix: "
         "also computes a common beginning (one tool list, many conversations) once. The loss and "
         "its gradient are the same in all three.",
+    )
+    attention: Literal["auto", "sdpa"] = Field(
+        default="auto",
+        description="What computes attention over packed rows. auto: on CUDA the fastest kernel "
+        "that this PyTorch has and that agrees with its SDPA in a trial. sdpa: SDPA everywhere.",
     )
     loss: Literal["token", "row"] = Field(
         default="token",

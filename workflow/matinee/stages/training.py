@@ -115,6 +115,6 @@ def merge_model(
 
 def _prompts(tokens: Path) -> list[list[int]]:
     """The beginnings of training rows up to the first supervised token, spread over the data."""
-    rows = read_tokens(tokens)
+    rows = [row for row in read_tokens(tokens) if 1 in row[1]]
     chosen = rows[:: max(1, len(rows) // CERTIFIED_PROMPTS)][:CERTIFIED_PROMPTS]
     return [ids[: mask.index(1)] for ids, mask in chosen if mask.index(1) > 0]

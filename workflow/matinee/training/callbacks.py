@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
 from matinee import progress
+from matinee.energy import EnergyMeter
 from matinee.errors import TrainingError
 from matinee.training.checkpoints import last_checkpoint, mark_complete
 
@@ -47,11 +48,16 @@ def _any_process(flag: bool, device: torch.device) -> bool:
     return bool(votes)
 
 
-class FiniteLoss(TrainerCallback):
-    """Stops a run whose loss or gradient is not a number."""
+class SoundLoss(TrainerCallback):
+    """Stops a run whose loss or gradient is not a number, or whose loss has run away.
 
-    def __init__(self, checkpoints: Path) -> None:
+    Run away: once the model did better than guessing among all tokens of the vocabulary, which
+    costs ln(vocabulary), the loss of a log entry is above twice that.
+    """
+
+    def __init__(self, checkpoints: Path, vocabulary: int) -> None:
         self._checkpoints = checkpoints
+        self._guessing = math.log(vocabulary)
 
     def on_step_end(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
@@ -73,12 +79,32 @@ class FiniteLoss(TrainerCallback):
         for name in ("loss",) if args.fp16 else ("loss", "grad_norm"):
             value = (logs or {}).get(name)
             if value is not None and not math.isfinite(float(value)):
-                good = last_checkpoint(self._checkpoints)
-                raise TrainingError(
-                    f"{name} is {value} at step {state.global_step} of {state.max_steps}. "
-                    f"Last good checkpoint: {good or 'none yet'}. "
-                    "Try a lower learning_rate, warmup_steps, or precision: fp32."
-                )
+                raise self._stopped(f"{name} is {value}", state)
+        loss = (logs or {}).get("loss")
+        # The log of the whole run, so that a run that was taken up again remembers.
+        known = [entry["loss"] for entry in state.log_history if "loss" in entry]
+        if loss is not None and loss > 2 * self._guessing and min(known) < self._guessing:
+            raise self._stopped(f"loss has run away to {loss:.1f}, from {min(known):.1f}", state)
+
+    def _stopped(self, what: str, state: TrainerState) -> TrainingError:
+        return TrainingError(
+            f"{what} at step {state.global_step} of {state.max_steps}. "
+            f"Last good checkpoint: {last_checkpoint(self._checkpoints) or 'none yet'}. "
+            "Try a lower learning_rate, warmup_steps, or precision: fp32."
+        )
+
+
+class MeterEnergy(TrainerCallback):
+    """Reads the energy counter after every step, so that no wrap-around is missed."""
+
+    def __init__(self, meter: EnergyMeter) -> None:
+        self._meter = meter
+
+    def on_step_end(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+    ) -> None:
+        """Takes a sample."""
+        self._meter.sample()
 
 
 class ProgressBar(TrainerCallback):

@@ -26,6 +26,21 @@ def discard_broken(folder: Path) -> None:
             shutil.rmtree(path)
 
 
+def discard_run(folder: Path) -> None:
+    """Removes a finished run's checkpoints, and what abandoned runs of its variant and seed left.
+
+    Folders are named VARIANT-sSEED-SETTINGS-ROWS, the last two being hashes; other names stay.
+    """
+    shutil.rmtree(folder, ignore_errors=True)
+    named = re.fullmatch(r"(.+)-[0-9a-f]{16}-[0-9a-f]{8}", folder.name)
+    if named is None or not folder.parent.is_dir():
+        return
+    abandoned = re.compile(re.escape(named[1]) + r"-[0-9a-f]{16}-[0-9a-f]{8}")
+    for other in folder.parent.iterdir():
+        if abandoned.fullmatch(other.name):
+            shutil.rmtree(other, ignore_errors=True)
+
+
 def step_of(checkpoint: Path) -> int:
     """The optimizer step after which it was written."""
     return int(checkpoint.name.rsplit("-", 1)[1])
@@ -33,7 +48,11 @@ def step_of(checkpoint: Path) -> int:
 
 def mark_complete(checkpoint: Path) -> None:
     """Notes every file of a finished checkpoint with its size."""
-    files = {path.name: path.stat().st_size for path in checkpoint.iterdir() if path.is_file()}
+    files = {
+        path.relative_to(checkpoint).as_posix(): path.stat().st_size
+        for path in checkpoint.rglob("*")
+        if path.is_file()
+    }
     files.pop(COMPLETE, None)
     records.write_json(checkpoint / COMPLETE, {"files": files})
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from matinee.attention import PackedLayout
 from matinee.batching import Row
+from matinee.kernels import Kernel, packed_layout
 from matinee.packing import pack
 from matinee.training.head_loss import head_loss
 
@@ -52,10 +52,13 @@ def collate(rows: Sequence[Row], packing: str, pad: int) -> dict[str, Any]:
     }
 
 
-def supervised_loss(model: Any, batch: dict[str, Any], head: Tensor | None = None) -> Tensor:
+def supervised_loss(
+    model: Any, batch: dict[str, Any], head: Tensor | None = None, kernel: Kernel = "sdpa"
+) -> Tensor:
     """Cross-entropy of each supervised token, (N,), in fp32; logits exist for those alone.
 
-    `head`: the LM head's weight where `release_head` took it off the model.
+    `head`: the LM head's weight where `release_head` took it off the model. `kernel`: what computes
+    attention in packed batches.
     """
     from torch.nn.functional import cross_entropy
 
@@ -63,7 +66,7 @@ def supervised_loss(model: Any, batch: dict[str, Any], head: Tensor | None = Non
         logits = model(
             input_ids=batch["input_ids"],
             position_ids=batch["position_ids"],
-            layout=PackedLayout(batch["groups"]),
+            layout=packed_layout(kernel, batch["groups"]),
             logits_to_keep=batch["sources"],
             use_cache=False,
         ).logits[0]

@@ -5,7 +5,6 @@ from __future__ import annotations
 import gc
 import itertools
 import math
-import shutil
 import time
 from collections.abc import Sequence
 from typing import Any
@@ -15,9 +14,10 @@ from matinee.config import Training
 from matinee.devices import place
 from matinee.errors import TrainingError
 from matinee.memory import keep_freed
-from matinee.training.checkpoints import discard_broken, last_checkpoint, step_of
+from matinee.training.checkpoints import discard_broken, discard_run, last_checkpoint, step_of
 from matinee.training.job import Job
-from matinee.training.trainer import epoch_batches, load_trainable, make_trainer, processes
+from matinee.training.parallel import processes, take_own_device
+from matinee.training.trainer import epoch_batches, load_trainable, make_trainer
 
 
 def train(job: Job) -> dict[str, Any]:
@@ -117,10 +117,11 @@ def _train_once(job: Job, settings: Training, shortages: Sequence[str] = ()) -> 
 
     keep_freed()
     set_seed(job.seed)
+    take_own_device()
     placement = place(settings.precision)
-    model = load_trainable(job.model, settings, placement)
-    trainable = sum(p.numel() for p in model.parameters() if p.requires_grad)
-    total = sum(p.numel() for p in model.parameters())
+    model: Any = load_trainable(job.model, settings, placement)
+    # peft counts a quantised weight by what it stands for, not by its bytes.
+    trainable, total = model.get_nb_trainable_parameters()
     trainer = make_trainer(job, settings, placement, model)
     if trainer.is_world_process_zero():
         discard_broken(job.checkpoints)
@@ -129,6 +130,7 @@ def _train_once(job: Job, settings: Training, shortages: Sequence[str] = ()) -> 
     started = time.perf_counter()
     trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
     runtime = time.perf_counter() - started
+    energy = trainer.energy()
     samples, tokens, computed = trainer.totals()
     planned = _planned(job, settings, trainer.state.global_step)
     metrics = {
@@ -150,11 +152,16 @@ def _train_once(job: Job, settings: Training, shortages: Sequence[str] = ()) -> 
         "processes": processes(),
         "out_of_memory": list(shortages),
         "packing": settings.packing,
+        "attention": trainer.choice.kernel,
+        "attention_reason": trainer.choice.reason,
+        "quantization": settings.quantization,
         "device": placement.device,
         "precision": placement.precision,
         "precision_reason": placement.reason,
         "resumed_from_step": trainer.first_step,
         "peak_memory_mb": records.peak_memory_mb(),
+        "energy_joules": energy.joules,
+        "energy_source": energy.source,
     }
     if placement.device == "cuda":
         metrics["peak_device_memory_mb"] = round(torch.cuda.max_memory_allocated() / 1e6, 1)
@@ -162,7 +169,7 @@ def _train_once(job: Job, settings: Training, shortages: Sequence[str] = ()) -> 
         model.save_pretrained(str(job.output / "adapter"))
         trainer.state.save_to_json(str(job.output / "trainer_state.json"))
         records.write_json(job.output / "metrics.json", metrics)
-        shutil.rmtree(job.checkpoints, ignore_errors=True)
+        discard_run(job.checkpoints)
     return metrics
 
 

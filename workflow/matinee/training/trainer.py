@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-import os
+import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,9 +12,13 @@ from matinee.attention import use_layouts
 from matinee.batching import EpochBatches, Row, prefix_groups
 from matinee.config import Training
 from matinee.devices import Placement
+from matinee.energy import Energy, EnergyMeter
+from matinee.kernels import Choice, Heads, choose_kernel
+from matinee.loading import load_model
 from matinee.training.head_loss import release_head
 from matinee.training.job import Job
 from matinee.training.loss import collate, supervised_loss
+from matinee.training.parallel import processes
 
 if TYPE_CHECKING:
     import torch
@@ -22,17 +26,11 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel, TrainerCallback, TrainingArguments
 
 
-def processes() -> int:
-    """How many processes train together; `accelerate launch` and torchrun say it so."""
-    return int(os.environ.get("WORLD_SIZE", "1"))
-
-
 def load_trainable(folder: Path, settings: Training, placement: Placement) -> PreTrainedModel:
     """The start model with a fresh adapter; adapter weights are fp32 whatever the base is in."""
     import peft
-    from transformers import AutoModelForCausalLM
 
-    model: Any = AutoModelForCausalLM.from_pretrained(folder, dtype=placement.dtype)
+    model: Any = load_model(folder, placement, settings.quantization)
     model.config.use_cache = False
     if settings.packing != "none":
         use_layouts(model)
@@ -65,7 +63,7 @@ def training_arguments(job: Job, settings: Training, placement: Placement) -> Tr
         num_train_epochs=settings.epochs,
         max_steps=settings.max_steps or -1,
         learning_rate=settings.learning_rate,
-        lr_scheduler_type=settings.schedule,
+        lr_scheduler_type=_schedule(settings),
         warmup_steps=settings.warmup_steps,
         weight_decay=settings.weight_decay,
         max_grad_norm=settings.max_grad_norm,
@@ -92,6 +90,12 @@ def training_arguments(job: Job, settings: Training, placement: Placement) -> Tr
     return arguments
 
 
+def _schedule(settings: Training) -> str:
+    """transformers' name; its `constant` would ignore the warm-up."""
+    warms_up = settings.schedule == "constant" and settings.warmup_steps
+    return "constant_with_warmup" if warms_up else settings.schedule
+
+
 def epoch_batches(job: Job, settings: Training) -> EpochBatches:
     """The run's micro-batches, dealt out over the processes that train together."""
     return EpochBatches(
@@ -102,6 +106,17 @@ def epoch_batches(job: Job, settings: Training) -> EpochBatches:
     )
 
 
+def attention_kernel(model: Any, settings: Training, placement: Placement) -> Choice:
+    """What will compute attention, and why."""
+    if settings.packing == "none":
+        return Choice("sdpa", "padded rows: transformers' own attention")
+    if settings.attention == "sdpa":
+        return Choice("sdpa", "asked for")
+    config = model.config.get_text_config()
+    dropout = float(getattr(config, "attention_dropout", 0.0) or 0.0)
+    return choose_kernel(placement, settings.packing, Heads.of(config), dropout)
+
+
 def make_trainer(job: Job, settings: Training, placement: Placement, model: Any) -> Any:
     """A transformers Trainer that feeds packed batches and weighs the loss as configured."""
     import torch
@@ -110,9 +125,12 @@ def make_trainer(job: Job, settings: Training, placement: Placement, model: Any)
 
     pad = model.config.pad_token_id or 0
     head = release_head(model.get_base_model())
+    attention = attention_kernel(model, settings, placement)
+    meter = EnergyMeter(placement.device)
 
     class PackedTrainer(Trainer):
         first_step = 0
+        choice = attention
         seen: tuple[int, ...] = (0, 0, 0)
 
         def get_train_dataloader(self) -> DataLoader[Any]:
@@ -134,6 +152,16 @@ def make_trainer(job: Job, settings: Training, placement: Placement, model: Any)
             # At least 1: a step without a supervised token has the loss 0, not 0 / 0.
             return batches, self.accelerator.gather(count).sum().clamp_min(1)
 
+        def energy(self) -> Energy:
+            """What this run used so far, over all GPUs; a CPU's counter sees every process."""
+            mine = meter.energy()
+            if placement.device != "cuda" or self.accelerator.num_processes == 1:
+                return mine
+            joules = math.nan if mine.joules is None else mine.joules
+            each = self.accelerator.gather(torch.tensor([joules], device=self.args.device))
+            total = float(each.sum())
+            return Energy(None if math.isnan(total) else round(total, 1), mine.source)
+
         def totals(self) -> list[int]:
             """Samples, tokens and computed tokens of this run, over all processes."""
             mine = torch.tensor([self.seen], device=self.args.device)
@@ -146,7 +174,7 @@ def make_trainer(job: Job, settings: Training, placement: Placement, model: Any)
             return_outputs: bool = False,
             num_items_in_batch: Tensor | int | None = None,
         ) -> Any:
-            losses = supervised_loss(model, inputs, head)
+            losses = supervised_loss(model, inputs, head, attention.kernel)
             if settings.loss == "row":
                 mean = losses.sum() / max(1, len(losses))
                 return mean / self.current_gradient_accumulation_steps
@@ -157,7 +185,7 @@ def make_trainer(job: Job, settings: Training, placement: Placement, model: Any)
         model=model,
         args=training_arguments(job, settings, placement),
         train_dataset=list(job.rows),
-        callbacks=_callbacks(job),
+        callbacks=_callbacks(job, meter, model.config.get_text_config().vocab_size),
     )
     # compute_loss above divides by the tokens (or micro-batches) of the step itself.
     trainer.model_accepts_loss_kwargs = True
@@ -181,17 +209,19 @@ class _Rows:
         self._batches.set_epoch(epoch)
 
 
-def _callbacks(job: Job) -> list[TrainerCallback]:
+def _callbacks(job: Job, meter: EnergyMeter, vocabulary: int) -> list[TrainerCallback]:
     from matinee.training.callbacks import (
         CompleteCheckpoints,
-        FiniteLoss,
+        MeterEnergy,
         ProgressBar,
+        SoundLoss,
         StopOnSignal,
     )
 
     return [
         ProgressBar(job.label),
         StopOnSignal(),
-        FiniteLoss(job.checkpoints),
+        SoundLoss(job.checkpoints, vocabulary),
+        MeterEnergy(meter),
         CompleteCheckpoints(),
     ]
