@@ -229,8 +229,8 @@ def compare(
     ] = False,
 ) -> None:
     """Compare two runs by their summary.json: better, worse, and which cases flipped."""
-    from matinee.comparison import compare_summaries
     from matinee.report import describe_runs
+    from matinee.run_comparison import compare_summaries
 
     comparison = compare_summaries(before, after)
     typer.echo(describe_runs(comparison))

@@ -54,6 +54,8 @@ class Shape:
     language: str = "en"
     log_points: int = 120
     hostile: bool = False
+    price_per_hour: float | None = None
+    compare_with: tuple[str, ...] = ()
     long_line: int = 0
 
 
@@ -83,7 +85,12 @@ def configuration(shape: Shape, root: Path) -> Configuration:
                 for number in range(shape.references)
             ],
         },
-        "report": {"title": "Eleven tools, in Chinese", "language": shape.language},
+        "report": {
+            "title": "Eleven tools, in Chinese",
+            "language": shape.language,
+            "price_per_hour": shape.price_per_hour,
+            "compare_with": list(shape.compare_with),
+        },
     }
     return parse_configuration(values, root)
 
@@ -167,7 +174,9 @@ def _write_evaluation(
     folder = results / "evaluation" / subject.id / "zh"
     write_lines(folder / "verdicts.jsonl", verdicts)
     write_lines(folder / "transcripts.jsonl", transcripts)
-    write_json(folder / "run.json", _run("run_scenarios", 3.1 * len(scenarios)))
+    for part in range(2):
+        record = _run("run_scenarios", 1.5 * len(scenarios))
+        write_json(folder / "parts" / f"{part}.run.json", record)
 
 
 def _steps(

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from matinee.comparison import Pair, compare, compare_summaries
+from matinee.comparison import Pair, compare
 from matinee.errors import DataError
 from matinee.report.language import describe, language
 from matinee.report.runs import describe_runs
+from matinee.run_comparison import Skipped, compare_summaries
 from matinee.transcripts import Verdict
 
 PAIR = Pair("training", ("old",), ("new",))
@@ -131,12 +134,13 @@ def test_two_summaries_tell_what_flipped_and_what_got_worse(tmp_path: Path) -> N
     found = compare_summaries(a, b)
     assert found.worse
     assert [flip.case for flip in found.flips] == [f"c{n}" for n in range(12)]
-    assert found.skipped == (f"gone is only in {a}",)
+    assert found.skipped == (Skipped("gone", run=str(a)),)
     text = describe_runs(found)
     assert text.startswith(
         "chat, suite zh: 100\u00a0% → 60\u00a0% of 30 cases (\u221240 points): worse"
     )
     assert "turned wrong (12): c0, c1" in text
+    assert f"not compared: gone is only in {a}" in text
     assert not compare_summaries(b, b).worse
 
 
@@ -145,7 +149,8 @@ def test_only_shared_cases_are_compared(tmp_path: Path) -> None:
     b = _summary(tmp_path / "b.json", {"chat": "1" * 12}, 12)
     found = compare_summaries(a, b)
     assert found.comparison.overall[0].cases == 10
-    assert found.skipped == ("chat, suite zh: 2 cases are in only one of the runs",)
+    assert found.skipped == (Skipped("chat", suite="zh", cases=2),)
+    assert "2 cases are in only one of the runs" in describe_runs(found)
 
 
 @pytest.mark.parametrize("content", ["", "[]", "{}", '{"outcomes": {"zh": {}}}', '{"outcomes": 3}'])
@@ -159,3 +164,20 @@ def test_what_is_no_summary_is_refused_by_name(tmp_path: Path, content: str) -> 
 def test_a_missing_summary_is_refused_by_name(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"none\.json: cannot be read"):
         compare_summaries(tmp_path / "none.json", tmp_path / "none.json")
+
+
+@pytest.mark.parametrize(
+    ("flags", "worse", "status"),
+    [([], True, 0), (["--fail-if-worse"], True, 1), (["--fail-if-worse"], False, 0)],
+)
+def test_the_exit_status_says_whether_a_subject_got_worse(
+    tmp_path: Path, flags: list[str], worse: bool, status: int
+) -> None:
+    good = _summary(tmp_path / "good.json", {"chat": "1" * 30}, 30)
+    bad = _summary(tmp_path / "bad.json", {"chat": "0" * 12 + "1" * 18}, 30)
+    named = [good, bad] if worse else [bad, good]
+    program = Path(__file__).parents[2] / "workflow" / "run.py"
+    command = [sys.executable, str(program), "compare", *map(str, named), *flags]
+    run = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert run.returncode == status, run.stderr
+    assert "suite zh" in run.stdout

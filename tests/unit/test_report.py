@@ -16,8 +16,9 @@ from unit.report_fixture import CATEGORIES, Shape, make_results
 from matinee.checking import parse_configuration
 from matinee.config import Configuration
 from matinee.errors import DataError
-from matinee.records import read_json
+from matinee.records import read_json, write_json
 from matinee.report import collect, write_report, write_summary, write_tables
+from matinee.report.costs import evaluation_costs
 from matinee.report.data import ReportData
 from matinee.report.language import STRINGS, language
 from matinee.report.page import render_report
@@ -83,7 +84,7 @@ def test_the_summary_tells_of_training_and_stages(data: ReportData) -> None:
     assert found["training"]["chat"]["steps"] == 1200
     assert found["training"]["chat"]["seeds"]["s42"]["train_loss"] == 0.4122
     assert {"stage", "artefact", "wall_seconds"} == set(found["stages"][0])
-    assert len(found["stages"]) == len(data.runs) == 11
+    assert len(found["stages"]) == len(data.runs) == 16
 
 
 def test_the_summary_is_the_same_but_for_times_and_machine(tmp_path: Path) -> None:
@@ -130,7 +131,7 @@ def test_the_page_has_its_sections_in_order(page: str) -> None:
     found = re.findall(r'<section id="(\w+)"', page)
     assert found == [
         *("answer", "before_after", "errors", "cost", "curves", "data"),
-        *("leakage", "published", "merge", "cases", "made"),
+        *("leakage", "published", "merge", "determinism", "cases", "made"),
     ]
 
 
@@ -282,3 +283,97 @@ def test_records_named_after_a_file_count_as_stages(tmp_path: Path) -> None:
     run = collect(results, settings).run_of("data/chat/leakage")
     assert run is not None
     assert run.stage == "check_leakage"
+
+
+class TestCost:
+    def test_testing_takes_the_time_of_all_its_parts(self, data: ReportData) -> None:
+        costs = evaluation_costs(data, language("en"))
+        assert [cost.seconds for cost in costs] == [2 * 1.5 * 65] * 5
+
+    def test_money_needs_a_price(self, page: str, tmp_path: Path) -> None:
+        assert ">Price</th>" not in page
+        shape = Shape(cases=13, price_per_hour=2.5)
+        priced = render_report(collect(*make_results(tmp_path, shape)))
+        # 412.6 s of training at 2.50 an hour.
+        assert "0.29\u00a0USD" in priced
+        assert "At 2.50 USD an hour, that is" in priced
+
+    def test_energy_is_shown_where_measured_and_else_says_why(self, tmp_path: Path) -> None:
+        results, settings = make_results(tmp_path, Shape(cases=13))
+        assert "Energy was not measured." in render_report(collect(results, settings))
+        for variant, found in (
+            ("chat", {"energy_joules": 7200.0}),
+            ("base", {"energy_joules": None, "energy_reason": "no counter"}),
+        ):
+            path = results / "training" / variant / "s42" / "metrics.json"
+            path.write_text(json.dumps(read_json(path) | found), encoding="utf-8")
+        page = render_report(collect(results, settings))
+        assert "2.00\u00a0Wh" in page
+        assert "Energy was not measured everywhere: no counter" in page
+
+
+class TestEarlierRuns:
+    def test_what_changed_since_is_shown_with_the_cases_that_flipped(self, tmp_path: Path) -> None:
+        results, settings = make_results(tmp_path, Shape(cases=65))
+        write_summary(collect(results, settings), tmp_path / "old.json")
+        old = read_json(tmp_path / "old.json")
+        marks = old["outcomes"]["zh"]["subjects"]["chat-tuned-s42"]
+        old["outcomes"]["zh"]["subjects"] = {"chat-tuned-s42": "0" * 65, "gone": marks}
+        (tmp_path / "old.json").write_text(json.dumps(old), encoding="utf-8")
+        later = settings.model_copy(
+            update={
+                "report": settings.report.model_copy(
+                    update={"compare_with": [tmp_path / "old.json"]}
+                )
+            }
+        )
+        data = collect(results, later)
+        page = render_report(data)
+        section = page[page.index('<section id="earlier"') :]
+        assert f"{marks.count('1')} turned right" in section
+        first = old["outcomes"]["zh"]["cases"][marks.index("1")]
+        assert f'href="#case=zh/{first}"' in section
+        assert "gone is only in" in section
+        assert "base, untuned" not in section[: section.index("</table>")]
+
+    def test_a_run_that_shares_nothing_says_so(self, tmp_path: Path) -> None:
+        block = {"cases": ["x"], "categories": ["a"], "families": ["f"], "subjects": {"o": "1"}}
+        old = tmp_path / "old.json"
+        old.write_text(json.dumps({"outcomes": {"zh": block}}), encoding="utf-8")
+        shape = Shape(cases=13, compare_with=(str(old),))
+        page = render_report(collect(*make_results(tmp_path, shape)))
+        assert "The two runs share no subject with the same cases." in page
+
+
+class TestDeterminism:
+    def test_what_was_not_checked_is_said_to_be_unchecked(self, page: str) -> None:
+        assert "Not checked: no stage of this run was run a second time." in page
+
+    def test_what_differs_is_counted_and_named(self, tmp_path: Path) -> None:
+        results, settings = make_results(tmp_path, Shape(cases=13))
+        check = {
+            "stage": "run_scenarios",
+            "artefact": "evaluation/chat-untuned/zh",
+            "compared": 8,
+            "settings": {"batch_size": 32, "threads": 2},
+            "repeats": [
+                {
+                    "settings": {"batch_size": 1},
+                    "equal_bytes": 7,
+                    "equal_calls": 8,
+                    "differing": ["single_tool-0000"],
+                }
+            ],
+        }
+        write_json(results / "determinism.json", {"checks": [check]})
+        page = render_report(collect(results, settings))
+        assert "batch_size 32, threads 2" in page
+        assert '<b class="bad">7 / 8</b>' in page
+        assert '<b class="good">8 / 8</b>' in page
+        assert "<code>single_tool-0000</code>" in page
+
+    def test_a_broken_record_is_named(self, tmp_path: Path) -> None:
+        results, settings = make_results(tmp_path, Shape(cases=13))
+        write_json(results / "determinism.json", {"checks": [{"stage": "x"}]})
+        with pytest.raises(DataError, match=r"determinism\.json: not a record of determinism"):
+            collect(results, settings)

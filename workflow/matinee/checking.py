@@ -102,6 +102,10 @@ def _missing_paths(configuration: Configuration, root: Path) -> list[str]:
     for number, dataset in enumerate(configuration.datasets):
         if dataset.catalogue is not None:
             named.append((f"datasets[{number}].catalogue", dataset.catalogue))
+    named += [
+        (f"report.compare_with[{number}]", path)
+        for number, path in enumerate(configuration.report.compare_with)
+    ]
     return [
         f"{key}: {path} does not exist (looked in {root}). Check the spelling."
         for key, path in named

@@ -1,15 +1,13 @@
-"""Comparisons of subjects on the same cases, and of two runs by their summaries."""
+"""Comparisons of subjects on the same cases: paired tests, corrected, put into a finding."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any, Literal
 
 from matinee import statistics
 from matinee.errors import DataError
-from matinee.records import read_json
 from matinee.transcripts import Verdict
 
 ALL = "all"
@@ -156,7 +154,7 @@ def _columns(outcomes: Outcomes, pair: Pair, suite: str) -> tuple[list[Column], 
             "Give both variants the same number of seeds."
         )
     order = [outcome.case for outcome in outcomes[pair.before[0]][suite]]
-    known = {subject: _by_case(outcomes[subject][suite]) for subject in pair.before + pair.after}
+    known = {subject: by_case(outcomes[subject][suite]) for subject in pair.before + pair.after}
     for subject, cases in known.items():
         odd = sorted(set(order) ^ set(cases))
         if odd:
@@ -169,7 +167,8 @@ def _columns(outcomes: Outcomes, pair: Pair, suite: str) -> tuple[list[Column], 
     return before * (len(after) // len(before)), after
 
 
-def _by_case(outcomes: Sequence[Outcome]) -> dict[str, Outcome]:
+def by_case(outcomes: Sequence[Outcome]) -> dict[str, Outcome]:
+    """The outcomes by case id."""
     return {outcome.case: outcome for outcome in outcomes}
 
 
@@ -242,103 +241,3 @@ def _p_value(old: list[list[bool]], new: list[list[bool]], families: list[str]) 
 def _adjusted(results: list[Result]) -> list[Result]:
     adjusted = statistics.holm([result.p for result in results])
     return [replace(result, p_holm=p) for result, p in zip(results, adjusted, strict=True)]
-
-
-@dataclass(frozen=True)
-class Flip:
-    """A case whose outcome changed between two runs."""
-
-    subject: str
-    suite: str
-    case: str
-    success: bool
-
-
-@dataclass(frozen=True)
-class SummaryComparison:
-    """Two runs compared: `skipped` says in words what the runs do not share."""
-
-    comparison: Comparison
-    flips: tuple[Flip, ...]
-    skipped: tuple[str, ...]
-
-    @property
-    def worse(self) -> bool:
-        """Whether any subject got worse beyond chance."""
-        return any(result.finding == "worse" for result in self.comparison.overall)
-
-
-def compare_summaries(a: Path, b: Path) -> SummaryComparison:
-    """Compares two `summary.json`: every subject that both have, on the cases that both ran.
-
-    Raises DataError where a file is not a summary or the two share nothing.
-    """
-    old, new = _read_outcomes(a), _read_outcomes(b)
-    outcomes: dict[str, dict[str, Sequence[Outcome]]] = {}
-    pairs, skipped, flips = [], [], []
-    for subject in [*old, *(name for name in new if name not in old)]:
-        if subject not in old or subject not in new:
-            skipped.append(f"{subject} is only in {a if subject in old else b}")
-            continue
-        before, after, notes = _shared(subject, old[subject], new[subject])
-        skipped += notes
-        if before:
-            names = (f"{subject} (A)", f"{subject} (B)")
-            outcomes[names[0]], outcomes[names[1]] = before, after
-            pairs.append(Pair("runs", names[:1], names[1:]))
-            flips += _flips(subject, before, after)
-    if not pairs:
-        raise DataError(f"{a} and {b} share no subject with the same cases: nothing to compare.")
-    return SummaryComparison(compare_outcomes(outcomes, pairs), tuple(flips), tuple(skipped))
-
-
-def _read_outcomes(path: Path) -> dict[str, dict[str, list[Outcome]]]:
-    """Subject to suite to outcomes, from a summary's compact `outcomes`."""
-    try:
-        suites = read_json(path)["outcomes"]
-        found: dict[str, dict[str, list[Outcome]]] = {}
-        for suite, block in suites.items():
-            columns = (block["cases"], block["categories"], block["families"])
-            for subject, marks in block["subjects"].items():
-                found.setdefault(subject, {})[suite] = [
-                    Outcome(case, category, f"{suite}/{family}", mark == "1")
-                    for case, category, family, mark in zip(*columns, marks, strict=True)
-                ]
-    except OSError as error:
-        raise DataError(
-            f"{path}: cannot be read ({error.strerror}). Name a summary.json."
-        ) from error
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise DataError(
-            f"{path}: not a summary of this project ({type(error).__name__}: {error}). "
-            "Name a results/summary.json."
-        ) from error
-    return found
-
-
-def _shared(
-    subject: str, old: dict[str, list[Outcome]], new: dict[str, list[Outcome]]
-) -> tuple[dict[str, Sequence[Outcome]], dict[str, Sequence[Outcome]], list[str]]:
-    """The outcomes of the cases that both runs have, per suite, and notes on the others."""
-    before: dict[str, Sequence[Outcome]] = {}
-    after: dict[str, Sequence[Outcome]] = {}
-    notes = []
-    for suite in [*old, *(name for name in new if name not in old)]:
-        known = _by_case(new.get(suite, []))
-        both = [outcome for outcome in old.get(suite, []) if outcome.case in known]
-        left = len(old.get(suite, [])) + len(known) - 2 * len(both)
-        if left:
-            notes.append(f"{subject}, suite {suite}: {left} cases are in only one of the runs")
-        if both:
-            before[suite] = both
-            after[suite] = [known[outcome.case] for outcome in both]
-    return before, after, notes
-
-
-def _flips(subject: str, before: Mapping[str, Column], after: Mapping[str, Column]) -> list[Flip]:
-    return [
-        Flip(subject, suite, new.case, new.success)
-        for suite in before
-        for old, new in zip(before[suite], after[suite], strict=True)
-        if old.success != new.success
-    ]

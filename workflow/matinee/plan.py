@@ -246,6 +246,10 @@ class Plan:
             for seed in variant.seeds
         ]
 
+    def compared(self) -> list[str]:
+        """The summaries of earlier runs that the report looks back on."""
+        return [str(path) for path in self.configuration.report.compare_with]
+
     def report(self) -> str:
         """The whole configuration: the report shows it."""
         return canonical(slice_of(self.configuration))

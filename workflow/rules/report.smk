@@ -14,6 +14,7 @@ rule render_report:
             variant=plan.variant_ids,
             name=["profile", "leakage"],
         ),
+        plan.compared(),
     output:
         report="results/report.html",
         summary="results/summary.json",

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from pathlib import Path
+from typing import Annotated, Literal
 
 from pydantic import Field
 
@@ -42,3 +43,15 @@ class ReportSettings(Settings):
 
     title: str = Field(default="Matinee", description="Heading of the page.")
     language: Literal["en", "zh"] = Field(default="en", description="Language of the page.")
+    price_per_hour: float | None = Field(
+        default=None,
+        gt=0,
+        strict=False,
+        description="What an hour of the machine costs; the page then says what each stage cost.",
+    )
+    currency: str = Field(default="USD", description="The currency of that price, as it is shown.")
+    compare_with: list[Annotated[Path, Field(strict=False)]] = Field(
+        default=[],
+        description="The summary.json of earlier runs. The page then says what got better or worse "
+        "since, and which cases flipped.",
+    )

@@ -9,10 +9,12 @@ from typing import Any, Literal, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
-from matinee.comparison import Comparison, Pair, compare
+from matinee.comparison import Comparison, Pair, compare, outcomes_by_suite
 from matinee.config import Configuration
+from matinee.determinism import Determinism, read_determinism
 from matinee.errors import DataError
 from matinee.records import read_json
+from matinee.run_comparison import RunComparison, compare_runs, read_outcomes
 from matinee.scenarios import Suite
 from matinee.transcripts import Transcript, Verdict
 
@@ -69,10 +71,21 @@ class Evaluated:
 
 
 @dataclass(frozen=True)
+class EarlierRun:
+    """An earlier run and what changed since. `created` is empty where its summary does not say."""
+
+    path: Path
+    title: str
+    created: str
+    comparison: RunComparison
+
+
+@dataclass(frozen=True)
 class ReportData:
     """Everything that the summary, the tables and the page are made from.
 
     `evaluated` is keyed by subject id and suite id; `profiles` and `leakages` by variant id.
+    `determinism` is the content of determinism.json, None where nothing was run a second time.
     """
 
     configuration: Configuration
@@ -85,6 +98,8 @@ class ReportData:
     runs: tuple[StageRun, ...]
     pairs: tuple[Pair, ...]
     comparison: Comparison
+    earlier: tuple[EarlierRun, ...] = ()
+    determinism: Determinism | None = None
 
     def verdicts(self, subject: str) -> list[Verdict]:
         """A subject's verdicts in all suites."""
@@ -97,6 +112,10 @@ class ReportData:
     def run_of(self, artefact: str) -> StageRun | None:
         """The record beside an artefact."""
         return next((run for run in self.runs if run.artefact == artefact), None)
+
+    def runs_below(self, folder: str) -> list[StageRun]:
+        """The records beside a folder's artefacts, its own included."""
+        return [r for r in self.runs if r.artefact == folder or r.artefact.startswith(f"{folder}/")]
 
 
 def subjects_of(configuration: Configuration) -> tuple[Subject, ...]:
@@ -171,6 +190,19 @@ def collect(results: Path, configuration: Configuration) -> ReportData:
         runs=tuple(_runs(results)),
         pairs=pairs,
         comparison=compare(verdicts, pairs),
+        earlier=tuple(_earlier(path, verdicts) for path in configuration.report.compare_with),
+        determinism=read_determinism(results / "determinism.json"),
+    )
+
+
+def _earlier(path: Path, verdicts: dict[str, list[Verdict]]) -> EarlierRun:
+    old = read_outcomes(path)
+    summary = read_json(path)
+    return EarlierRun(
+        path=path,
+        title=str(summary.get("title", "")),
+        created=str(summary.get("created", "")),
+        comparison=compare_runs(old, outcomes_by_suite(verdicts), (str(path), "")),
     )
 
 

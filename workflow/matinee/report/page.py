@@ -14,13 +14,17 @@ from markupsafe import Markup
 
 from matinee.comparison import Pair
 from matinee.records import whole
-from matinee.report import cases, figures, language, sections, text
+from matinee.report import cases, costs, figures, language, runs, sections, text
 from matinee.report.answer import answer
 from matinee.report.data import ReportData
 from matinee.report.language import Language
 from matinee.report.published import published_rows
 
 TEMPLATES = Path(__file__).with_name("templates")
+SECTIONS = (
+    *("answer", "before_after", "errors", "cost", "curves", "data", "leakage", "published"),
+    *("earlier", "merge", "determinism", "cases", "made"),
+)
 CURVES = (("loss", True), ("learning_rate", False), ("grad_norm", True))
 MOST_HITS = 50
 
@@ -45,6 +49,7 @@ def render_report(data: ReportData, largest_inline: int = cases.LARGEST_INLINE) 
     return environment.get_template("page.html").render(
         t=words,
         data=data,
+        section_names=_sections(data),
         title=data.configuration.report.title,
         created=time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime()),
         style=Markup((TEMPLATES / "page.css").read_text(encoding="utf-8")),
@@ -56,6 +61,11 @@ def render_report(data: ReportData, largest_inline: int = cases.LARGEST_INLINE) 
         texts=texts,
         **_context(data, words),
     )
+
+
+def _sections(data: ReportData) -> list[str]:
+    """The sections in order; the one about earlier runs only where there are any."""
+    return [name for name in SECTIONS if name != "earlier" or data.earlier]
 
 
 def _environment(words: Language) -> Environment:
@@ -74,6 +84,11 @@ def _environment(words: Language) -> Environment:
         number=language.number,
         duration=lambda seconds: language.duration(seconds, words),
         gold=cases.gold_text,
+        energy=costs.energy,
+        gigabytes=costs.gigabytes,
+        settings=sections.settings_text,
+        run_rows=runs.run_rows,
+        skipped=lambda one: runs.describe_skipped(one, words),
     )
     environment.globals.update(
         shortened=text.shortened,
@@ -93,8 +108,7 @@ def _context(data: ReportData, words: Language) -> dict[str, Any]:
         "panels": _panels(data, words),
         "error_rows": errors,
         "most_errors": max((max(row.counts) for row in errors), default=1),
-        "evaluation_costs": sections.evaluation_costs(data, words),
-        "total_seconds": sum(run.wall_seconds for run in data.runs),
+        **_costs(data, words),
         "curves": _curves(data, words),
         "profiles": {
             name: sections.fact_groups(
@@ -114,6 +128,18 @@ def _context(data: ReportData, words: Language) -> dict[str, Any]:
         "configuration": _yaml(data.configuration.model_dump(mode="json")),
         "categories": list(dict.fromkeys(r.category for r in data.comparison.categories)),
         "start_pair": _ends(data.pairs[0]),
+    }
+
+
+def _costs(data: ReportData, words: Language) -> dict[str, Any]:
+    trained = costs.training_costs(data)
+    return {
+        "price": costs.price(data),
+        "training_costs": trained,
+        "energy_known": any(one.energy_joules is not None for one in trained),
+        "energy_note": costs.energy_note(trained, words),
+        "evaluation_costs": costs.evaluation_costs(data, words),
+        "total_seconds": sum(run.wall_seconds for run in data.runs),
     }
 
 

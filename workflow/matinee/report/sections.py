@@ -88,47 +88,6 @@ def error_rows(data: ReportData, words: Language) -> list[ErrorRow]:
 
 
 @dataclass(frozen=True)
-class EvaluationCost:
-    """What running one subject over one suite took; None where no record says."""
-
-    label: str
-    suite: str
-    cases: int
-    outputs: int
-    prompt_tokens: int
-    completion_tokens: int
-    seconds: float | None
-    peak_memory_mb: float | None
-
-    @property
-    def tokens_per_second(self) -> float | None:
-        """Generated tokens per second of wall time."""
-        return self.completion_tokens / self.seconds if self.seconds else None
-
-
-def evaluation_costs(data: ReportData, words: Language) -> list[EvaluationCost]:
-    """One row per subject and suite. Time and memory come from the stage's record."""
-    rows = []
-    for subject in data.subjects:
-        for suite in data.suites:
-            steps = [s for t in data.evaluated[subject.id, suite].transcripts for s in t.steps]
-            run = data.run_of(f"evaluation/{subject.id}/{suite}")
-            rows.append(
-                EvaluationCost(
-                    label=subject_label(subject, words),
-                    suite=suite,
-                    cases=len(data.evaluated[subject.id, suite].verdicts),
-                    outputs=len(steps),
-                    prompt_tokens=sum(step.prompt_tokens for step in steps),
-                    completion_tokens=sum(step.completion_tokens for step in steps),
-                    seconds=run.wall_seconds if run else None,
-                    peak_memory_mb=run.record.get("peak_memory_mb") if run else None,
-                )
-            )
-    return rows
-
-
-@dataclass(frozen=True)
 class Fact:
     """A label and its shown value; `share` (0 to 1) draws a bar behind it."""
 
@@ -236,6 +195,11 @@ def fact_value(value: Any, words: Language) -> str:
     if isinstance(value, dict):
         return ", ".join(f"{key}: {fact_value(inner, words)}" for key, inner in value.items())
     return str(value)
+
+
+def settings_text(settings: dict[str, Any]) -> str:
+    """`batch_size 32, parts 1`."""
+    return ", ".join(f"{key} {value}" for key, value in settings.items())
 
 
 @dataclass(frozen=True)
