@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from torch import Generator, Tensor
 
+    from matinee.engines.constraining import Constraint
+
 
 @dataclass(frozen=True)
 class Sampling:
@@ -26,11 +28,20 @@ GREEDY = Sampling()
 
 
 class Chooser:
-    """Chooses the tokens of one answer. `openings`: token rows, one of which must come first."""
+    """Chooses the tokens of one answer.
 
-    def __init__(self, sampling: Sampling, openings: Sequence[Sequence[int]] = ()) -> None:
+    `openings`: token rows, one of which must come first. `constraint`: what may come at all.
+    """
+
+    def __init__(
+        self,
+        sampling: Sampling,
+        openings: Sequence[Sequence[int]] = (),
+        constraint: Constraint | None = None,
+    ) -> None:
         self._sampling = sampling
         self._openings = tuple(tuple(opening) for opening in openings)
+        self._constraint = constraint
         self._generator: Generator | None = None
 
     def choose(self, logits: Tensor, written: Sequence[int]) -> int:
@@ -40,8 +51,16 @@ class Chooser:
         allowed = self._allowed(written)
         if allowed is not None:
             ids = torch.tensor(allowed, device=logits.device)
-            return allowed[self._pick(logits[ids])]
-        return self._pick(logits)
+            token = allowed[self._pick(logits[ids])]
+        else:
+            token = self._pick(logits)
+        if self._constraint is not None:
+            # Drawing anew only where the free draw is forbidden gives the same chances as drawing
+            # among the allowed tokens, and spares the mask where the model keeps to the format.
+            if not self._constraint.allows(token):
+                token = self._pick(self._constraint.masked(logits))
+            self._constraint.accept(token)
+        return token
 
     def _allowed(self, written: Sequence[int]) -> list[int] | None:
         """The tokens that go on with an opening; None once one of them is complete."""

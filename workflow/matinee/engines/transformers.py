@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from matinee.attention import Layout, use_layouts
 from matinee.devices import Placement
 from matinee.engines.base import Completion, Reply, Request
+from matinee.engines.constraining import Constrainer
 from matinee.engines.decoding import (
     DecodeLayout,
     PrefillLayout,
@@ -22,6 +23,7 @@ from matinee.engines.decoding import (
 )
 from matinee.engines.sampling import GREEDY, Chooser
 from matinee.packing import MINIMUM_PREFIX, common_prefix
+from matinee.parsing import CallForm
 from matinee.rendering import Renderer
 
 if TYPE_CHECKING:
@@ -49,18 +51,33 @@ class Running:
 class TransformersEngine:
     """Answers requests with a model in this process, several conversations side by side."""
 
-    def __init__(self, model: PreTrainedModel, renderer: Renderer, batch_size: int) -> None:
+    def __init__(
+        self,
+        model: PreTrainedModel,
+        renderer: Renderer,
+        batch_size: int,
+        constrainer: Constrainer | None = None,
+    ) -> None:
         self._model = model.train(False)
         use_layouts(model)
         self._renderer = renderer
         self._batch_size = batch_size
+        self._constrainer = constrainer
 
     @classmethod
     def load(
-        cls, folder: Path, template: str, placement: Placement, batch_size: int
+        cls,
+        folder: Path,
+        template: str,
+        placement: Placement,
+        batch_size: int,
+        constrained: CallForm | None = None,
     ) -> TransformersEngine:
-        """Loads model and tokenizer from a folder."""
-        return cls(*load(folder, template, placement), batch_size)
+        """Loads model and tokenizer from a folder. `constrained`: calls can only be so spelled."""
+        model, renderer = load(folder, template, placement)
+        vocabulary = model.config.get_text_config().vocab_size
+        constrainer = Constrainer(renderer, constrained, vocabulary) if constrained else None
+        return cls(model, renderer, batch_size, constrainer)
 
     def serve(self, requests: Iterable[Request], reply: Reply) -> None:
         """Answers each request and the further ones that `reply` returns."""
@@ -70,7 +87,7 @@ class TransformersEngine:
         if not waiting:
             return
         with torch.inference_mode():
-            run = Run(self._model, self._renderer, self._batch_size, reply)
+            run = Run(self._model, self._renderer, self._batch_size, reply, self._constrainer)
             run.share([self._prompt(request) for request in waiting])
             run.work(waiting, self._prompt)
 
@@ -91,10 +108,16 @@ class Run:
     """Slots, what they keep, and the steps in which their answers grow side by side."""
 
     def __init__(
-        self, model: PreTrainedModel, renderer: Renderer, batch_size: int, reply: Reply
+        self,
+        model: PreTrainedModel,
+        renderer: Renderer,
+        batch_size: int,
+        reply: Reply,
+        constrainer: Constrainer | None = None,
     ) -> None:
         self._model = model
         self._renderer = renderer
+        self._constrainer = constrainer
         self._reply = reply
         self._cache = SlotCache(batch_size)
         self._free = list(range(batch_size))
@@ -164,10 +187,11 @@ class Run:
         return Running(request, number, slot, prompt, time.perf_counter(), kept_tokens, chooser)
 
     def _chooser(self, request: Request) -> Chooser | None:
-        if request.sampling == GREEDY and not request.must_call:
+        constraint = self._constrainer.answer(request.tools) if self._constrainer else None
+        if request.sampling == GREEDY and not request.must_call and constraint is None:
             return None
         openings = [self._renderer.call_opening(name) for name in request.must_call]
-        return Chooser(request.sampling, openings)
+        return Chooser(request.sampling, openings, constraint)
 
     def _prefill(self, rows: list[Running]) -> None:
         """Computes the new prompt tokens of the rows, in passes of bounded size."""

@@ -1,0 +1,104 @@
+"""Answers whose format is guaranteed: tokens that the grammar of answers forbids are not chosen."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from matinee.conversations import canonical_json
+from matinee.engines.grammar import answer_grammar
+from matinee.errors import EngineError
+from matinee.parsing import CallForm
+
+if TYPE_CHECKING:
+    from llguidance import LLMatcher
+    from torch import Tensor
+
+    from matinee.rendering import Renderer
+
+# Tokens that hold none of these characters can neither end a string nor complete a tag or a line
+# that begins a call, so that a mask is computed for all of them at once.
+_PLAIN_TOKENS = r'[^"\\<>:\x00-\x1F\x7F]{1,30}'
+_TAGS = ("<tool_call>", "</tool_call>")
+
+
+class Constraint:
+    """The grammar's state in one answer."""
+
+    def __init__(self, matcher: LLMatcher) -> None:
+        self._matcher = matcher
+
+    def allows(self, token: int) -> bool:
+        """Whether the answer may go on with this token; an end token counts like any other."""
+        return bool(self._matcher.validate_tokens([token]))
+
+    def masked(self, logits: Tensor) -> Tensor:
+        """A copy of logits (V) in which what the grammar forbids has no chance."""
+        import numpy as np
+        import torch
+
+        bits = np.frombuffer(self._matcher.compute_bitmask(), dtype=np.uint8)
+        allowed = np.unpackbits(bits, bitorder="little")[: logits.shape[-1]].astype(bool)
+        return logits.masked_fill(~torch.from_numpy(allowed).to(logits.device), float("-inf"))
+
+    def accept(self, token: int) -> None:
+        """Takes the token that was chosen. Raises EngineError where the grammar forbids it."""
+        if not self._matcher.consume_token(token):
+            reason = self._matcher.get_error().partition("\n")[0]
+            raise EngineError(
+                f"Constrained decoding lost its way ({reason}). Run without `constrained`."
+            )
+
+
+class Constrainer:
+    """Makes the constraint of each answer; a tool list's grammar is compiled once.
+
+    `vocabulary`: how many logits the model gives. Raises EngineError for a tokenizer without the
+    fast form of the tokenizers library.
+    """
+
+    def __init__(self, renderer: Renderer, form: CallForm, vocabulary: int) -> None:
+        from llguidance import LLTokenizer
+
+        tokenizer: Any = renderer.tokenizer
+        backend = getattr(tokenizer, "backend_tokenizer", None)
+        if backend is None:
+            raise EngineError(
+                "Constrained decoding needs a tokenizer.json, which this model lacks. "
+                "Set evaluation.constrained to false."
+            )
+        self._form = form
+        self._tokenizer = LLTokenizer(
+            backend.to_str(),
+            n_vocab=max(vocabulary, len(tokenizer)),
+            eos_token=sorted(renderer.stop_ids),
+            slices=[_PLAIN_TOKENS],
+        )
+        tags = [tokenizer.encode(tag, add_special_tokens=False) for tag in _TAGS]
+        self._tag_tokens = all(
+            len(ids) == 1 and self._tokenizer.is_special_token(ids[0]) for ids in tags
+        )
+        self._compiled: dict[str, LLMatcher] = {}
+
+    def answer(self, tools: Sequence[dict[str, Any]]) -> Constraint:
+        """The constraint of one answer over these tools.
+
+        Raises EngineError where the grammar library cannot express a tool's schema.
+        """
+        key = canonical_json(list(tools))
+        if key not in self._compiled:
+            self._compiled[key] = self._compile(tools)
+        return Constraint(self._compiled[key].deep_copy())
+
+    def _compile(self, tools: Sequence[dict[str, Any]]) -> LLMatcher:
+        from llguidance import LLMatcher
+
+        grammar = answer_grammar(self._form, tools, tag_tokens=self._tag_tokens)
+        matcher = LLMatcher(self._tokenizer, grammar, log_level=0)
+        if matcher.is_error():
+            reason = " ".join(matcher.get_error().split())[:300]
+            raise EngineError(
+                f"The schemas of these tools cannot be turned into a grammar: {reason}. "
+                "Simplify the schema, or set evaluation.constrained to false."
+            )
+        return matcher
