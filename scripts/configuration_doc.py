@@ -38,6 +38,7 @@ Beyond the tables, these are checked:
 
 - Each `id` is unique in its list, and each `model` and `dataset` of a variant is one of them.
 - A data set has either `sources` and `reader`, or `synthesis`.
+- A suite has either `scenarios` and `tools`, or `bfcl`; then its `categories` are those of BFCL.
 - A `url` source has a checksum; a `package` source has as many `files` as `packages`.
 - `seeds` do not repeat.
 - `tools_per_list` is [fewest, most] with 1 ≤ fewest ≤ most ≤ 40. The weights of `languages` and

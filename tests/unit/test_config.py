@@ -110,6 +110,11 @@ MISTAKES: list[tuple[str, Any, str]] = [
     ("variants/0/training/packing", "all", "variants[0].training.packing: found 'all'. Input should be 'none', 'plain' or 'shared_prefix'"),
     ("evaluation/suites", [], "evaluation.suites: found a list."),
     ("evaluation/suites/0/tools", "no.json", "evaluation.suites[0].tools: no.json does not exist"),
+    ("evaluation/suites/0", {"id": "s"}, "evaluation.suites[0]: needs `scenarios` and `tools`, or `bfcl`"),
+    ("evaluation/suites/0/bfcl", {}, "evaluation.suites[0]: has `bfcl` and also `scenarios`, `tools` or `fixtures`"),
+    ("evaluation/suites/0", {"id": "s", "bfcl": {"package": "bfcl-eval"}}, "evaluation.suites[0].bfcl.package: found 'bfcl-eval'."),
+    ("evaluation/suites/0", {"id": "s", "bfcl": {"path": "no"}}, "evaluation.suites[0].bfcl.path: no does not exist"),
+    ("evaluation/suites/0", {"id": "s", "bfcl": {}, "categories": ["rest"]}, "evaluation.suites[0]: BFCL categories rest cannot be run; choose among simple_python"),
     ("evaluation/references", [{"id": "r", "base_url": "ftp://x", "model": "m"}], "evaluation.references[0].base_url: found 'ftp://x'."),
     ("models/1", valid()["models"][0], "models[1].id: 'small' is used twice"),
     ("export", {"shard_size": "2 gigabytes"}, "export.shard_size: found '2 gigabytes'."),
@@ -177,6 +182,19 @@ def test_the_published_schema_is_that_of_the_models() -> None:
     assert path.read_text(encoding="utf-8") == expected, (
         "stale; run `python workflow/run.py schema > workflow/schemas/config.schema.json`"
     )
+
+
+def test_the_preset_of_bfcl_lies_over_the_demo() -> None:
+    import yaml
+
+    demo, overlay = (
+        yaml.safe_load((REPOSITORY / f"workflow/presets/{name}.yaml").read_text(encoding="utf-8"))
+        for name in ("demo", "bfcl")
+    )
+    merged = demo | overlay | {"evaluation": demo["evaluation"] | overlay["evaluation"]}
+    configuration = parse_configuration(merged, REPOSITORY)
+    assert configuration.suite("bfcl").limit == 200
+    assert configuration.variants == parse_configuration(demo, REPOSITORY).variants
 
 
 @pytest.mark.parametrize("name", ["config.yaml", "workflow/presets/demo.yaml", "workflow/presets/smoke.yaml"])  # fmt: skip

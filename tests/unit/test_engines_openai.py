@@ -157,6 +157,25 @@ def test_calls_are_written_behind_the_text_in_the_hermes_form(
     ]
 
 
+def test_tool_names_that_the_api_refuses_come_back_as_they_were(
+    serving: Callable[..., Endpoint],
+) -> None:
+    endpoint = serving(chat(calls=[function_call("math_factorial", '{"number": 5}')]))
+    tool = {"type": "function", "function": {"name": "math.factorial", "parameters": {}}}
+    said = Message("assistant", "", (call("math.factorial", number=4),)).as_openai()
+    request = Request("one", ({"role": "user", "content": "5!"}, said), (tool,), 100)
+    texts: list[str] = []
+
+    def reply(request: Request, completion: Completion) -> None:
+        texts.append(completion.text)
+
+    engine(endpoint).serve([request], reply)
+    (sent,) = endpoint.requests
+    assert sent["tools"][0]["function"]["name"] == "math_factorial"
+    assert sent["messages"][1]["tool_calls"][0]["function"]["name"] == "math_factorial"
+    assert parse("hermes", texts[0]).calls[0].name == "math.factorial"
+
+
 def test_broken_arguments_stay_broken(serving: Callable[..., Endpoint]) -> None:
     (completion,) = ask(engine(serving(chat(None, [function_call(AIR, '{"city": ')]))))
     assert parse("hermes", completion.text).error is not None

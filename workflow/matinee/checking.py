@@ -85,9 +85,13 @@ def _missing_paths(configuration: Configuration, root: Path) -> list[str]:
     named: list[tuple[str, Path]] = []
     for number, suite in enumerate(configuration.evaluation.suites):
         key = f"evaluation.suites[{number}]"
-        named += [(f"{key}.scenarios", suite.scenarios), (f"{key}.tools", suite.tools)]
-        if suite.fixtures is not None:
-            named.append((f"{key}.fixtures", suite.fixtures))
+        files = {
+            "scenarios": suite.scenarios,
+            "tools": suite.tools,
+            "fixtures": suite.fixtures,
+            "bfcl.path": suite.bfcl.path if suite.bfcl else None,
+        }
+        named += [(f"{key}.{name}", file) for name, file in files.items() if file is not None]
     fetched: list[tuple[str, Sequence[Model | Dataset]]] = [
         ("models", configuration.models),
         ("datasets", configuration.datasets),

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from matinee.scenarios import GoldCall, Lookup
+from matinee.scenarios import Fields, GoldCall, Lookup, Null
 
 
 def levels(calls: Sequence[GoldCall]) -> tuple[tuple[int, ...], ...]:
@@ -37,3 +37,32 @@ def as_lookup(value: Any) -> Lookup | None:
     if isinstance(value, dict) and set(value) == {"lookup", "name"}:
         return Lookup.model_validate(value)
     return None
+
+
+def as_fields(value: Any) -> Fields | None:
+    """Fields, also where the loader left them as a mapping."""
+    if isinstance(value, Fields):
+        return value
+    inner = value.get("fields") if isinstance(value, dict) and len(value) == 1 else None
+    if isinstance(inner, dict) and all(isinstance(options, list) for options in inner.values()):
+        return Fields(fields=inner)
+    return None
+
+
+def is_null(value: Any) -> bool:
+    """Whether an accepted value is `null` itself, not absence."""
+    return isinstance(value, Null) or value == {"null": True}
+
+
+def written(accepted: Any) -> Any:
+    """A value as a call writes it: objects with the first accepted value of each key."""
+    if is_null(accepted):
+        return None
+    fields = as_fields(accepted)
+    if fields is not None:
+        first = {
+            name: next((option for option in options if option is not None), None)
+            for name, options in fields.fields.items()
+        }
+        return {name: written(option) for name, option in first.items() if option is not None}
+    return [written(part) for part in accepted] if isinstance(accepted, list) else accepted

@@ -142,7 +142,7 @@ def find_leaks(training: Iterable[Conversation], suite: Suite) -> LeakReport:
     rows with 120,000 different questions against 300 scenarios take about 10 s on two cores.
     """
     known = _Training(training)
-    tools = [Tool.from_openai(tool) for tool in suite.tools]
+    tools = [Tool.from_openai(tool) for tool in suite.all_tools()]
     questions = [
         _TestText(turn.user, scenario.id) for scenario in suite.scenarios for turn in scenario.turns
     ]

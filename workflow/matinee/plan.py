@@ -192,10 +192,14 @@ class Plan:
         return canonical(slice_of(self.configuration.suite(identifier)))
 
     def suite_files(self, identifier: str) -> list[str]:
-        """Scenario files, tools and fixtures of a suite."""
+        """Scenario files, tools and fixtures of a suite; none where it comes out of a wheel."""
         settings = self.configuration.suite(identifier)
-        files = [*sorted(settings.scenarios.glob("*.yaml")), settings.tools]
-        return [str(path) for path in [*files, *([settings.fixtures] if settings.fixtures else [])]]
+        if settings.bfcl is not None:
+            folder = settings.bfcl.path
+            return [str(path) for path in sorted(folder.rglob("*.json"))] if folder else []
+        files = [settings.tools, settings.fixtures]
+        scenarios = sorted(settings.scenarios.glob("*.yaml")) if settings.scenarios else []
+        return [str(path) for path in [*scenarios, *files] if path is not None]
 
     def run(self, subject: str, suite: str, part: str) -> str:
         """How one part of a suite is run on one subject."""

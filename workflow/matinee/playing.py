@@ -11,7 +11,7 @@ from typing import Any, Literal
 from matinee.asking import MAXIMUM_ROUNDS, answer, asked_slots
 from matinee.conversations import Message, Tool, ToolCall, canonical_json
 from matinee.engines.base import Completion, Engine, Request
-from matinee.errors import EngineError
+from matinee.errors import EngineError, ScenarioError
 from matinee.parsing import CallForm, parse, printable
 from matinee.scenarios import Fault, Scenario, Suite, Turn
 from matinee.simulation import Simulation, world
@@ -62,17 +62,17 @@ def run_suite(
     engine fails, or leaves a case without an end. `on_finished` gets each transcript as its case
     ends.
     """
-    today = datetime.date.fromisoformat(suite.today)
+    today = datetime.date.fromisoformat(suite.today) if suite.today else None
     limits = _Limits(max_steps, max_new_tokens, max_observation)
-    tools = tuple(Tool.from_openai(tool).as_openai() for tool in suite.tools)
+    shared = _as_openai(suite.tools)
     cases = {
         request_key(scenario.id, repeat): _Case(
             scenario,
             repeat,
             form,
             limits,
-            tools,
-            simulation(today, scenario.faults),
+            _as_openai(scenario.tools) if scenario.tools else shared,
+            _simulation_of(suite, scenario, today, simulation),
             today,
         )
         for scenario in suite.scenarios
@@ -99,6 +99,21 @@ def run_suite(
     return [finished[key] for key in cases]
 
 
+def _as_openai(tools: Sequence[dict[str, Any]]) -> tuple[dict[str, Any], ...]:
+    return tuple(Tool.from_openai(tool).as_openai() for tool in tools)
+
+
+def _simulation_of(
+    suite: Suite, scenario: Scenario, today: datetime.date | None, make: SimulationFactory
+) -> Simulation | None:
+    """The tools that a case calls; None where its first output ends it."""
+    if suite.single_output:
+        return None
+    if today is None:
+        raise ScenarioError(f"suite {suite.id}: its tools need a date; give `today`.")
+    return make(today, scenario.faults)
+
+
 @dataclass(frozen=True)
 class _Limits:
     max_steps: int
@@ -115,8 +130,8 @@ class _Case:
     form: CallForm
     limits: _Limits
     tools: tuple[dict[str, Any], ...]
-    simulation: Simulation
-    today: datetime.date
+    simulation: Simulation | None
+    today: datetime.date | None
     messages: list[dict[str, Any]] = field(default_factory=list)
     steps: list[Step] = field(default_factory=list)
     stop: Stop | None = None
@@ -127,7 +142,10 @@ class _Case:
     outcomes: Counter[str] = field(default_factory=Counter)
 
     def __post_init__(self) -> None:
-        self._say(Message("system", system_message(self.today)))
+        if self.today is not None:
+            self._say(Message("system", system_message(self.today)))
+        for said in self.scenario.opening:
+            self._say(Message(said.role, said.content))
         self._say(Message("user", self.turn.user))
 
     @property
@@ -165,23 +183,27 @@ class _Case:
         elif completion.finish == "length":
             self._say(Message("assistant", completion.text.strip()))
             self.stop = "token_limit"
+        elif self.simulation is None:
+            self._say(_called(parsed, completion.text))
+            self.stop = "done"
         else:
-            observations = self._observe(parsed, completion.text)
+            observations = self._observe(self.simulation, parsed, completion.text)
             self._check_bounds(parsed, observations, completion.text)
         self.steps.append(_step(number, completion, parsed, observations, reply))
 
     def _say(self, message: Message) -> None:
         self.messages.append(message.as_openai())
 
-    def _observe(self, parsed: Parse, text: str) -> tuple[Observation, ...]:
+    def _observe(self, simulation: Simulation, parsed: Parse, text: str) -> tuple[Observation, ...]:
         """Makes all calls of an output, or none where it did not parse."""
+        message = _called(parsed, text)
+        self._say(message)
         if parsed.error is not None:
-            self._say(Message("assistant", text.strip()))
             observations: tuple[Observation, ...] = (_unparsable(parsed.error),)
         else:
-            calls = tuple(ToolCall(call.name, call.arguments) for call in parsed.calls)
-            self._say(Message("assistant", parsed.content, calls))
-            observations = tuple(self.simulation.call(call.name, call.arguments) for call in calls)
+            observations = tuple(
+                simulation.call(call.name, call.arguments) for call in message.tool_calls
+            )
         for seen in observations:
             content = _shortened(seen.content, self.limits.max_observation)
             self._say(Message("tool", content, name=seen.tool or None))
@@ -223,6 +245,14 @@ class _Case:
         self.answered.clear()
         self.outcomes.clear()
         self._say(Message("user", self.turn.user))
+
+
+def _called(parsed: Parse, text: str) -> Message:
+    """The assistant's message with its calls, or as it stands where it did not parse."""
+    if parsed.error is not None:
+        return Message("assistant", text.strip())
+    calls = tuple(ToolCall(call.name, call.arguments) for call in parsed.calls)
+    return Message("assistant", parsed.content, calls)
 
 
 def _shortened(text: str, limit: int) -> str:

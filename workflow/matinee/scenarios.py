@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -22,6 +23,20 @@ Category = Literal[
     "error_recovery",
 ]
 
+# Of BFCL v4: the single-turn questions that come with accepted answers, or with none to be made.
+BfclCategory = Literal[
+    "simple_python",
+    "multiple",
+    "parallel",
+    "parallel_multiple",
+    "irrelevance",
+    "live_simple",
+    "live_multiple",
+    "live_parallel",
+    "live_parallel_multiple",
+    "live_irrelevance",
+]
+
 FaultKind = Literal["timeout", "rate_limit", "server_error", "empty"]
 
 
@@ -36,13 +51,26 @@ class Lookup(_Strict):
     name: str
 
 
+class Null(_Strict):
+    """The accepted value `null`, which in a list of accepted values means absence."""
+
+    null: Literal[True] = True
+
+
+class Fields(_Strict):
+    """An accepted object: the accepted values of each key; `null` among them: may be absent."""
+
+    fields: dict[str, list[Any]]
+
+
 class GoldCall(_Strict):
     """One accepted call.
 
     `arguments` maps each parameter to its accepted values: a scalar (one value), a list (any of
-    them; `null` in the list means "may be absent"), or a `Lookup`. A parameter that is not named
-    may only be absent or equal its default. `after` lists positions of calls of the same turn
-    that must have returned before; calls that are not ordered may come in any order.
+    them; `null` in the list means "may be absent") or a `Lookup`; where values are compared
+    plainly, also `Fields` and `Null`. A parameter that is not named may only be absent or equal
+    its default. `after` lists positions of calls of the same turn that must have returned before;
+    calls that are not ordered may come in any order.
     """
 
     tool: str
@@ -87,22 +115,56 @@ class Fault(_Strict):
     kind: FaultKind
 
 
+class Said(_Strict):
+    """A message that stands before the first turn."""
+
+    role: Literal["system", "user", "assistant"]
+    content: str
+
+
 class Scenario(_Strict):
-    """One test case. Cases that vary one situation share a `family` (statistics cluster by it)."""
+    """One test case. Cases that vary one situation share a `family` (statistics cluster by it).
+
+    `tools`: the case's own tools; empty where those of the suite are meant.
+    """
 
     id: str
-    category: Category
+    category: Category | BfclCategory
     family: str
     difficulty: Annotated[int, Field(ge=1, le=3)] = 1
     turns: Annotated[tuple[Turn, ...], Field(min_length=1)]
     faults: tuple[Fault, ...] = ()
     note: str = ""
+    opening: tuple[Said, ...] = ()
+    tools: tuple[dict[str, Any], ...] = ()
 
 
 class Suite(_Strict):
-    """Scenarios with their tools and the date that the simulation and the model take for today."""
+    """Scenarios with their tools and the date that the simulation and the model take for today.
+
+    `today`: None where the model is told no date. `single_output`: the calls of the first output
+    are judged as they stand; no tool is executed and nothing can be mended. `values`: whether an
+    argument must mean what was accepted, or be written as it was (`plain_values.py`).
+    """
 
     id: str
-    today: str
+    today: str | None
     tools: tuple[dict[str, Any], ...]
     scenarios: tuple[Scenario, ...]
+    single_output: bool = False
+    values: Literal["meaning", "plain"] = "meaning"
+
+    def tools_of(self, scenario: Scenario) -> tuple[dict[str, Any], ...]:
+        """The tools that a case is played with."""
+        return scenario.tools or self.tools
+
+    def all_tools(self) -> list[dict[str, Any]]:
+        """The tools of the suite and of all its cases, each once."""
+        found: list[dict[str, Any]] = []
+        seen: set[str] = set()
+        for tool in (*self.tools, *(tool for case in self.scenarios for tool in case.tools)):
+            key = json.dumps(tool, sort_keys=True)
+            if key not in seen:
+                seen.add(key)
+                found.append(tool)
+        return found

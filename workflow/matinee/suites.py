@@ -20,12 +20,16 @@ from ruamel.yaml.error import MarkedYAMLError, YAMLError
 
 from matinee.conversations import Tool
 from matinee.errors import ScenarioError
-from matinee.scenarios import Category, Fault, GoldCall, Scenario, Slot, Suite, Turn
+from matinee.scenarios import BfclCategory, Category, Fault, GoldCall, Scenario, Slot, Suite, Turn
 from matinee.simulation.arguments import Parameters
 from matinee.suite_checks import Place, scenario_problems, shown
 
 SUITE_FILE = "suite.yaml"
 CATEGORIES: tuple[str, ...] = get_args(Category)
+_ORDER: tuple[str, ...] = (*CATEGORIES, *get_args(BfclCategory))
+# What only suites that are not written by hand have.
+_NOT_IN_FILES = ("opening", "tools")
+_CASE_KEYS = tuple(key for key in Scenario.model_fields if key not in (*_NOT_IN_FILES, "category"))
 
 
 @dataclass(frozen=True)
@@ -104,7 +108,7 @@ def select(
     so does an empty list of categories.
     Raises ScenarioError for a category that the suite does not have.
     """
-    present = [name for name in CATEGORIES if any(s.category == name for s in suite.scenarios)]
+    present = [name for name in _ORDER if any(s.category == name for s in suite.scenarios)]
     unknown = [name for name in categories or () if name not in present]
     if unknown:
         raise ScenarioError(
@@ -310,6 +314,12 @@ def _read_case(
     if "category" in case:
         document.report("unknown key 'category'; it is given once, for the file", at, name)
         return None
+    for key in _NOT_IN_FILES:
+        if key in case:
+            document.report(
+                f"unknown key {key!r}; allowed: {', '.join(_CASE_KEYS)}", (*at, key), name
+            )
+            return None
     if name in seen:
         document.report(f"the id is used twice, also in {seen[name]}; ids are unique", at, name)
     seen.setdefault(name, document.file.name)
@@ -336,7 +346,7 @@ def _explain(fault: dict[str, Any]) -> str:
     """A pydantic error in words: what is wrong and what is allowed."""
     *inside, key = fault["loc"]
     model = next((_MODELS[step] for step in reversed(inside) if step in _MODELS), Scenario)
-    allowed = [name for name in model.model_fields if name != "category"]
+    allowed = list(_CASE_KEYS if model is Scenario else model.model_fields)
     if fault["type"] == "extra_forbidden":
         return f"unknown key {key!r}; allowed: {', '.join(allowed)}"
     if fault["type"] == "missing":

@@ -27,6 +27,7 @@ from matinee.config.data import (
     UrlSource,
 )
 from matinee.config.evaluation import (
+    BfclSource,
     Evaluation,
     Limits,
     Reference,
@@ -48,6 +49,7 @@ from matinee.config.training import (
 
 __all__ = [
     "CALL_FORMS",
+    "BfclSource",
     "CallForm",
     "Configuration",
     "Dataset",

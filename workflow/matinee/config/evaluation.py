@@ -3,19 +3,47 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Literal
+from typing import Literal, Self, get_args
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from matinee.config.base import Identifier, Settings
+from matinee.scenarios import BfclCategory
+
+
+class BfclSource(Settings):
+    """Where the questions of BFCL v4 (Apache-2.0) come from: its wheel, or a folder."""
+
+    package: str = Field(
+        default="bfcl-eval==2026.3.23",
+        pattern=r"^[A-Za-z0-9._-]+==[^\s=]+$",
+        description="name==version of the wheel; it is read, never installed.",
+    )
+    sha256: str = Field(
+        default="3bb6dfa5f0c68ad403c9ec50b00db2bb3b4cc9b38ab1ff33f48fe30d853d3a0a",
+        pattern=r"^[0-9a-f]{64}$",
+        description="Checksum of the wheel.",
+    )
+    path: Path | None = Field(
+        default=None,
+        strict=False,
+        description="Folder with `BFCL_v4_….json` and `possible_answer/`, instead of the wheel.",
+    )
 
 
 class SuiteSettings(Settings):
-    """A set of scenarios with its tools."""
+    """A set of scenarios with its tools: files of your own, or questions of BFCL."""
 
     id: Identifier
-    scenarios: Path = Field(strict=False, description="Folder of scenario files.")
-    tools: Path = Field(strict=False, description="JSON list of the tools under test.")
+    scenarios: Path | None = Field(
+        default=None, strict=False, description="Folder of scenario files."
+    )
+    tools: Path | None = Field(
+        default=None, strict=False, description="JSON list of the tools under test."
+    )
+    bfcl: BfclSource | None = Field(
+        default=None, description="Take the suite from BFCL v4 instead (see docs/bfcl.md)."
+    )
     fixtures: Path | None = Field(
         default=None,
         strict=False,
@@ -25,6 +53,22 @@ class SuiteSettings(Settings):
         default=None, ge=1, description="A stratified subset of so many cases."
     )
     categories: list[str] = Field(default=[], description="Only these categories; empty: all.")
+
+    @model_validator(mode="after")
+    def _either_files_or_bfcl(self) -> Self:
+        files = (self.scenarios, self.tools, self.fixtures)
+        if self.bfcl is None and (self.scenarios is None or self.tools is None):
+            raise ValueError("needs `scenarios` and `tools`, or `bfcl`")
+        if self.bfcl is not None and any(file is not None for file in files):
+            raise ValueError("has `bfcl` and also `scenarios`, `tools` or `fixtures`; choose one")
+        offered = get_args(BfclCategory)
+        unknown = [name for name in self.categories if self.bfcl and name not in offered]
+        if unknown:
+            raise ValueError(
+                f"BFCL categories {', '.join(unknown)} cannot be run; choose among "
+                f"{', '.join(offered)}"
+            )
+        return self
 
 
 class Reference(Settings):

@@ -12,6 +12,7 @@ from urllib.parse import urlsplit, urlunsplit
 
 from matinee.conversations import canonical_json
 from matinee.engines.base import Completion, Reply, Request
+from matinee.engines.wire_names import WireNames
 from matinee.errors import EngineError
 from matinee.parsing import printable, write_calls
 from matinee.transcripts import ParsedCall
@@ -90,14 +91,15 @@ class OpenAIEngine:
     async def _complete(self, client: AsyncOpenAI, request: Request) -> Completion:
         from openai import OpenAIError
 
+        names = WireNames(request.tools)
         body: dict[str, Any] = {
             "model": self._model,
-            "messages": wire_messages(request.messages),
+            "messages": wire_messages(request.messages, names),
             "max_tokens": request.max_new_tokens,
             "temperature": 0,
         }
         if request.tools:
-            body["tools"] = list(request.tools)
+            body["tools"] = names.tools(request.tools)
         began = time.perf_counter()
         try:
             response = await client.chat.completions.create(**body)
@@ -105,9 +107,9 @@ class OpenAIEngine:
             raise self._failure(error) from None  # the cause's text may hold the key
         except ValueError as error:  # a body that says it is JSON and is not
             raise self._malformed(str(error)) from None
-        return self._completion(response, time.perf_counter() - began)
+        return self._completion(response, names, time.perf_counter() - began)
 
-    def _completion(self, response: Any, seconds: float) -> Completion:
+    def _completion(self, response: Any, names: WireNames, seconds: float) -> Completion:
         # The client does not check what a server sends: every part may be of any type.
         choices = getattr(response, "choices", None)
         first = choices[0] if isinstance(choices, list) and choices else None
@@ -116,21 +118,22 @@ class OpenAIEngine:
             raise self._malformed("no choices with a message")
         usage = getattr(response, "usage", None)
         return Completion(
-            text=self._text(message),
+            text=self._text(message, names),
             prompt_tokens=_count(usage, "prompt_tokens"),
             completion_tokens=_count(usage, "completion_tokens"),
             finish="length" if getattr(first, "finish_reason", None) == "length" else "stop",
             seconds=seconds,
         )
 
-    def _text(self, message: Any) -> str:
+    def _text(self, message: Any, names: WireNames) -> str:
         calls = []
         for call in getattr(message, "tool_calls", None) or []:
             function = getattr(call, "function", None)
             name = getattr(function, "name", None)
             if not isinstance(name, str):
                 raise self._malformed("a tool call without a function's name")
-            calls.append(ParsedCall(name=printable(name), arguments=_arguments_text(function)))
+            meant = names.meant(printable(name))
+            calls.append(ParsedCall(name=meant, arguments=_arguments_text(function)))
         content = getattr(message, "content", None)
         return write_calls("hermes", calls, printable(content) if isinstance(content, str) else "")
 
@@ -171,11 +174,14 @@ class OpenAIEngine:
         return _SECRET.sub("***", " ".join(cleared.split()))[:_LONGEST_REASON]
 
 
-def wire_messages(messages: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
+def wire_messages(
+    messages: Iterable[dict[str, Any]], names: WireNames | None = None
+) -> list[dict[str, Any]]:
     """Messages as the API wants them: arguments as JSON text, results bound to calls by id.
 
     A result without a call before it (the answer to an unreadable call) becomes a user message.
     """
+    names = names or WireNames(())
     sent: list[dict[str, Any]] = []
     open_ids: list[str] = []
     for position, message in enumerate(messages):
@@ -195,7 +201,7 @@ def wire_messages(messages: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
                     "id": identifier,
                     "type": "function",
                     "function": {
-                        "name": call["name"],
+                        "name": names.sent(call["name"]),
                         "arguments": canonical_json(call["arguments"]),
                     },
                 }

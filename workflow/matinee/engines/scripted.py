@@ -7,7 +7,7 @@ from typing import Any
 
 from matinee.conversations import ToolCall, canonical_json
 from matinee.engines.base import Completion, Reply, Request
-from matinee.gold import as_lookup, levels
+from matinee.gold import as_lookup, levels, written
 from matinee.parsing import CallForm, write_calls
 from matinee.playing import case_of
 from matinee.scenarios import GoldCall, Scenario, Suite, Turn
@@ -33,6 +33,7 @@ class GoldEngine:
         self._scenarios = {scenario.id: scenario for scenario in suite.scenarios}
         self._form = form
         self._look_up = look_up
+        self._written = written if suite.values == "plain" else _as_it_is
 
     def serve(self, requests: Iterable[Request], reply: Reply) -> None:
         """Plays the conversations one after the other; see `Engine`."""
@@ -63,24 +64,25 @@ class GoldEngine:
         """Whether what the group's calls must look up was already said."""
         said = [message["content"] for message in messages]
         lookups = [
-            self._value(accepted)
+            self._value(_first(accepted))
             for position in group
             for accepted in turn.calls[position].arguments.values()
-            if as_lookup(accepted) is not None
+            if as_lookup(_first(accepted)) is not None
         ]
         return all(any(value in content for content in said) for value in lookups)
 
     def _call(self, gold: GoldCall) -> ToolCall:
-        chosen = {name: self._value(accepted) for name, accepted in gold.arguments.items()}
-        present = {name: value for name, value in chosen.items() if value is not None}
+        first = {name: _first(accepted) for name, accepted in gold.arguments.items()}
+        present = {
+            name: self._value(option) for name, option in first.items() if option is not None
+        }
         return ToolCall(gold.tool, canonical_json(present))
 
-    def _value(self, accepted: Any) -> Any:
-        """The first accepted value; None where only absence is accepted."""
-        options = accepted if isinstance(accepted, list) else [accepted]
-        first = next((option for option in options if option is not None), None)
-        wanted = as_lookup(first)
-        return first if wanted is None else self._look_up(wanted.lookup, wanted.name)
+    def _value(self, option: Any) -> Any:
+        wanted = as_lookup(option)
+        if wanted is None:
+            return self._written(option)
+        return self._look_up(wanted.lookup, wanted.name)
 
 
 class NullEngine:
@@ -92,6 +94,16 @@ class NullEngine:
             following: Request | None = request
             while following is not None:
                 following = reply(following, _completion(NULL_ANSWER))
+
+
+def _first(accepted: Any) -> Any:
+    """The first accepted value; None where only absence is accepted."""
+    options = accepted if isinstance(accepted, list) else [accepted]
+    return next((option for option in options if option is not None), None)
+
+
+def _as_it_is(value: Any) -> Any:
+    return value
 
 
 def _spare(turn: Turn, groups: tuple[tuple[int, ...], ...]) -> list[GoldCall]:

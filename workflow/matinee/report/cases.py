@@ -16,6 +16,7 @@ from typing import Any
 from jinja2 import Template
 from markupsafe import Markup
 
+from matinee.gold import as_fields, is_null
 from matinee.report.data import ReportData
 from matinee.report.language import Language
 from matinee.scenarios import GoldCall, Scenario
@@ -128,6 +129,12 @@ def gold_text(call: GoldCall) -> str:
 def _accepted(value: Any) -> str:
     if isinstance(value, list):
         return " | ".join(_accepted(one) for one in value)
+    if is_null(value):
+        return "null"
+    fields = as_fields(value)
+    if fields is not None:
+        inner = ", ".join(f"{name}: {_accepted(one)}" for name, one in fields.fields.items())
+        return "{" + inner + "}"
     if isinstance(value, dict) and "lookup" in value:
         return f"⟨{value['lookup']}: {value['name']}⟩"
-    return "—" if value is None else str(value)
+    return "—" if value is None else str(value) or '""'

@@ -32,7 +32,8 @@ class Attempt:
 
     `step`: position of its step in the transcript. `observation`: None where it was never sent.
     `problem`: what the tool's schema says against it. `sources`: user messages and results (not
-    error messages) that the model had seen when it wrote the call.
+    error messages) that the model had seen when it wrote the call. `final`: the call counts as it
+    stands, because nothing answers it.
     """
 
     step: int
@@ -41,6 +42,7 @@ class Attempt:
     observation: Observation | None
     problem: FormProblem | None
     sources: tuple[str, ...]
+    final: bool = False
 
     @cached_property
     def key(self) -> str:
@@ -51,13 +53,13 @@ class Attempt:
     def refused(self) -> bool:
         """Nothing was executed: the schema, the tool or an injected fault was against it."""
         failed = self.observation is not None and self.observation.error is not None
-        return failed or self.problem is not None
+        return not self.final and (failed or self.problem is not None)
 
     @property
     def malformed(self) -> bool:
         """Refused for what the call itself says."""
         refusal = self.observation.error if self.observation else None
-        return self.problem is not None or refusal in FORM_REFUSALS
+        return not self.final and (self.problem is not None or refusal in FORM_REFUSALS)
 
     def seen(self, value: Any) -> bool:
         """Whether a value stood in the sources, not as part of a longer word or number."""
@@ -89,9 +91,12 @@ class TurnRecord:
 
 
 def turn_records(
-    scenario: Scenario, transcript: Transcript, schemas: ToolSchemas
+    scenario: Scenario, transcript: Transcript, schemas: ToolSchemas, *, final: bool = False
 ) -> tuple[TurnRecord, ...]:
-    """One record per turn of the scenario; turns that were not reached have no steps."""
+    """One record per turn of the scenario; turns that were not reached have no steps.
+
+    `final`: see `Attempt`.
+    """
     sources: list[str] = []
     records: list[TurnRecord] = []
     played = max((step.turn for step in transcript.steps), default=0)
@@ -100,7 +105,7 @@ def turn_records(
         indexed = [(i, step) for i, step in enumerate(transcript.steps) if step.turn == number]
         attempts: list[Attempt] = []
         for index, step in indexed:
-            attempts += _attempts(index, step, tuple(sources), schemas)
+            attempts += _attempts(index, step, tuple(sources), schemas, final)
             sources += [seen.content for seen in step.observations if seen.error is None]
             sources += [step.reply] if step.reply else []
         steps = tuple(step for _, step in indexed)
@@ -110,7 +115,7 @@ def turn_records(
 
 
 def _attempts(
-    index: int, step: Step, sources: tuple[str, ...], schemas: ToolSchemas
+    index: int, step: Step, sources: tuple[str, ...], schemas: ToolSchemas, final: bool
 ) -> list[Attempt]:
     """The step's calls. An output that was cut off, or broke on its way, was never sent."""
     if step.finish == "length" or step.parse.error is not None:
@@ -123,5 +128,5 @@ def _attempts(
     for call, observation in zip(step.parse.calls, paired, strict=True):
         arguments = dict(json.loads(call.arguments))
         problem = schemas.problem(call.name, arguments)
-        attempts.append(Attempt(index, call.name, arguments, observation, problem, sources))
+        attempts.append(Attempt(index, call.name, arguments, observation, problem, sources, final))
     return attempts

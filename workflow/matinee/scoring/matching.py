@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from matinee import values
+from matinee import plain_values, values
 from matinee.gold import as_lookup
 from matinee.scenarios import GoldCall
 from matinee.scoring.attempts import Attempt
@@ -26,10 +26,14 @@ class ArgumentProblem:
 
 @dataclass(frozen=True)
 class Matcher:
-    """Compares calls with accepted calls by the tools' schemas; `look_up` resolves a Lookup."""
+    """Compares calls with accepted calls by the tools' schemas; `look_up` resolves a Lookup.
+
+    `comparison`: how values are compared, see `Suite`.
+    """
 
     schemas: ToolSchemas
     look_up: LookUp
+    comparison: Literal["meaning", "plain"] = "meaning"
 
     def problems(self, gold: GoldCall, attempt: Attempt) -> tuple[ArgumentProblem, ...]:
         """What is wrong with the arguments of a call of the right tool; nothing when accepted."""
@@ -76,8 +80,10 @@ class Matcher:
         return "default" in schema and self._equal(tool, name, schema["default"], found)
 
     def _equal(self, tool: str, name: str, accepted: Any, found: Any) -> bool:
-        kind = values.kind_of(tool, name, dict(self.schemas.parameter(tool, name)))
-        return values.equal(kind, accepted, found)
+        schema = self.schemas.parameter(tool, name)
+        if self.comparison == "plain":
+            return plain_values.equal(schema, accepted, found)
+        return values.equal(values.kind_of(tool, name, dict(schema)), accepted, found)
 
     def pair(self, golds: Sequence[GoldCall], attempts: Sequence[Attempt]) -> Pairing:
         """Assigns calls to accepted calls, one to one.

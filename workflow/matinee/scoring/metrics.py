@@ -11,7 +11,11 @@ from matinee.transcripts import Transcript
 
 
 def metrics(
-    scenario: Scenario, transcript: Transcript, judgements: Sequence[TurnJudgement]
+    scenario: Scenario,
+    transcript: Transcript,
+    judgements: Sequence[TurnJudgement],
+    *,
+    single_output: bool = False,
 ) -> dict[str, float | int | bool | None]:
     """Metrics of one case. None: the case has nothing that the metric could measure.
 
@@ -39,7 +43,9 @@ def metrics(
         "ask_due": any(turn.ask for turn in scenario.turns),
         "chain_progress": fulfilled / due if due else None,
         "steps": len(steps),
-        "shortest_steps": sum(shortest_steps(turn) for turn in scenario.turns),
+        "shortest_steps": 1
+        if single_output
+        else sum(shortest_steps(turn) for turn in scenario.turns),
         "refused_calls": sum(one.refused for one in judgements),
         "mentioned": all(one.mentioned for one in judgements) if mentions else None,
         "cut_off": any(step.finish == "length" for step in steps),

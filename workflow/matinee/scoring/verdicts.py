@@ -21,12 +21,15 @@ the tool) was not carried out: the model may correct it, and is not blamed for i
 6. The loop was stopped although all was called: `repeated_call` (cycle), `step_limit`.
 
 An argument whose accepted value is a Lookup must have stood in an earlier result or user message.
+In a suite of single outputs (`Suite.single_output`) nothing answers a call, so that none is refused
+or mended: every call of the output counts, and accepted is what the gold accepts.
 A reply without a call that was cut off at the token limit still counts as a reply.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from typing import Any
 
 from matinee.scenarios import Scenario, Suite
@@ -58,12 +61,20 @@ def score_suite(
 ) -> list[Verdict]:
     """Verdicts in the order of the transcripts. Raises KeyError for a case the suite lacks."""
     scenarios = {scenario.id: scenario for scenario in suite.scenarios}
-    matcher = Matcher(ToolSchemas(suite.tools), look_up)
-    return [_score(scenarios[one.case], one, matcher) for one in transcripts]
+    shared = Matcher(ToolSchemas(suite.tools), look_up, suite.values)
+    verdicts = []
+    for transcript in transcripts:
+        scenario = scenarios[transcript.case]
+        own = ToolSchemas(scenario.tools) if scenario.tools else None
+        matcher = replace(shared, schemas=own) if own else shared
+        verdicts.append(_score(scenario, transcript, matcher, single_output=suite.single_output))
+    return verdicts
 
 
-def _score(scenario: Scenario, transcript: Transcript, matcher: Matcher) -> Verdict:
-    records = turn_records(scenario, transcript, matcher.schemas)
+def _score(
+    scenario: Scenario, transcript: Transcript, matcher: Matcher, *, single_output: bool = False
+) -> Verdict:
+    records = turn_records(scenario, transcript, matcher.schemas, final=single_output)
     before: list[Any] = []
     judgements = []
     for turn, record in zip(scenario.turns, records, strict=True):
@@ -86,5 +97,5 @@ def _score(scenario: Scenario, transcript: Transcript, matcher: Matcher) -> Verd
         success=error is None,
         error=error,
         detail=detail,
-        metrics=metrics(scenario, transcript, judgements),
+        metrics=metrics(scenario, transcript, judgements, single_output=single_output),
     )

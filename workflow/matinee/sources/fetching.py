@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import sys
+import zipfile
 from collections.abc import Collection, Sequence
+from importlib.resources.abc import Traversable
 from pathlib import Path
 from typing import Any
 
 from matinee.config import (
+    BfclSource,
     Configuration,
     DatasetSource,
     HubSource,
@@ -25,6 +28,7 @@ from matinee.sources.integrity import describe_files, redact
 
 Source = HubSource | PackageSource | UrlSource | PathSource | RandomSource
 
+BFCL_LICENCE = "Apache-2.0"
 ADVICE = (
     "What to do: set HF_ENDPOINT to a mirror of the hub, add another entry to `sources` "
     "(`kind: modelscope`, `kind: url`), or fetch the files elsewhere and give their folder as "
@@ -54,10 +58,33 @@ def fetch_dataset(
     return {**facts, "files": describe_files(folder)}
 
 
+def fetch_bfcl(
+    source: BfclSource, *, offline: bool, root: Path
+) -> tuple[Traversable, dict[str, Any]]:
+    """The folder of BFCL's question files, in its wheel or on this machine, and where it is from.
+
+    Raises SourceError.
+    """
+    if source.path is not None:
+        return root / source.path, {"kind": "path", "source": f"path {source.path}"}
+    name = f"package {source.package}"
+    try:
+        wheel = packages.fetch_wheel(source.package, source.sha256, offline=offline)
+    except SourceError as error:
+        raise SourceError(
+            f"Cannot fetch the questions of BFCL, {name}: {redact(str(error))}. Unpack the wheel "
+            "elsewhere and give its folder bfcl_eval/data as `bfcl.path` of the suite."
+        ) from error
+    print(f"BFCL: licence: {BFCL_LICENCE}", file=sys.stderr)
+    facts = {"kind": "package", "source": name, "commit": source.sha256, "licence": BFCL_LICENCE}
+    return zipfile.Path(wheel, "bfcl_eval/data/"), facts
+
+
 def missing_sources(
     configuration: Configuration, root: Path, made: Collection[str] = ()
 ) -> list[str]:
-    """What an offline run lacks: one line for each model or data set that no source can serve.
+    """What an offline run lacks: one line for each model, data set or suite that no source can
+    serve.
 
     `made` holds the ids whose folders exist already. Reads no network.
     """
@@ -65,7 +92,15 @@ def missing_sources(
         ("model", model.id, model.sources) for model in configuration.models
     ]
     wanted += [("dataset", data.id, data.sources) for data in configuration.datasets]
-    return [
+    missing = [
+        f"suite `{suite.id}`: not on this machine: package {suite.bfcl.package}"
+        for suite in configuration.evaluation.suites
+        if suite.bfcl is not None
+        and suite.bfcl.path is None
+        and suite.id not in made
+        and not packages.wheel_path(suite.bfcl.package, suite.bfcl.sha256).exists()
+    ]
+    return missing + [
         f"{what} `{identifier}`: not on this machine: {'; '.join(map(name_of, sources))}"
         for what, identifier, sources in wanted
         if sources

@@ -37,6 +37,28 @@ def fetch(source: PackageSource, folder: Path, *, offline: bool) -> dict[str, An
     }
 
 
+def fetch_wheel(package: str, sha256: str, *, offline: bool) -> Path:
+    """The wheel of `name==version` in the cache, checked. Raises SourceError."""
+    kept = wheel_path(package, sha256)
+    if not kept.exists():
+        if offline:
+            raise SourceError("not in the cache on this machine")
+        arrived = kept.with_name(f"{os.getpid()}")
+        try:
+            wheel = _download(package, arrived)
+            require(wheel, Checksum("sha256", sha256), package)
+            wheel.replace(kept)
+        finally:
+            shutil.rmtree(arrived, ignore_errors=True)
+    require(kept, Checksum("sha256", sha256), "the cache")
+    return kept
+
+
+def wheel_path(package: str, sha256: str) -> Path:
+    """Where `fetch_wheel` keeps a wheel."""
+    return cache_folder() / "packages" / sha256 / f"{re.sub(r'[^A-Za-z0-9.]', '_', package)}.whl"
+
+
 def is_cached(source: PackageSource) -> bool:
     """Whether the file is in the cache already."""
     return _kept(source).exists()

@@ -6,31 +6,48 @@ import datetime
 import os
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from matinee import progress, records
 from matinee.config import CallForm, Limits, Reference, SuiteSettings
 from matinee.conversations import Tool
 from matinee.engines.base import Engine
-from matinee.errors import EngineError
+from matinee.errors import EngineError, ScenarioError
 from matinee.scenarios import Fault, Suite
 from matinee.transcripts import Transcript
 
 
 def prepare_suite(settings: SuiteSettings, output: Path) -> None:
     """Loads and checks scenarios and tools, and writes the suite that will be run."""
-    from matinee.suites import load_suite, select
+    from matinee.suites import select
 
     recorder = records.Recorder("prepare_suite", settings.model_dump(mode="json"))
-    suite = select(
-        load_suite(settings.scenarios, settings.tools),
-        limit=settings.limit,
-        categories=settings.categories,
-    )
+    suite, facts = _load_suite(settings)
+    recorder.add(**facts)
+    suite = select(suite, limit=settings.limit, categories=settings.categories)
     suite = suite.model_copy(update={"id": settings.id})
     with records.whole(output) as beside:
         beside.write_text(suite.model_dump_json(indent=1) + "\n", encoding="utf-8")
     recorder.write(output.with_suffix(".run.json"))
-    progress.say(f"✓ suite {suite.id}: {len(suite.scenarios)} scenarios, {len(suite.tools)} tools")
+    tools = len(suite.all_tools())
+    progress.say(f"✓ suite {suite.id}: {len(suite.scenarios)} scenarios, {tools} tools")
+
+
+def _load_suite(settings: SuiteSettings) -> tuple[Suite, dict[str, Any]]:
+    """The whole suite, and where it comes from."""
+    if settings.bfcl is not None:
+        from matinee.bfcl import load_bfcl
+        from matinee.sources import fetch_bfcl
+        from matinee.stages.data import is_offline
+
+        data, facts = fetch_bfcl(settings.bfcl, offline=is_offline(), root=Path.cwd())
+        read = load_bfcl(data, settings.id, settings.categories)
+        return read.suite, {**facts, "left_out": read.left_out}
+    from matinee.suites import load_suite
+
+    if settings.scenarios is None or settings.tools is None:  # the settings refuse this
+        raise ScenarioError(f"suite {settings.id}: needs `scenarios` and `tools`, or `bfcl`.")
+    return load_suite(settings.scenarios, settings.tools), {}
 
 
 def read_suite(path: Path) -> Suite:
