@@ -238,6 +238,39 @@ def compare(
         raise typer.Exit(1)
 
 
+@app.command("agent-compare")
+def agent_compare(
+    model: Annotated[Path, typer.Option(help="A model folder that merge-model wrote.")],
+    template: Annotated[str, typer.Option(help="The prompt format that it was trained with.")],
+    output: Output,
+    configuration: Annotated[
+        Optional[list[str]],  # noqa: UP045 (typer reads it)
+        typer.Option(help="Such as sop+reflection; repeat for several. Default: all sixteen."),
+    ] = None,
+    tasks_per_kind: Annotated[
+        Optional[int],  # noqa: UP045
+        typer.Option(min=1, help="Only so many tasks of each kind."),
+    ] = None,
+    batch_size: Annotated[int, typer.Option(min=1)] = 16,
+    max_steps: Annotated[int, typer.Option(min=1, help="Model outputs per question.")] = 16,
+    max_new_tokens: Annotated[int, typer.Option(min=1)] = 256,
+) -> None:
+    """Compare ways of running the agent on one model: planners, memory, reflection."""
+    from matinee.agent.task import AgentLimits
+    from matinee.stages import agents
+
+    tables = agents.compare_agents(
+        model,
+        template,
+        output,
+        names=configuration or [],
+        tasks_per_kind=tasks_per_kind,
+        batch_size=batch_size,
+        limits=AgentLimits(max_steps=max_steps, max_new_tokens=max_new_tokens),
+    )
+    typer.echo(tables)
+
+
 @app.command("check-scenarios")
 def check_scenarios(scenarios: Path, tools: Path) -> None:
     """Say what is wrong with a folder of scenarios and a tool list, by file and line."""

@@ -13,6 +13,7 @@ from pathlib import Path
 from matinee.agent.memories import MemoryEntry
 from matinee.conversations import canonical_json
 from matinee.errors import UserError
+from matinee.parsing import printable
 
 # The trigram tokenizer finds any three characters in a row, so it needs no words and suits Chinese.
 _TRIGRAM_SINCE = (3, 34, 0)
@@ -61,6 +62,7 @@ class LongTermMemory:
         """Stores an answer; `kept_at` must have a time zone."""
         if kept_at.tzinfo is None:
             raise ValueError("kept_at has no time zone")
+        question, answer = _storable(question), _storable(answer)
         values = (question, answer, canonical_json(sources), kept_at.isoformat(), str(asked_on))
         with self._open(user) as database:
             number = database.execute(
@@ -79,6 +81,7 @@ class LongTermMemory:
 
         Texts of three characters and more are searched by the index, shorter ones as they are.
         """
+        text = _storable(text)
         if not self._path(user).exists() or not text.strip():
             return ()
         grams = _trigrams(text[:_LONGEST_QUERY])
@@ -150,14 +153,19 @@ class LongTermMemory:
 
     def _connect(self, user: str) -> sqlite3.Connection:
         database = sqlite3.connect(self._path(user), timeout=30)
-        # Freed pages are overwritten; the rollback journal is emptied, so no copy stays beside.
+        # Freed pages are overwritten; the rollback journal goes away with each transaction.
         database.execute("PRAGMA secure_delete = ON")
-        database.execute("PRAGMA journal_mode = TRUNCATE")
+        database.execute("PRAGMA journal_mode = DELETE")
         return database
 
     def _path(self, user: str) -> Path:
         digest = hashlib.blake2b(user.encode("utf-8", "replace"), digest_size=16).hexdigest()
         return self._folder / f"{digest}.sqlite"
+
+
+def _storable(text: str) -> str:
+    """The text without what SQLite's text cannot hold: NUL, and halves of surrogate pairs."""
+    return printable(text).replace("\0", " ")
 
 
 def _trigrams(text: str) -> list[str]:

@@ -1,0 +1,328 @@
+"""Long-term memory: what is found again, what may be used again, and what is really gone."""
+
+from __future__ import annotations
+
+import datetime
+from pathlib import Path
+
+import pytest
+from agents import NOW, QUESTION, TODAY, Outputs, Tools, calls
+from hypothesis import given
+from hypothesis import strategies as st
+
+from matinee.agent import Agent, Answered, Event, Kept, MemoryHit, Task, serve
+from matinee.agent.dates import named_periods, with_dates_resolved
+from matinee.agent.long_term import LongTermMemory
+from matinee.agent.memories import MemoryEntry
+from matinee.agent.planning import ReactPlanner
+from matinee.agent.remembering import RecallingMemory, age_in_words
+from matinee.agent.reuse import default_rules, read_rules
+from matinee.errors import UserError
+
+DAY = datetime.timedelta(days=1)
+
+
+def entry(question: str, *sources: str, asked_on: datetime.date = TODAY) -> MemoryEntry:
+    return MemoryEntry(1, question, "答案", sources, NOW, asked_on)
+
+
+def keep(memory: LongTermMemory, user: str, question: str, answer: str) -> MemoryEntry:
+    return memory.keep(user, question, answer, ("tool",), NOW, TODAY)
+
+
+# --- finding ---
+
+
+@pytest.mark.parametrize("text", ["苏州去年五月的天气", "五月天气", "天气", "苏州", "PM2.5"])
+def test_chinese_is_found_by_any_of_its_parts(tmp_path: Path, text: str) -> None:
+    memory = LongTermMemory(tmp_path)
+    kept = keep(memory, "anna", "苏州去年五月天气怎么样", "晴，PM2.5是20")
+    keep(memory, "anna", "银行几点开门", "九点")
+    assert memory.search("anna", text)[0] == kept
+
+
+def test_what_shares_more_comes_first(tmp_path: Path) -> None:
+    memory = LongTermMemory(tmp_path)
+    keep(memory, "anna", "杭州2023年5月1日的天气", "晴")
+    best = keep(memory, "anna", "苏州2023年5月1日的天气", "雨")
+    keep(memory, "anna", "杭州2023年5月2日的天气", "阴")
+    assert memory.search("anna", "苏州2023年5月1日天气如何")[0] == best
+
+
+@pytest.mark.parametrize(
+    "text", ['"', "天气 OR", "a* NEAR(b)", "'; DROP TABLE entry; --", "   ", ""]
+)
+def test_a_search_takes_any_text(tmp_path: Path, text: str) -> None:
+    memory = LongTermMemory(tmp_path)
+    kept = keep(memory, "anna", "苏州的天气", "晴")
+    memory.search("anna", text)
+    assert memory.entries("anna") == (kept,)
+
+
+@given(st.text(max_size=40))
+def test_no_text_breaks_the_search(text: str) -> None:
+    import tempfile
+
+    with tempfile.TemporaryDirectory() as folder:
+        memory = LongTermMemory(Path(folder))
+        keep(memory, "anna", "苏州的天气", "晴")
+        memory.search("anna", text)
+
+
+# --- users ---
+
+
+def test_nothing_of_one_user_reaches_another(tmp_path: Path) -> None:
+    memory = LongTermMemory(tmp_path)
+    keep(memory, "anna", "我的车什么时候年检", "五月")
+    assert memory.search("bert", "我的车什么时候年检") == ()
+    assert memory.entries("bert") == ()
+    assert not memory.forget("bert", 1)
+    assert memory.forget_all("bert") == 0
+    assert len(memory.entries("anna")) == 1
+
+
+@given(st.text(max_size=20), st.text(max_size=20))
+def test_users_of_any_name_have_their_own_file(one: str, other: str) -> None:
+    import tempfile
+
+    with tempfile.TemporaryDirectory() as folder:
+        memory = LongTermMemory(Path(folder))
+        keep(memory, one, "我的秘密是什么", "没有")
+        assert all(path.parent == Path(folder) for path in Path(folder).rglob("*"))
+        assert (len(memory.entries(other)) == 1) == (one == other)
+
+
+# --- forgetting ---
+
+
+def test_what_is_forgotten_stands_in_no_file_any_more(tmp_path: Path) -> None:
+    memory = LongTermMemory(tmp_path)
+    secret = keep(memory, "anna", "保险箱密码是什么", "乌龟四十二")
+    for number in range(50):
+        keep(memory, "anna", f"第{number}个问题", "答案")
+    assert "乌龟四十二".encode() in _bytes(tmp_path)
+    assert memory.forget("anna", secret.id)
+    assert "乌龟".encode() not in _bytes(tmp_path)
+    assert "保险箱".encode() not in _bytes(tmp_path)
+    assert memory.search("anna", "保险箱密码") == ()
+    assert len(memory.entries("anna")) == 50
+
+
+def test_forgetting_all_leaves_no_file_of_the_user(tmp_path: Path) -> None:
+    memory = LongTermMemory(tmp_path)
+    for number in range(3):
+        keep(memory, "anna", f"第{number}个问题", "答案")
+    keep(memory, "bert", "另一个问题", "答案")
+    assert memory.forget_all("anna") == 3
+    assert len(list(tmp_path.iterdir())) == 1
+    assert len(memory.entries("bert")) == 1
+
+
+def test_numbers_of_forgotten_entries_are_not_used_again(tmp_path: Path) -> None:
+    memory = LongTermMemory(tmp_path)
+    first = keep(memory, "anna", "问题一", "答案")
+    memory.forget("anna", first.id)
+    assert keep(memory, "anna", "问题二", "答案").id != first.id
+
+
+def test_a_file_that_is_no_memory_is_named(tmp_path: Path) -> None:
+    memory = LongTermMemory(tmp_path)
+    keep(memory, "anna", "问题", "答案")
+    next(tmp_path.glob("*.sqlite")).write_bytes(b"not a database at all" * 100)
+    with pytest.raises(UserError, match="cannot be used"):
+        memory.entries("anna")
+
+
+def _bytes(folder: Path) -> bytes:
+    return b"".join(path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file())
+
+
+# --- may it be used again? ---
+
+
+@pytest.mark.parametrize(
+    ("question", "sources", "rule", "after", "usable"),
+    [
+        ("苏州2023年5月1日的天气", (), "past", 400 * DAY, True),
+        ("去年苏州的最高股价", (), "past", 30 * DAY, True),
+        ("昨天苏州的天气", (), "past", 3 * DAY, True),
+        ("今天苏州的天气", (), "now", 0 * DAY, False),
+        ("苏州的天气", (), "live", 0 * DAY, False),
+        ("贵州茅台的股价", (), "live", DAY, False),
+        ("苏州空气好吗", ("get_environment_air_pm",), "live", DAY, False),
+        ("2020年上牌的车下次年检是哪天", (), "counted_from_today", DAY / 2, True),
+        ("2020年上牌的车下次年检是哪天", (), "counted_from_today", 2 * DAY, False),
+        ("2020年5月上牌的车年检日期", ("chejian_query",), "counted_from_today", 2 * DAY, False),
+        ("zhihu.com的备案号", ("icp_query",), "register", 29 * DAY, True),
+        ("zhihu.com的备案号", ("icp_query",), "register", 31 * DAY, False),
+        ("怎么办护照", (), "other", 89 * DAY, True),
+        ("怎么办护照", (), "other", 91 * DAY, False),
+        ("明年春节是哪天", (), "other", 1 * DAY, True),
+        ("2024年的公积金利率", (), "other", 1 * DAY, True),
+    ],
+)
+def test_how_long_an_answer_may_be_used(
+    question: str, sources: tuple[str, ...], rule: str, after: datetime.timedelta, usable: bool
+) -> None:
+    judged = default_rules().judge(entry(question, *sources), NOW + after)
+    assert (judged.rule, judged.usable) == (rule, usable)
+    assert judged.age == after
+    assert judged.reason
+
+
+@pytest.mark.parametrize(
+    ("asked", "again"),
+    [
+        ("成都2023年6月3日天气怎么样？", "请问2023年6月3日成都的天气如何"),
+        ("成都2023年6月3日天气", "帮我查一下成都二〇二三年六月三号的天气，谢谢"),
+        ("成都2023-06-03天气", "成都2023年6月3日天气"),
+        ("昨天成都多少度", "成都昨天多少度？"),
+    ],
+)
+def test_other_words_for_the_same_question(asked: str, again: str) -> None:
+    assert default_rules().same_question(entry(asked), again, TODAY)
+
+
+@pytest.mark.parametrize(
+    ("asked", "again"),
+    [
+        ("成都2023年6月3日天气", "成都2023年6月4日天气"),
+        ("成都2023年6月3日天气", "成都2022年6月3日天气"),
+        ("成都2023年6月3日天气", "重庆2023年6月3日天气"),
+        ("成都2023年6月3日白天天气", "成都2023年6月3日夜间天气"),
+        ("从北京到上海多远", "从上海到北京多远"),
+        ("贷款70万20年", "贷款20万70年"),
+        ("贷款70万", "贷款7万"),
+        ("成都昨天下雨", "成都昨天没下雨"),
+    ],
+)
+def test_another_question_is_not_the_same(asked: str, again: str) -> None:
+    assert not default_rules().same_question(entry(asked), again, TODAY)
+
+
+def test_yesterday_is_another_day_tomorrow() -> None:
+    asked = entry("昨天成都多少度")
+    assert not default_rules().same_question(asked, "昨天成都多少度", TODAY + DAY)
+    assert default_rules().same_question(asked, "前天成都多少度", TODAY + DAY)
+
+
+def test_rules_with_an_unknown_key_are_refused(tmp_path: Path) -> None:
+    path = tmp_path / "rules.yaml"
+    path.write_text("rules: [{name: a, days: 1, reason: b, word: [c]}]", encoding="utf-8")
+    with pytest.raises(UserError, match="word"):
+        read_rules(path)
+
+
+# --- dates ---
+
+
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [
+        ("2023年5月1日", "2023-05-01"),
+        ("2023/5/1", "2023-05-01"),
+        ("二〇二三年五月一日", "2023-05-01"),
+        ("2023年2月", "2023-02-01/2023-02-28"),
+        ("2023年", "2023-01-01/2023-12-31"),
+        ("去年5月1日", "2023-05-01"),
+        ("去年", "2023-01-01/2023-12-31"),
+        ("上个月三号", "2023-12-03"),
+        ("上个月", "2023-12-01/2023-12-31"),
+        ("大前天", "2024-01-22"),
+        ("昨晚", "2024-01-24"),
+        ("1月3日", "2024-01-03"),
+        ("上周三", "2024-01-17"),
+        ("这周日", "2024-01-28"),
+        ("下个星期天", "2024-02-04"),
+        ("2023年2月30日", ""),
+        ("十三月五十号", ""),
+        ("没有日期", ""),
+    ],
+)
+def test_the_days_that_a_question_names(text: str, found: str) -> None:
+    assert "".join(map(str, named_periods(text, TODAY))) == found
+
+
+@given(st.text(alphabet="0123456789年月日号-/.上下个周一二三十零昨今明天去前", max_size=20))
+def test_no_text_breaks_the_reading_of_dates(text: str) -> None:
+    with_dates_resolved(text, TODAY)
+
+
+@pytest.mark.parametrize(
+    ("age", "words"),
+    [
+        (datetime.timedelta(seconds=5), "刚才"),
+        (datetime.timedelta(minutes=5), "5分钟前"),
+        (datetime.timedelta(hours=5), "5小时前"),
+        (datetime.timedelta(days=5), "5天前"),
+    ],
+)
+def test_an_age_in_words(age: datetime.timedelta, words: str) -> None:
+    assert age_in_words(age) == words
+
+
+# --- in the loop ---
+
+
+def ask(
+    memory: RecallingMemory, question: str, texts: list[str], *, days: int = 0, user: str = "anna"
+) -> tuple[list[Event], Outputs]:
+    engine = Outputs(texts)
+    events: list[Event] = []
+    task = Task(question, user=user, today=TODAY + days * DAY, now=NOW + days * DAY)
+    play = Agent(Tools(), ReactPlanner(), memory=memory).play(task)
+    serve(engine, {task.key: play}, lambda key, event: events.append(event))
+    return events, engine
+
+
+def test_a_question_about_the_past_is_answered_from_memory_with_age_and_source(
+    tmp_path: Path,
+) -> None:
+    memory = RecallingMemory(LongTermMemory(tmp_path))
+    first, _ = ask(memory, QUESTION, [calls("good"), "晴，20度。"])
+    assert any(isinstance(event, Kept) for event in first)
+    events, engine = ask(memory, f"请问{QUESTION}", ["不该问我"], days=3)
+    assert engine.requests == []
+    answered = events[-1]
+    assert isinstance(answered, Answered)
+    assert answered.reused
+    assert answered.steps == 0
+    assert "晴，20度。" in answered.text
+    assert "3天前" in answered.text
+    assert "good" in answered.text
+
+
+def test_a_question_about_now_is_asked_again_though_it_is_found(tmp_path: Path) -> None:
+    memory = RecallingMemory(LongTermMemory(tmp_path))
+    ask(memory, "现在几点", [calls("good"), "九点。"])
+    events, _ = ask(memory, "现在几点", [calls("good"), "十点。"])
+    hit = events[0]
+    assert isinstance(hit, MemoryHit)
+    assert not hit.judgement.usable
+    assert isinstance(events[-1], Answered)
+    assert events[-1].text == "十点。"
+
+
+def test_another_user_gets_no_answer_from_memory(tmp_path: Path) -> None:
+    memory = RecallingMemory(LongTermMemory(tmp_path))
+    ask(memory, QUESTION, [calls("good"), "晴。"])
+    events, engine = ask(memory, QUESTION, ["不知道。"], user="bert")
+    assert len(engine.requests) == 1
+    assert not any(isinstance(event, MemoryHit) for event in events)
+
+
+@pytest.mark.parametrize("texts", [[calls("bad"), "不知道。"], ["随口一说。"]])
+def test_what_failed_or_rests_on_nothing_is_not_kept(tmp_path: Path, texts: list[str]) -> None:
+    memory = RecallingMemory(LongTermMemory(tmp_path))
+    ask(memory, QUESTION, texts)
+    assert memory.store.entries("anna") == ()
+
+
+def test_a_question_within_a_conversation_is_not_recalled(tmp_path: Path) -> None:
+    from matinee.conversations import Message
+
+    memory = RecallingMemory(LongTermMemory(tmp_path))
+    ask(memory, QUESTION, [calls("good"), "晴。"])
+    task = Task(QUESTION, user="anna", history=(Message("user", "你好"),), today=TODAY, now=NOW)
+    assert memory.recall(task) is None

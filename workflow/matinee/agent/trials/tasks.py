@@ -1,0 +1,116 @@
+"""The tasks on which ways of running the agent are compared, read from YAML and checked."""
+
+from __future__ import annotations
+
+import datetime
+from collections import Counter
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from matinee.errors import ScenarioError
+from matinee.scenarios import Fault, GoldCall
+
+TASKS = Path(__file__).parents[3] / "resources" / "tasks"
+PROCEDURES = TASKS / "procedures.yaml"
+Kind = Literal["chain", "detour", "repeat", "procedure", "impossible"]
+KINDS: tuple[Kind, ...] = ("chain", "detour", "repeat", "procedure", "impossible")
+# A tool that is down fails this often, which no task outlasts.
+_EVERY_CALL = 100
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Ask(_Strict):
+    """One question, asked in a conversation of its own.
+
+    `after_days`: since the ask before. `gold`: rounds of calls that lead to the answer; a call may
+    fail where the world makes it fail. `facts`: what the answer must hold, as `NUMBER/path` into
+    the result of the gold call of that number (from 1, over all rounds) in a world without faults.
+    `order`: these tools must have answered, in this order. `down`: tools that fail at every call.
+    `impossible`: no way leads to an answer; the honest one says so. `live`: an answer from an
+    earlier day is wrong today.
+    """
+
+    question: Annotated[str, Field(min_length=1)]
+    after_days: Annotated[int, Field(ge=0)] = 0
+    gold: tuple[Annotated[tuple[GoldCall, ...], Field(min_length=1)], ...] = ()
+    facts: tuple[str, ...] = ()
+    order: tuple[str, ...] = ()
+    faults: tuple[Fault, ...] = ()
+    down: tuple[str, ...] = ()
+    impossible: bool = False
+    live: bool = False
+
+    @property
+    def all_faults(self) -> tuple[Fault, ...]:
+        """The single faults, and those of the tools that are down."""
+        lasting = (
+            Fault(tool=tool, nth=nth, kind="server_error")
+            for tool in self.down
+            for nth in range(1, _EVERY_CALL + 1)
+        )
+        return (*self.faults, *lasting)
+
+
+class TrialTask(_Strict):
+    """One task: one or more asks of the same user. Tasks that vary one situation share `family`."""
+
+    id: str
+    kind: Kind
+    family: str
+    asks: Annotated[tuple[Ask, ...], Field(min_length=1)]
+
+    def days(self, today: datetime.date) -> tuple[datetime.date, ...]:
+        """The day of each ask."""
+        days = []
+        for ask in self.asks:
+            today += datetime.timedelta(days=ask.after_days)
+            days.append(today)
+        return tuple(days)
+
+
+class TaskSuite(_Strict):
+    """All tasks, and the day of each task's first ask."""
+
+    today: datetime.date
+    tasks: tuple[TrialTask, ...]
+
+
+class _File(_Strict):
+    kind: Kind
+    tasks: tuple[dict[str, Any], ...]
+
+
+class _Head(_Strict):
+    today: datetime.date
+
+
+def read_tasks(folder: Path = TASKS) -> TaskSuite:
+    """The tasks of a folder: `suite.yaml` and one file per kind. Raises ScenarioError."""
+    today = _Head.model_validate(_decoded(folder / "suite.yaml")).today
+    tasks: list[TrialTask] = []
+    for kind in KINDS:
+        path = folder / f"{kind}.yaml"
+        try:
+            read = _File.model_validate(_decoded(path))
+            tasks += [TrialTask.model_validate({**task, "kind": read.kind}) for task in read.tasks]
+        except ValidationError as error:
+            first = error.errors()[0]
+            where = ".".join(map(str, first["loc"])) or "(file)"
+            raise ScenarioError(f"{path}: {where}: {first['msg']}.") from error
+    twice = [name for name, count in Counter(task.id for task in tasks).items() if count > 1]
+    if twice:
+        raise ScenarioError(f"{folder}: two tasks have the id {twice[0]!r}. Rename one.")
+    return TaskSuite(today=today, tasks=tuple(tasks))
+
+
+def _decoded(path: Path) -> Any:
+    try:
+        return yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise ScenarioError(f"{path}: cannot be read ({error}).") from error

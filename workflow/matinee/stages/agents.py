@@ -1,0 +1,149 @@
+"""The stage that compares ways of running the agent on one model."""
+
+from __future__ import annotations
+
+import json
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from matinee import progress, records
+from matinee.config.training import CALL_FORMS
+from matinee.errors import UserError
+
+if TYPE_CHECKING:
+    from matinee.agent.task import AgentLimits
+    from matinee.agent.trials.comparing import Configuration, Trial
+    from matinee.agent.trials.tasks import TaskSuite
+    from matinee.engines.base import Engine
+    from matinee.parsing import CallForm
+
+
+def compare_agents(
+    model: Path,
+    template: str,
+    output: Path,
+    *,
+    names: Sequence[str],
+    tasks_per_kind: int | None,
+    batch_size: int,
+    limits: AgentLimits,
+) -> str:
+    """Runs the tasks under each configuration and writes the comparison; returns its tables.
+
+    Writes `settings.json`, `NAME.jsonl` per configuration, `comparison.json`, `comparison.md` and
+    `comparison.run.json`. A configuration whose file is there is not run again. Raises UserError
+    where the folder holds runs under other settings.
+    """
+    from matinee.agent.trials.comparing import BASELINE
+    from matinee.agent.trials.tables import as_markdown, compare
+    from matinee.agent.trials.tasks import read_tasks
+    from matinee.devices import place
+    from matinee.engines.transformers import TransformersEngine
+
+    if template not in CALL_FORMS:
+        raise UserError(f"template {template!r}: allowed are {', '.join(CALL_FORMS)}.")
+    chosen = _configurations(names)
+    suite = _part(read_tasks(), tasks_per_kind)
+    settings = {
+        "model": str(model),
+        "template": template,
+        "batch_size": batch_size,
+        "limits": vars(limits),
+        "tasks": [task.id for task in suite.tasks],
+    }
+    _refuse_other_settings(output / "settings.json", settings)
+    recorder = records.Recorder("compare_agents", settings)
+    engine: Engine | None = None
+    runs = []
+    for configuration in chosen:
+        path = output / f"{configuration.name}.jsonl"
+        trials = _earlier(path, suite)
+        if trials is None:
+            if engine is None:
+                engine = TransformersEngine.load(model, template, place("auto"), batch_size)
+            trials = _run(engine, configuration, suite, CALL_FORMS[template], limits)
+            records.write_lines(path, [trial.model_dump(mode="json") for trial in trials])
+        runs.append(trials)
+    comparison = compare(runs, BASELINE.name)
+    tables = as_markdown(comparison)
+    records.write_json(output / "comparison.json", comparison.model_dump(mode="json"))
+    with records.whole(output / "comparison.md") as unfinished:
+        unfinished.write_text(tables, encoding="utf-8")
+    recorder.write(output / "comparison.run.json")
+    return tables
+
+
+def _refuse_other_settings(path: Path, settings: dict[str, Any]) -> None:
+    """Writes the settings down, or makes sure that they are those of the runs in the folder."""
+    if path.exists() and json.loads(path.read_text(encoding="utf-8")) != settings:
+        raise UserError(
+            f"{path.parent} holds runs under other settings (see {path.name}). "
+            "Choose another folder, or delete this one."
+        )
+    records.write_json(path, settings)
+
+
+def _run(
+    engine: Engine,
+    configuration: Configuration,
+    suite: TaskSuite,
+    form: CallForm,
+    limits: AgentLimits,
+) -> list[Trial]:
+    from matinee.agent.trials.comparing import run_configuration
+
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        progress.bar(len(suite.tasks), f"agent {configuration.name}", "task") as bar,
+    ):
+        return run_configuration(
+            engine,
+            configuration,
+            suite,
+            folder=Path(folder),
+            form=form,
+            limits=limits,
+            on_finished=lambda trial: bar.update(),
+        )
+
+
+def _configurations(names: Sequence[str]) -> list[Configuration]:
+    """The named configurations; the baseline is always among them."""
+    from matinee.agent.trials.comparing import ALL, BASELINE
+
+    known = {configuration.name: configuration for configuration in ALL}
+    unknown = [name for name in names if name not in known]
+    if unknown:
+        raise UserError(f"No configuration {unknown[0]!r}. There are: {', '.join(known)}.")
+    wanted = {BASELINE.name, *(names or known)}
+    return [configuration for name, configuration in known.items() if name in wanted]
+
+
+def _part(suite: TaskSuite, per_kind: int | None) -> TaskSuite:
+    """So many tasks of each kind, spread over its families; all where None."""
+    from matinee.agent.trials.tasks import KINDS
+
+    if per_kind is None:
+        return suite
+    tasks = []
+    for kind in KINDS:
+        of_kind = [task for task in suite.tasks if task.kind == kind]
+        # The first of every family, then the second of every family, and so on.
+        place: dict[str, int] = {}
+        for task in of_kind:
+            place[task.id] = sum(other.family == task.family for other in of_kind[: len(place)])
+        tasks += sorted(of_kind, key=lambda task: place[task.id])[:per_kind]
+    return suite.model_copy(update={"tasks": tuple(tasks)})
+
+
+def _earlier(path: Path, suite: TaskSuite) -> list[Trial] | None:
+    """The trials of an earlier run of the same tasks."""
+    from matinee.agent.trials.comparing import Trial
+
+    if not path.exists():
+        return None
+    trials = [Trial.model_validate(row) for row in records.read_lines(path)]
+    same = [trial.task for trial in trials] == [task.id for task in suite.tasks]
+    return trials if same else None
