@@ -1,134 +1,231 @@
-"""Our training with packing none, plain and shared_prefix in turn, on the same optimizer steps.
+"""Training: ours against LLaMA-Factory and TRL, on the same token rows and optimizer steps.
 
-    python benchmarks/training.py --rows 64                   # a random Llama, synthesized rows
-    python benchmarks/training.py --rows 256 --model FOLDER --template chatml_hermes
+    scripts/bench_rivals.sh && python benchmarks/training.py --model FOLDER
+    python benchmarks/training.py --model FOLDER --glaive glaive_toolcall_en_demo.json
 
-The rows come from the catalogue of tools, without shuffling between steps, so that all three
-learn from the same rows in the same order. Each run has a process of its own; the first step's
-loss must agree, or the comparison means nothing.
+Two sets of rows: `glaive`, in which every row has a tool list of its own, and `shared`, in which
+twenty conversations in sequence share a list of eleven tools. The systems take turns, each run in a
+process of its own; the first step's loss must agree, or nothing was compared. Peak memory is that
+of the whole process. Results go to benchmarks/results/training.json and, as a table, to the screen.
+
+LLaMA-Factory and TRL recompute activations by default, which takes time to save memory. Here that
+is switched off for them, as it is off for us; `--recompute` leaves it on. They get fewer of the
+`shared` rows (`--rival-shared`), because each of their runs would take hours; rates are per row.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import platform
 import statistics
 import subprocess
 import sys
 import tempfile
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-WORKFLOW = Path(__file__).resolve().parents[1] / "workflow"
-sys.path.insert(0, str(WORKFLOW))
+ROOT = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(Path(__file__).parent))
+RESULTS = ROOT / "benchmarks/results/training.json"
+RIVALS = {"llamafactory": "LLaMA-Factory 0.9.5", "trl": "TRL 1.16.0"}
+LOSS_TOLERANCE = 0.002
 
-CATALOGUE = WORKFLOW / "resources/catalogue"
-PACKINGS = ("none", "plain", "shared_prefix")
-COLUMNS = ("samples_per_second", "tokens_per_second", "computed_share", "peak_mb", "first_loss")
-TOLERANCE = 0.01
+
+@dataclass(frozen=True)
+class Case:
+    """One set of rows: the name, how ours packs it, and the micro-batches of ours and theirs."""
+
+    name: str
+    packing: str
+    ours: tuple[int, int]
+    rivals: tuple[int, int] = (4, 4)
+
+
+# Both take 16 rows an optimizer step. Only rows of one micro-batch can share a prefix.
+CASES = {
+    "glaive": Case("glaive", "plain", ours=(4, 4)),
+    "shared": Case("shared", "shared_prefix", ours=(16, 1)),
+}
 
 
 def main() -> None:
     arguments = _arguments()
-    if arguments.one:
-        print(json.dumps(_train(arguments)))
-        return
     with tempfile.TemporaryDirectory() as scratch:
-        if arguments.model is None:
-            arguments.model = Path(scratch) / "model"
-            _make_model(arguments.model)
-        _compare(arguments)
+        found = {name: _compare(CASES[name], arguments, Path(scratch)) for name in arguments.cases}
+    from training_limit import limit_of
+
+    for case in found.values():
+        case["limit"] = limit_of(arguments.model, case["ours"][0])
+    report = {
+        "command": " ".join(["python", "benchmarks/training.py", *sys.argv[1:]]),
+        "date": time.strftime("%Y-%m-%d", time.gmtime()),
+        "machine": {"processor": _processor(), "threads": _threads()},
+        "recompute": arguments.recompute,
+        "cases": found,
+    }
+    arguments.output.parent.mkdir(parents=True, exist_ok=True)
+    arguments.output.write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
+    print(table(found))
+    for name, case in found.items():
+        _require_equal_losses(name, case)
 
 
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--model", type=Path, help="folder of the start model")
-    parser.add_argument("--template", default="chatml_hermes")
-    parser.add_argument("--rows", type=int, default=64)
-    parser.add_argument("--cutoff", type=int, default=2048)
-    parser.add_argument("--batch-size", type=int, default=8)
+    parser.add_argument("--model", type=Path, required=True, help="folder of the start model")
+    parser.add_argument("--glaive", type=Path, help="sharegpt file; without it rows are made")
+    parser.add_argument("--cases", nargs="+", choices=CASES, default=list(CASES))
+    parser.add_argument("--systems", nargs="+", choices=RIVALS, default=list(RIVALS))
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--precision", default="auto")
-    parser.add_argument("--gradient-checkpointing", action="store_true")
-    parser.add_argument("--one", choices=PACKINGS, help=argparse.SUPPRESS)
+    parser.add_argument("--glaive-rows", type=int, default=16)
+    parser.add_argument("--shared-rows", type=int, default=200)
+    parser.add_argument("--rival-shared", type=int, default=16)
+    parser.add_argument("--recompute", action="store_true", help="the rivals' own default")
+    parser.add_argument("--output", type=Path, default=RESULTS)
     return parser.parse_args()
 
 
-def _make_model(folder: Path) -> None:
-    from matinee.config import RandomSource
-    from matinee.sources.tiny import make
+def _compare(case: Case, arguments: argparse.Namespace, scratch: Path) -> dict[str, Any]:
+    """Every system's runs, and the same rows for ours as for theirs where theirs are fewer."""
+    from training_rows import glaive_like_rows, published_rows, shared_list_rows, write_rows
 
-    folder.mkdir()
-    make(RandomSource(kind="random", hidden_size=256, layers=4), folder)
-
-
-def _rows(arguments: argparse.Namespace) -> list[Any]:
-    """Token rows of synthesized conversations, in the order in which they were made."""
-    from transformers import AutoTokenizer
-
-    from matinee.rendering import Renderer
-    from matinee.synthesis import SynthesisSettings, generate
-
-    renderer = Renderer(AutoTokenizer.from_pretrained(arguments.model), arguments.template)
-    made = generate(SynthesisSettings(conversations=arguments.rows), CATALOGUE)
-    cut = (renderer.row_within(conversation, arguments.cutoff) for conversation in made)
-    return [(row.ids, row.mask) for row in cut if row is not None]
-
-
-def _train(arguments: argparse.Namespace) -> dict[str, Any]:
-    from matinee.config import Training
-    from matinee.training import Job, train
-
-    settings = Training.model_validate(
-        {
-            "learning_rate": 1e-4,
-            "epochs": 1,
-            "batch_size": arguments.batch_size,
-            "packing": arguments.one,
-            "precision": arguments.precision,
-            "gradient_checkpointing": arguments.gradient_checkpointing,
-            "logging_steps": 1,
-            "save_steps": 1_000_000,
-        }
-    )
-    rows = _rows(arguments)
-    with tempfile.TemporaryDirectory() as folder:
-        output = Path(folder)
-        job = Job(
-            model=arguments.model,
-            rows=rows,
-            settings=settings,
-            seed=42,
-            shuffle=False,
-            checkpoints=output / "checkpoints",
-            output=output,
-            label=arguments.one,
+    model = arguments.model
+    if case.name == "shared":
+        rows = shared_list_rows(model, arguments.shared_rows, 4096)
+        theirs = rows[: arguments.rival_shared]
+    else:
+        count = arguments.glaive_rows
+        rows = (
+            published_rows(model, arguments.glaive, count, 1024)
+            if arguments.glaive
+            else glaive_like_rows(model, count, 1024)
         )
-        metrics = train(job)
-        state = json.loads((output / "trainer_state.json").read_text(encoding="utf-8"))
-    first = next(entry["loss"] for entry in state["log_history"] if "loss" in entry)
-    peak = metrics.get("peak_device_memory_mb", metrics["peak_memory_mb"])
-    return metrics | {"first_loss": first, "peak_mb": peak}
+        theirs = rows
+    all_rows, their_rows = scratch / f"{case.name}.jsonl", scratch / f"{case.name}-theirs.jsonl"
+    write_rows(all_rows, rows)
+    write_rows(their_rows, theirs)
+    shared = {
+        "model": str(model.resolve()),
+        "rank": 8,
+        "learning_rate": 1e-4,
+        "checkpointing": arguments.recompute,
+    }
+    mine = dict(zip(("batch_size", "accumulation"), case.ours, strict=True))
+    runs = {"ours": {**shared, **mine, "packing": case.packing, "rows": str(all_rows)}}
+    if len(theirs) < len(rows):
+        # The first loss can only be compared on the same rows.
+        runs["ours, their rows"] = runs["ours"] | {"rows": str(their_rows)}
+    batch = dict(zip(("batch_size", "accumulation"), case.rivals, strict=True))
+    for system in arguments.systems:
+        runs[system] = {**shared, **batch, "rows": str(their_rows)}
+    found: dict[str, Any] = {name: [] for name in runs}
+    for name in _turns(list(runs), arguments.rounds):
+        found[name].append(_run(name.split(",")[0], runs[name], scratch))
+        print(f"{case.name:8} {name:18} {json.dumps(found[name][-1])}", flush=True)
+    return found
 
 
-def _compare(arguments: argparse.Namespace) -> None:
-    found: dict[str, list[dict[str, Any]]] = {packing: [] for packing in PACKINGS}
-    for number in range(arguments.rounds):
-        # Every packing is first, second and third once in three rounds.
-        turn = number % len(PACKINGS)
-        for packing in PACKINGS[turn:] + PACKINGS[:turn]:
-            command = [sys.executable, *sys.argv, "--one", packing, "--model", str(arguments.model)]
-            run = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True)
-            found[packing].append(json.loads(run.stdout.splitlines()[-1]))
-    losses = {packing: runs[0]["first_loss"] for packing, runs in found.items()}
-    print(f"{'packing':14}" + "".join(f"{column:>20}" for column in COLUMNS))
-    for packing, runs in found.items():
-        medians = [statistics.median(run[column] for run in runs) for column in COLUMNS]
-        print(f"{packing:14}" + "".join(f"{value:20.4f}" for value in medians))
-    if max(losses.values()) - min(losses.values()) > TOLERANCE * max(losses.values()):
-        raise SystemExit(f"first-step losses differ, nothing was compared: {losses}")
+def _turns(names: list[str], rounds: int) -> Iterator[str]:
+    """Every name once per round, in an order that moves on, so that none is always first."""
+    for number in range(rounds):
+        start = number % len(names)
+        yield from names[start:] + names[:start]
+
+
+def _run(system: str, run: dict[str, Any], scratch: Path) -> dict[str, Any]:
+    file = scratch / "run.json"
+    file.write_text(json.dumps(run), encoding="utf-8")
+    script = str(Path(__file__).with_name("training_run.py"))
+    log = scratch / "log"
+    with log.open("w") as errors:
+        done = subprocess.run(
+            [_python(system), script, system, str(file)],
+            stdout=subprocess.PIPE,
+            stderr=errors,
+            text=True,
+            check=False,
+        )
+    if done.returncode != 0:
+        raise SystemExit(f"{system} failed:\n{log.read_text()[-4000:]}")
+    return dict(json.loads(done.stdout.splitlines()[-1]))
+
+
+def _python(system: str) -> str:
+    if system == "ours":
+        return sys.executable
+    found = ROOT / f".venv-{system}/bin/python"
+    if not found.exists():
+        raise SystemExit(f"{found} is missing; run scripts/bench_rivals.sh first")
+    return str(found)
+
+
+def median(runs: list[dict[str, Any]], key: str) -> float:
+    return statistics.median(run[key] for run in runs)
+
+
+def rate(runs: list[dict[str, Any]]) -> float:
+    """Median rows per second."""
+    return statistics.median(run["samples"] / run["seconds"] for run in runs)
+
+
+def table(found: dict[str, dict[str, Any]]) -> str:
+    lines = [
+        "| rows | system | rows timed | seconds | rows/s | tokens/s | ours is faster by "
+        "| peak memory | first loss |",
+        "| --- | --- | --- | --- | --- | --- | --- | --- | --- |",
+    ]
+    for name, case in found.items():
+        for system, runs in case.items():
+            if system == "limit":
+                continue
+            faster = "" if system.startswith("ours") else f"{rate(case['ours']) / rate(runs):.1f} ×"
+            tokens = statistics.median(run["tokens"] / run["seconds"] for run in runs)
+            lines.append(
+                f"| {name} | {RIVALS.get(system, system)} | {runs[0]['samples']} "
+                f"| {median(runs, 'seconds'):.1f} | {rate(runs):.3f} | {tokens:.0f} | {faster} "
+                f"| {median(runs, 'peak_mb') / 1000:.2f} GB | {runs[0]['first_loss']:.4f} |"
+            )
+    return "\n".join(
+        [*lines, "", *(_limit_line(name, case["limit"]) for name, case in found.items())]
+    )
+
+
+def _limit_line(name: str, limit: dict[str, float]) -> str:
+    return (
+        f"{name}: ours computes {limit['flops_per_second'] / 1e9:.1f} GFLOP/s of the "
+        f"{limit['matrix_flops_per_second'] / 1e9:.1f} that bare matrix products of the model's "
+        f"shapes reach here, {limit['share']:.0%}."
+    )
+
+
+def _require_equal_losses(name: str, case: dict[str, Any]) -> None:
+    same_rows = case.get("ours, their rows", case["ours"])
+    ours = same_rows[0]["first_loss"]
+    for system in RIVALS:
+        for run in case.get(system, []):
+            if abs(run["first_loss"] - ours) > LOSS_TOLERANCE * ours:
+                raise SystemExit(
+                    f"{name}: {system}'s first loss {run['first_loss']} is not ours, {ours}: "
+                    "nothing was compared"
+                )
+
+
+def _processor() -> str:
+    info = Path("/proc/cpuinfo")
+    names = [line for line in info.read_text().splitlines() if line.startswith("model name")]
+    return names[0].split(":")[1].strip() if names else platform.processor()
+
+
+def _threads() -> int:
+    import torch
+
+    return torch.get_num_threads()
 
 
 if __name__ == "__main__":

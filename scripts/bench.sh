@@ -13,5 +13,7 @@ python benchmarks/report.py
 python benchmarks/fuzz_parsing.py
 python benchmarks/memory.py
 python benchmarks/merging.py
+scripts/bench_rivals.sh
 python benchmarks/training.py --model "$model"
+python benchmarks/training_packing.py --model "$model"
 python benchmarks/evaluation.py --model "$model"
