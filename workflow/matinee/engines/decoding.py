@@ -109,56 +109,74 @@ class PrefillLayout:
     ) -> Tensor:
         """Attention output (1, heads, sum of new tokens, D)."""
         import torch
-        from torch.nn.functional import scaled_dot_product_attention
-
-        from matinee.attention import repeat_heads
 
         need = max(kept + new for _, _, kept, new in self.parts)
         own_key, own_value = self.cache.own(layer, need, key)
-        heads = query.shape[1]
         outputs = []
         start = 0
         for number, shared, kept, new in self.parts:
             end = start + new
             own_key[number, :, kept : kept + new] = key[0, :, start:end]
             own_value[number, :, kept : kept + new] = value[0, :, start:end]
-            seen = [own_key[number : number + 1, :, : kept + new]]
-            seen_values = [own_value[number : number + 1, :, : kept + new]]
-            if shared:
+            # What has left the window of the first new token is seen by none of them.
+            first = 0 if window is None else max(0, shared + kept - window + 1)
+            own = slice(max(0, first - shared), kept + new)
+            seen = [own_key[number : number + 1, :, own]]
+            seen_values = [own_value[number : number + 1, :, own]]
+            if first < shared:
                 prefix_key, prefix_value = self.cache.prefix[layer]
-                seen.insert(0, prefix_key[:, :, :shared])
-                seen_values.insert(0, prefix_value[:, :, :shared])
+                seen.insert(0, prefix_key[:, :, first:shared])
+                seen_values.insert(0, prefix_value[:, :, first:shared])
             total = shared + kept + new
             place = torch.arange(total - new, total, device=query.device)
-            distance = place[:, None] - torch.arange(total, device=query.device)[None, :]
+            distance = place[:, None] - torch.arange(first, total, device=query.device)[None, :]
             mask = distance >= 0
             if window is not None:
                 mask &= distance < window
             outputs.append(
-                scaled_dot_product_attention(
+                _grouped_attention(
                     query[:, :, start:end],
-                    repeat_heads(torch.cat(seen, dim=2), heads),
-                    repeat_heads(torch.cat(seen_values, dim=2), heads),
-                    attn_mask=mask,
-                    scale=scaling,
+                    torch.cat(seen, dim=2),
+                    torch.cat(seen_values, dim=2),
+                    mask,
+                    scaling,
                 )
             )
             start = end
         return torch.cat(outputs, dim=2)
 
 
+def _grouped_attention(
+    query: Tensor, key: Tensor, value: Tensor, mask: Tensor, scaling: float | None
+) -> Tensor:
+    """Attention output (1, heads, L, D) of query heads that share key heads (1, K, T, D).
+
+    Heads of one group are laid behind each other as if they were tokens, because repeating keys
+    and values for each head would copy the prefix several times.
+    """
+    from torch.nn.functional import scaled_dot_product_attention
+
+    _, heads, length, size = query.shape
+    kv_heads = key.shape[1]
+    group = heads // kv_heads
+    return scaled_dot_product_attention(
+        query.reshape(1, kv_heads, group * length, size),
+        key,
+        value,
+        attn_mask=mask.repeat(group, 1),
+        scale=scaling,
+    ).view(1, heads, length, size)
+
+
 @dataclass(frozen=True)
 class DecodeLayout:
     """One new token for each of several slots, side by side in one sequence.
 
-    `slots`, `shared`, `kept`: integer tensors (B): slot number, prefix length, own tokens so far.
+    `rows`: per slot its number, the length of its prefix, its own tokens so far.
     """
 
     cache: SlotCache
-    slots: Tensor
-    shared: Tensor
-    kept: Tensor
-    longest: int
+    rows: Sequence[tuple[int, int, int]]
 
     def attend(
         self,
@@ -179,18 +197,12 @@ class DecodeLayout:
         import torch
 
         batch, heads, size = query.shape[2], query.shape[1], query.shape[3]
-        own_key, own_value = self.cache.own(layer, self.longest + 1, key)
-        own_key[self.slots, :, self.kept] = key[0].transpose(0, 1)
-        own_value[self.slots, :, self.kept] = value[0].transpose(0, 1)
         kv_heads = key.shape[1]
         # (B, K, G, D): the query heads that share a key head side by side.
         asked = query[0].transpose(0, 1).reshape(batch, kv_heads, heads // kv_heads, size)
         asked = asked * (size**-0.5 if scaling is None else scaling)
-        # The keys of all slots are used where they lie, idle ones too: picking the running ones
-        # out would copy the whole cache for every token.
-        keys, values = own_key[:, :, : self.longest + 1], own_value[:, :, : self.longest + 1]
-        mine = torch.matmul(self._spread(asked), keys.transpose(2, 3))[self.slots].float()
-        mine = mine.masked_fill(self._hidden(window)[:, None, None, :], float("-inf"))
+        own = self._own(layer, key, value, window)
+        mine = own.scores(asked)
         top = mine.amax(dim=-1, keepdim=True)
         ahead = self._ahead(layer, asked, window)
         if ahead is not None:
@@ -198,7 +210,7 @@ class DecodeLayout:
         # In place from here on: over a long prefix, passes over the scores cost as much as they.
         weights = mine.sub_(top).exp_()
         total = weights.sum(dim=-1, keepdim=True)
-        output = torch.matmul(self._spread(weights.to(value.dtype)), values)[self.slots].float()
+        output = own.mix(weights.to(value.dtype)).float()
         if ahead is not None:
             common = ahead.scores.sub_(top).exp_()
             total = total + common.sum(dim=-1, keepdim=True)
@@ -208,20 +220,19 @@ class DecodeLayout:
         output = (output / total).to(value.dtype)
         return output.reshape(batch, heads, size).transpose(0, 1)[None]
 
-    def _spread(self, rows: Tensor) -> Tensor:
-        """The rows (B, …) at their slots (S, …), zero elsewhere."""
-        spread = rows.new_zeros((self.cache.size, *rows.shape[1:]))
-        spread[self.slots] = rows
-        return spread
-
-    def _hidden(self, window: int | None) -> Tensor:
-        """(B, T): own tokens that do not exist yet or have left the window."""
-        import torch
-
-        index = torch.arange(self.longest + 1, device=self.kept.device)
-        distance = self.kept[:, None] - index[None, :]
-        hidden = distance < 0
-        return hidden if window is None else hidden | (distance >= window)
+    def _own(self, layer: int, key: Tensor, value: Tensor, window: int | None) -> OwnTokens:
+        """Keeps the new keys and values (1, K, B, D); what each row sees of its own tokens."""
+        longest = max(kept for _, _, kept in self.rows)
+        keys, values = self.cache.own(layer, longest + 1, key)
+        numbers, _, places = map(list, zip(*self.rows, strict=True))
+        keys[numbers, :, places] = key[0].transpose(0, 1)
+        values[numbers, :, places] = value[0].transpose(0, 1)
+        spans = [
+            (number, 0 if window is None else max(0, kept - window + 1), kept + 1)
+            for number, _, kept in self.rows
+        ]
+        kind = OwnTokens if keys.device.type == "cpu" else PaddedOwnTokens
+        return kind(keys, values, spans)
 
     def _ahead(self, layer: int, asked: Tensor, window: int | None) -> _Ahead | None:
         """Scores over the part of the shared prefix that any row may see."""
@@ -231,8 +242,8 @@ class DecodeLayout:
         if held is None:
             return None
         length = held[0].shape[2]
-        position = self.shared + self.kept
-        start = 0 if window is None else max(0, int(position.min()) - window + 1)
+        nearest = min(shared + kept for _, shared, kept in self.rows)
+        start = 0 if window is None else max(0, nearest - window + 1)
         if start >= length:
             return None
         keys, values = held[0][0, :, start:], held[1][0, :, start:]
@@ -241,11 +252,12 @@ class DecodeLayout:
         scores = torch.matmul(flat, keys.transpose(1, 2)).float()
         # (K, B·G, P) seen as (B, K, G, P), without a copy.
         scores = scores.view(kv_heads, batch, group, length - start).transpose(0, 1)
-        if window is not None or int(self.shared.min()) < length:
+        if window is not None or min(shared for _, shared, _ in self.rows) < length:
             index = torch.arange(start, length, device=asked.device)
-            hidden = index[None, :] >= self.shared[:, None]
+            shared, kept = torch.tensor(self.rows, device=asked.device).T[1:, :, None]
+            hidden = index >= shared
             if window is not None:
-                hidden = hidden | (position[:, None] - index[None, :] >= window)
+                hidden = hidden | (shared + kept - index >= window)
             scores.masked_fill_(hidden[:, None, None, :], float("-inf"))
         return _Ahead(scores, values)
 
@@ -256,3 +268,71 @@ class _Ahead:
 
     scores: Tensor
     values: Tensor
+
+
+@dataclass(frozen=True)
+class OwnTokens:
+    """Keys and values of slots (S, K, capacity, D) and the span that each row sees of its slot.
+
+    `spans`: slot number, first token, end. Row after row, each over just its own span: one long
+    conversation does not make all others as long.
+    """
+
+    keys: Tensor
+    values: Tensor
+    spans: Sequence[tuple[int, int, int]]
+
+    def scores(self, asked: Tensor) -> Tensor:
+        """(B, K, G, longest span) for (B, K, G, D); -inf behind a row's span."""
+        import torch
+
+        longest = max(end - first for _, first, end in self.spans)
+        scores = torch.full((*asked.shape[:3], longest), float("-inf"), device=asked.device)
+        for row, (number, first, end) in enumerate(self.spans):
+            keys = self.keys[number, :, first:end].transpose(1, 2)
+            scores[row, :, :, : end - first] = torch.matmul(asked[row], keys)
+        return scores
+
+    def mix(self, weights: Tensor) -> Tensor:
+        """(B, K, G, D): values summed by weights (B, K, G, longest span)."""
+        import torch
+
+        return torch.stack(
+            [
+                torch.matmul(weights[row, :, :, : end - first], self.values[number, :, first:end])
+                for row, (number, first, end) in enumerate(self.spans)
+            ]
+        )
+
+
+class PaddedOwnTokens(OwnTokens):
+    """The same in one product over all slots, padded: where starting a kernel costs most."""
+
+    def scores(self, asked: Tensor) -> Tensor:
+        """(B, K, G, longest end) for (B, K, G, D); -inf outside of a row's span."""
+        import torch
+
+        numbers, first, end = torch.tensor(self.spans, device=asked.device).T
+        keys = self.keys[:, :, : self._longest]
+        # Idle slots are computed too: picking the running ones out would copy the whole cache.
+        scores = torch.matmul(self._spread(asked), keys.transpose(2, 3))[numbers].float()
+        index = torch.arange(self._longest, device=asked.device)
+        hidden = (index < first[:, None]) | (index >= end[:, None])
+        return scores.masked_fill_(hidden[:, None, None, :], float("-inf"))
+
+    def mix(self, weights: Tensor) -> Tensor:
+        """(B, K, G, D): values summed by weights (B, K, G, longest end)."""
+        import torch
+
+        numbers = [number for number, _, _ in self.spans]
+        return torch.matmul(self._spread(weights), self.values[:, :, : self._longest])[numbers]
+
+    @property
+    def _longest(self) -> int:
+        return max(end for _, _, end in self.spans)
+
+    def _spread(self, rows: Tensor) -> Tensor:
+        """The rows (B, …) at their slots (S, …), zero elsewhere."""
+        spread = rows.new_zeros((self.keys.shape[0], *rows.shape[1:]))
+        spread[[number for number, _, _ in self.spans]] = rows
+        return spread

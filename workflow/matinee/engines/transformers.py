@@ -226,17 +226,9 @@ class Run:
 
     def _decode(self) -> None:
         """One more token for every running row."""
-        import torch
-
         rows = list(self._running.values())
-        device = self._model.device
-        kept = [row.slot.own for row in rows]
         layout = DecodeLayout(
-            self._cache,
-            torch.tensor([row.number for row in rows], device=device),
-            torch.tensor([row.slot.shared for row in rows], device=device),
-            torch.tensor(kept, device=device),
-            max(kept),
+            self._cache, [(row.number, row.slot.shared, row.slot.own) for row in rows]
         )
         ids = [row.written[-1] for row in rows]
         positions = [len(row.slot.ids) for row in rows]
