@@ -1,0 +1,290 @@
+"""Which training data teaches tool calls: a model trained on one mix after another, and compared.
+
+    python benchmarks/ablation.py run --model FOLDER --name gemma3_270m --template gemma \
+        --glaive FOLDER --results benchmarks/results/ablation
+    python benchmarks/ablation.py table --results benchmarks/results/ablation
+
+Every arm has the same number of supervised tokens and about the same number of optimizer steps.
+Each arm and seed writes one JSON file; what is there already is not done again. `--glaive` holds
+LLaMA-Factory's glaive_toolcall_en_demo.json and glaive_toolcall_zh_demo.json.
+"""
+
+from __future__ import annotations
+
+import argparse
+import itertools
+import random
+import sys
+import tempfile
+import time
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parents[1]
+sys.path[:0] = [str(ROOT / "workflow"), str(ROOT / "benchmarks")]
+
+from heldout import GROUPS, Outcome, evaluate, held_out_rows, split_catalogue  # noqa: E402
+
+from matinee.config import CALL_FORMS, Training  # noqa: E402
+from matinee.conversations import Conversation  # noqa: E402
+from matinee.records import hardware, read_json, versions, write_json  # noqa: E402
+from matinee.synthesis import SynthesisSettings, generate  # noqa: E402
+
+CATALOGUE = ROOT / "workflow/resources/catalogue"
+CUTOFF = 1024
+GLAIVE = ("glaive_toolcall_en_demo", "glaive_toolcall_zh_demo")
+
+SEVERAL = {"single": 40, "coded": 15, "complete": 5, "parallel": 12, "repeated": 8, "no_tool": 20}
+CHAINS = {"chain": 40, "recovery": 5, "follow_up": 5}
+MISSING = {"missing_asked": 20, "missing_complete": 25, "changed": 5}
+# Arm: the kinds of synthesized rows that stand beside glaive's, and the share of masked lists.
+ARMS: dict[str, tuple[dict[str, int], float] | None] = {
+    "untuned": None,
+    "glaive": ({}, 0.0),
+    "+ several tools": (SEVERAL, 0.0),
+    "+ chains": (SEVERAL | CHAINS, 0.0),
+    "+ missing parameters": (SEVERAL | CHAINS | MISSING, 0.0),
+    "+ masking": (SEVERAL | CHAINS | MISSING, 0.6),
+}
+# Characters kept of what a model wrote.
+LONGEST_WRITTEN = 200
+# Of the supervised tokens, where there are synthesized rows at all.
+GLAIVE_SHARE = 0.5
+
+
+def main() -> None:
+    arguments = _arguments()
+    if arguments.command == "table":
+        print(table(arguments.results))
+        return
+    for seed, arm in itertools.product(arguments.seeds, arguments.arms or reversed(ARMS)):
+        path = arguments.results / f"{arguments.name}-{_file_name(arm)}-s{seed}.json"
+        if path.exists():
+            print(f"{path.name}: there already", flush=True)
+            continue
+        started = time.perf_counter()
+        found = run_arm(arguments, arm, seed)
+        write_json(path, found)
+        right = sum(row["right"] for row in found["rows"])
+        seconds = time.perf_counter() - started
+        print(f"{path.name}: {right} of {len(found['rows'])} right, {seconds:.0f} s", flush=True)
+
+
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    commands = parser.add_subparsers(dest="command", required=True)
+    run = commands.add_parser("run", help="train and test the arms that are missing")
+    run.add_argument("--model", type=Path, required=True, help="folder of the start model")
+    run.add_argument("--name", required=True, help="what the model is called in the table")
+    run.add_argument("--template", required=True, choices=sorted(CALL_FORMS))
+    run.add_argument("--glaive", type=Path, required=True, help="folder of glaive's demo rows")
+    run.add_argument("--seeds", type=int, nargs="+", default=[1, 2])
+    run.add_argument("--arms", nargs="+", choices=list(ARMS))
+    run.add_argument("--supervised", type=int, default=4000, help="supervised tokens of an arm")
+    run.add_argument("--steps", type=int, default=30, help="optimizer steps of an arm, about")
+    run.add_argument("--rows", type=int, default=60, help="held-out rows of a seed")
+    shown = commands.add_parser("table", help="print what was measured")
+    for command in (run, shown):
+        command.add_argument("--results", type=Path, required=True)
+    return parser.parse_args()
+
+
+def _file_name(arm: str) -> str:
+    return arm.replace("+ ", "").replace(" ", "-")
+
+
+def run_arm(arguments: argparse.Namespace, arm: str, seed: int) -> dict[str, Any]:
+    """Trains one arm with one seed (unless it is the start model) and tests it."""
+    with tempfile.TemporaryDirectory() as name:
+        scratch = Path(name)
+        training: dict[str, Any] = {}
+        if ARMS[arm] is not None:
+            training = train_arm(arguments, arm, seed, scratch)
+        started = time.perf_counter()
+        held_out = split_catalogue(CATALOGUE, "held_out", scratch / "held_out")
+        rows = held_out_rows(held_out, arguments.rows, seed)
+        engine = _engine(arguments, scratch / "adapter" if training else None)
+        outcomes = evaluate(engine, rows, CALL_FORMS[arguments.template], max_new_tokens=96)
+    return {
+        "model": arguments.name,
+        "arm": arm,
+        "seed": seed,
+        "supervised": arguments.supervised,
+        "training": training,
+        "evaluation_seconds": round(time.perf_counter() - started, 1),
+        "versions": versions(),
+        "hardware": hardware(),
+        "rows": [_as_json(outcome) for outcome in outcomes],
+    }
+
+
+def _as_json(outcome: Outcome) -> dict[str, Any]:
+    written = [text[:LONGEST_WRITTEN] for text in outcome.written]
+    return {"row": outcome.row, "group": outcome.group, "right": outcome.right, "written": written}
+
+
+def train_arm(arguments: argparse.Namespace, arm: str, seed: int, scratch: Path) -> dict[str, Any]:
+    """Leaves `scratch/adapter`; returns what was trained on and the trainer's metrics."""
+    from matinee.training import Job, train
+
+    rows = token_rows(arguments, arm, seed, scratch)
+    batch = max(1, round(len(rows) / arguments.steps))
+    settings = Training.model_validate(
+        {
+            "lora": {"r": 16, "alpha": 32},
+            "learning_rate": 0.001,
+            "epochs": 1,
+            "batch_size": batch,
+            "packing": "shared_prefix",
+        }
+    )
+    job = Job(
+        model=arguments.model,
+        rows=rows,
+        settings=settings,
+        seed=seed,
+        shuffle=True,
+        checkpoints=scratch / "checkpoints",
+        output=scratch,
+        label=f"{arguments.name} {arm} s{seed}",
+    )
+    return {"rows": len(rows), "settings": settings.model_dump(mode="json"), **train(job)}
+
+
+def token_rows(
+    arguments: argparse.Namespace, arm: str, seed: int, scratch: Path
+) -> list[tuple[list[int], list[int]]]:
+    """The arm's rows, cut off where their supervised tokens fill the budget."""
+    from transformers import AutoTokenizer
+
+    from matinee.rendering import Renderer
+
+    recipe = ARMS[arm]
+    assert recipe is not None
+    mix, masked = recipe
+    renderer = Renderer(AutoTokenizer.from_pretrained(arguments.model), arguments.template)
+    glaive_budget = round(arguments.supervised * (GLAIVE_SHARE if mix else 1.0))
+    rows = _up_to(glaive_budget, renderer, _glaive(arguments.glaive, seed), CUTOFF)
+    if mix:
+        folder = split_catalogue(CATALOGUE, "train", scratch / "train")
+        left = arguments.supervised - sum(sum(mask) for _, mask in rows)
+        rows += _up_to(left, renderer, _synthesized(folder, mix, masked, seed), CUTOFF)
+    return rows
+
+
+def _up_to(
+    budget: int, renderer: Any, conversations: Iterable[Conversation], cutoff: int
+) -> list[tuple[list[int], list[int]]]:
+    """Token rows until their supervised tokens come nearest to the budget."""
+    rows: list[tuple[list[int], list[int]]] = []
+    total = 0
+    for conversation in conversations:
+        row = renderer.row_within(conversation, cutoff)
+        if row is None:
+            continue
+        supervised = sum(row.mask)
+        if total + supervised / 2 > budget:
+            return rows
+        rows.append((row.ids, row.mask))
+        total += supervised
+    raise SystemExit(f"the data ends after {total} supervised tokens; {budget} are asked for")
+
+
+def _glaive(folder: Path, seed: int) -> Iterator[Conversation]:
+    from matinee.readers import read_dataset
+
+    rows = [
+        row
+        for name in GLAIVE
+        for row in read_dataset(
+            "sharegpt", [folder / f"{name}.json"], source=name, on_bad_row="skip"
+        )
+    ]
+    random.Random(seed).shuffle(rows)
+    return iter(rows)
+
+
+def _synthesized(
+    catalogue: Path, mix: dict[str, int], masked: float, seed: int
+) -> Iterator[Conversation]:
+    settings = SynthesisSettings.model_validate(
+        {
+            "conversations": 100_000,
+            "conversations_per_list": 10,
+            "tools_per_list": (3, 4),
+            "masked_share": masked,
+            "masked_parameters_share": 0.1,
+            "answer_share": 0.0,
+            "system_share": 0.7,
+            "mix": mix,
+            "seed": seed,
+        }
+    )
+    return generate(settings, catalogue)
+
+
+def _engine(arguments: argparse.Namespace, adapter: Path | None) -> Any:
+    """The start model, or the start model with the adapter merged into it."""
+    from peft import PeftModel
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    from matinee.devices import place
+    from matinee.engines.transformers import TransformersEngine
+    from matinee.memory import keep_freed
+    from matinee.rendering import Renderer
+
+    keep_freed()
+    placement = place("auto")
+    model: Any = AutoModelForCausalLM.from_pretrained(arguments.model, dtype=placement.dtype)
+    if adapter is not None:
+        model = PeftModel.from_pretrained(model, str(adapter)).merge_and_unload()
+    renderer = Renderer(AutoTokenizer.from_pretrained(arguments.model), arguments.template)
+    return TransformersEngine(model.to(placement.device), renderer, batch_size=16)
+
+
+def table(results: Path) -> str:
+    """Markdown: per model and arm, right rows of each group over all seeds, with 95 % intervals."""
+    files = [read_json(path) for path in sorted(results.glob("*.json"))]
+    lines = []
+    for model in sorted({file["model"] for file in files}):
+        mine = [file for file in files if file["model"] == model]
+        seen = {row["group"] for file in mine for row in file["rows"]}
+        groups = [group for group in dict.fromkeys(GROUPS.values()) if group in seen]
+        lines += [f"**{model}**", "", _line(["data", "seeds", "tokens", "steps", *groups, "all"])]
+        lines += [_line(["---"] * (len(groups) + 5))]
+        for arm in ARMS:
+            runs = [file for file in mine if file["arm"] == arm]
+            if runs:
+                lines.append(_arm_line(arm, runs, groups))
+        lines.append("")
+    return "\n".join(lines)
+
+
+def _arm_line(arm: str, runs: list[dict[str, Any]], groups: list[str]) -> str:
+    rows = [row for run in runs for row in run["rows"]]
+    trained = [run["training"] for run in runs if run["training"]]
+    tokens, steps = (
+        " / ".join(f"{run[key]:,}" for run in trained) or "–"
+        for key in ("supervised_tokens", "steps")
+    )
+    cells = [_share([row["right"] for row in rows if row["group"] == group]) for group in groups]
+    everything = _share([row["right"] for row in rows])
+    return _line([arm, str(len(runs)), tokens, steps, *cells, everything])
+
+
+def _share(right: list[bool]) -> str:
+    from matinee.statistics import wilson
+
+    interval = wilson(sum(right), len(right))
+    return f"{sum(right)}/{len(right)} ({100 * interval.low:.0f}–{100 * interval.high:.0f} %)"
+
+
+def _line(cells: list[str]) -> str:
+    return f"| {' | '.join(cells)} |"
+
+
+if __name__ == "__main__":
+    main()
