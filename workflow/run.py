@@ -66,8 +66,9 @@ def mix_data(params: Params, part: Inputs, output: Output) -> None:
     from matinee.config import MixPart
     from matinee.stages import data
 
-    mixed = [MixPart.model_validate(value) for value in json.loads(params)]
-    data.mix_data(list(zip(mixed, part, strict=True)), output)
+    values = json.loads(params)
+    mixed = [MixPart.model_validate(value) for value in values["parts"]]
+    data.mix_data(list(zip(mixed, part, strict=True)), values["validation_share"], output)
 
 
 @app.command("tokenize-data")
@@ -77,13 +78,20 @@ def tokenize_data(
     model: Annotated[Path, typer.Option()],
     profile: Annotated[Path, typer.Option()],
     output: Output,
+    processes: Annotated[int, typer.Option(min=1, help="To tokenize with.")] = 1,
 ) -> None:
     """Render conversations to token ids and supervision masks, and profile them."""
     from matinee.stages import data
 
     values = json.loads(params)
     data.tokenize_data(
-        conversations, model, values["template"], values["cutoff_length"], output, profile
+        conversations,
+        model,
+        values["template"],
+        values["cutoff_length"],
+        output,
+        profile,
+        processes,
     )
 
 

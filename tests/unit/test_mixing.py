@@ -63,8 +63,6 @@ LONG = (
     [("none", [0, 1, 2, 3]), ("exact", [0, 2, 3]), ("near", [0, 3])],
 )
 def test_duplicates_go_only_where_asked(tmp_path: Path, deduplicate: str, kept: list[int]) -> None:
-    if deduplicate == "near":
-        pytest.importorskip("datasketch", reason="the optional package datasketch is missing")
     questions = [LONG.format("Smith"), LONG.format("Smith"), LONG.format("Smyth"), "Other words"]
     ids, facts = mixed(tmp_path, part(tmp_path, "a", questions, deduplicate=deduplicate))
     assert ids == [f"a-{number}" for number in kept]
@@ -92,6 +90,68 @@ def test_weights_repeat_or_cut(tmp_path: Path, weight: float, numbers: list[int]
     ids, facts = mixed(tmp_path, part(tmp_path, "a", ["1", "2"], weight=weight))
     assert ids == [f"a-{number}" for number in numbers]
     assert facts["parts"][0]["written"] == len(numbers)
+
+
+CHINESE = (
+    "请帮我在火车站附近那家意大利餐厅订一张四人的桌子，时间是星期五晚上七点，最好靠窗，"
+    "另外告诉他们我们当中有一位不吃坚果，预订人的名字是{}，电话稍后再给。"
+)
+
+
+def test_near_duplicates_are_found_in_chinese(tmp_path: Path) -> None:
+    questions = [
+        CHINESE.format("王小明"),
+        CHINESE.format("李小明"),
+        "明天上海到南京的高铁还有票吗？",
+    ]
+    ids, facts = mixed(tmp_path, part(tmp_path, "a", questions, deduplicate="near"))
+    assert ids == ["a-0", "a-2"]
+    assert facts["parts"][0]["dropped_near"] == 1
+
+
+def held_out(folder: Path) -> list[str]:
+    return [one.id for one in read_conversations(folder / "out.jsonl") if one.held_out]
+
+
+class TestValidation:
+    def mixed(self, folder: Path, share: float, *parts: tuple[MixPart, Path]) -> dict[str, Any]:
+        return mix(parts, folder / "out.jsonl", share)
+
+    def test_a_share_of_each_set_is_held_out(self, tmp_path: Path) -> None:
+        questions = [str(number) for number in range(40)]
+        parts = [part(tmp_path, name, questions, max_samples=20) for name in ("a", "b")]
+        parts[1][1].write_text(parts[1][1].read_text().replace("Certainly", "Gladly"))
+        facts = self.mixed(tmp_path, 0.1, *parts)
+        assert (facts["rows"], facts["held_out"]) == (36, 4)
+        assert sorted(one[0] for one in held_out(tmp_path)) == ["a", "a", "b", "b"]
+        assert len(list(read_conversations(tmp_path / "out.jsonl"))) == 40
+
+    def test_the_same_rows_are_held_out_in_any_order(self, tmp_path: Path) -> None:
+        questions = [str(number) for number in range(40)]
+        self.mixed(tmp_path, 0.25, part(tmp_path, "a", questions))
+        first = held_out(tmp_path)
+        self.mixed(tmp_path, 0.25, part(tmp_path, "a", questions, shuffle_seed=3))
+        assert sorted(held_out(tmp_path)) == sorted(first)
+        assert first != [f"a-{number}" for number in range(10)]
+
+    def test_a_row_that_comes_twice_stands_on_one_side(self, tmp_path: Path) -> None:
+        questions = [str(number) for number in range(20)]
+        parts = [part(tmp_path, "a", questions * 2), part(tmp_path, "b", questions)]
+        self.mixed(tmp_path, 0.3, *parts)
+        sides: dict[str, set[bool]] = {}
+        for one in read_conversations(tmp_path / "out.jsonl"):
+            sides.setdefault(one.messages[0].content, set()).add(one.held_out)
+        assert all(len(found) == 1 for found in sides.values())
+        assert len([found for found in sides.values() if found == {True}]) == 6
+
+    def test_a_weight_repeats_only_what_is_trained_on(self, tmp_path: Path) -> None:
+        questions = [str(number) for number in range(10)]
+        facts = self.mixed(tmp_path, 0.2, part(tmp_path, "a", questions, weight=2))
+        assert (facts["rows"], facts["held_out"]) == (16, 2)
+
+    def test_a_share_of_less_than_a_row_is_refused(self, tmp_path: Path) -> None:
+        with pytest.raises(DataError, match="less than one row"):
+            self.mixed(tmp_path, 0.01, part(tmp_path, "a", ["1", "2"]))
 
 
 def test_rows_with_line_separators_inside_stay_whole(tmp_path: Path) -> None:

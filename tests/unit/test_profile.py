@@ -7,7 +7,7 @@ import json
 import pytest
 
 from matinee.conversations import Conversation, Message, Tool, ToolCall
-from matinee.profile import RowTokens, Sample, profile, sample_positions
+from matinee.profile import RowTokens, Sample, Tally, profile, sample_positions
 
 WEATHER, NEWS = Tool("weather", "", "{}"), Tool("news", "", "{}")
 CALLING = Conversation(
@@ -27,8 +27,15 @@ CALLING = Conversation(
 PLAIN = Conversation("b-1", (Message("user", "Hi"), Message("assistant", "Hello")), source="b")
 
 
+def tally(*conversations: Conversation) -> Tally:
+    counted = Tally()
+    for conversation in conversations:
+        counted.count(conversation)
+    return counted
+
+
 def test_rows_turns_calls_and_tools_are_counted() -> None:
-    found = profile([CALLING, PLAIN], [RowTokens(30, 10), RowTokens(10, 2, truncated=True)])
+    found = profile(tally(CALLING, PLAIN), [RowTokens(30, 10), RowTokens(10, 2, truncated=True)])
     assert (found["rows"], found["turns"], found["calls"]) == (2, 5, 2)
     assert (found["different_tools"], found["different_tool_lists"]) == (2, 1)
     assert found["languages"] == {"unknown": 1, "zh": 1}
@@ -39,7 +46,7 @@ def test_rows_turns_calls_and_tools_are_counted() -> None:
 
 
 def test_tokens_are_described() -> None:
-    found = profile([CALLING, PLAIN], [RowTokens(30, 10), RowTokens(10, 2, truncated=True)])
+    found = profile(tally(CALLING, PLAIN), [RowTokens(30, 10), RowTokens(10, 2, truncated=True)])
     tokens = found["tokens"]
     assert (tokens["total"], tokens["supervised"], tokens["supervised_share"]) == (40, 12, 0.3)
     assert (tokens["truncated"], tokens["without_supervision"]) == (1, 0)
@@ -49,7 +56,7 @@ def test_tokens_are_described() -> None:
 @pytest.mark.parametrize("longest", [1, 19, 20, 21, 1024])
 def test_every_row_is_in_one_bucket_of_the_histogram(longest: int) -> None:
     rows = [RowTokens(length, 1) for length in range(longest + 1)]
-    buckets = profile([PLAIN] * len(rows), rows)["tokens"]["histogram"]
+    buckets = profile(tally(*[PLAIN] * len(rows)), rows)["tokens"]["histogram"]
     assert sum(bucket["rows"] for bucket in buckets) == len(rows)
     assert len(buckets) <= 20
     for bucket in buckets:
@@ -59,7 +66,7 @@ def test_every_row_is_in_one_bucket_of_the_histogram(longest: int) -> None:
 
 def test_samples_pair_each_token_with_its_mask() -> None:
     sample = Sample("a-1", ("北", "京", "</s>"), (0, 1, 1))
-    found = profile([CALLING], [RowTokens(3, 2)], [sample])
+    found = profile(tally(CALLING), [RowTokens(3, 2)], [sample])
     assert found["samples"] == [{"id": "a-1", "tokens": [["北", 0], ["京", 1], ["</s>", 1]]}]
     assert json.loads(json.dumps(found)) == found
 
@@ -72,4 +79,17 @@ def test_samples_are_spread_over_the_rows() -> None:
 
 def test_a_token_row_too_few_is_noticed() -> None:
     with pytest.raises(ValueError, match="2 conversations but 1"):
-        profile([CALLING, PLAIN], [RowTokens(1, 1)])
+        profile(tally(CALLING, PLAIN), [RowTokens(1, 1)])
+
+
+def test_tallies_of_two_blocks_add_up_to_the_tally_of_both() -> None:
+    first = tally(CALLING, PLAIN)
+    first.add(tally(CALLING))
+    assert first.as_dict() == tally(CALLING, PLAIN, CALLING).as_dict()
+
+
+def test_held_out_rows_are_counted_apart() -> None:
+    held_out = [RowTokens(20, 5), RowTokens(10, 1)]
+    found = profile(tally(CALLING), [RowTokens(3, 2)], held_out=held_out)
+    assert (found["rows"], found["tokens"]["total"]) == (1, 3)
+    assert found["validation"] == {"rows": 2, "tokens": 30, "supervised": 6}

@@ -7,7 +7,7 @@ import copy
 import pytest
 from tiny import tokenizer
 
-from matinee.conversations import Conversation, Message, ToolCall
+from matinee.conversations import Conversation, Message, Tool, ToolCall
 from matinee.errors import DataError
 from matinee.rendering import TEMPLATES, TURN_ENDS, Renderer, load_template
 
@@ -98,3 +98,21 @@ def test_generation_stops_at_the_turn_token_and_at_eos() -> None:
         made.eos_token_id,
     }
     assert renderer("plain_action").stop_ids == {made.eos_token_id}
+
+
+@pytest.mark.parametrize("template", sorted(TURN_ENDS))
+def test_rows_together_are_the_rows_one_by_one(template: str) -> None:
+    tools = (Tool("weather", "Weather", '{"type": "object", "properties": {"a": {}}}'),)
+    said = (
+        Message("user", "北京🌧?"),
+        Message("assistant", "好的", (ToolCall("weather", '{"a": "京"}'),)),
+        Message("tool", "{}"),
+        Message("assistant", "雨"),
+    )
+    calling = Conversation("c", said, tools)
+    conversations = [talk("你好", "你好！" * 9), calling, talk("?", "one two three"), talk("?")]
+    made = renderer(template)
+    assert made.rows(conversations) == [made.row(one) for one in conversations]
+    for cutoff in (40, 1000):
+        together = made.rows_within(conversations, cutoff)
+        assert together == [made.row_within(one, cutoff) for one in conversations]

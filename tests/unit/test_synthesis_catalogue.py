@@ -6,6 +6,7 @@ from functools import cache
 from pathlib import Path
 
 import pytest
+import yaml
 from rapidfuzz import fuzz
 
 from matinee.errors import DataError
@@ -70,6 +71,16 @@ def test_the_leakage_check_finds_nothing() -> None:
     report = find_leaks(generate(settings, FOLDER), suite)
     assert report.training_questions > 1000
     assert report.leaks == ()
+
+
+def test_the_data_of_the_demo_is_clean() -> None:
+    suite = load_suite(RESOURCES / "scenarios", RESOURCES / "tools.json")
+    preset = yaml.safe_load((ROOT / "workflow/presets/demo.yaml").read_text(encoding="utf-8"))
+    for dataset in preset["datasets"]:
+        settings = SynthesisSettings.model_validate(dataset["synthesis"])
+        report = find_leaks(generate(settings, FOLDER), suite)
+        assert report.training_rows == settings.conversations
+        assert report.leaks == ()
 
 
 def broken(tmp_path: Path, name: str, old: str, new: str) -> Path:

@@ -43,6 +43,27 @@ class TestConfiguration:
         (clone.folder / "config.yaml").write_text(broken, encoding="utf-8")
         assert_refused(clone.snakemake("-n"), "evaluation.suites[0].scenarios", "scenarioz")
 
+    def test_without_a_network_all_that_is_missing_is_listed_at_once(self, clone):
+        values = {
+            "offline": True,
+            "models": [
+                {
+                    "id": "tiny",
+                    "sources": [{"kind": "hf", "repo": "owner/gone", "revision": "main"}],
+                }
+            ],
+            "datasets": [
+                {
+                    "id": "synthesized",
+                    "reader": "alpaca",
+                    "sources": [{"kind": "path", "path": "rows.json"}],
+                }
+            ],
+        }
+        overlay = clone.overlay("offline.yaml", values)
+        run = clone.snakemake("-n", "--quiet", "all", "--configfile", *SMOKE, str(overlay))
+        assert_refused(run, "model `tiny`", "owner/gone", "dataset `synthesized`", "rows.json")
+
 
 class TestStages:
     def test_a_scenario_with_an_unknown_tool(self, clone):

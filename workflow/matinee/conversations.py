@@ -16,6 +16,10 @@ from matinee.errors import DataError
 
 Role = Literal["system", "user", "assistant", "tool"]
 
+# The label of rows that are held out of training.
+SPLIT = "split"
+VALIDATION = "validation"
+
 
 def canonical_json(value: Any) -> str:
     """JSON text with readable Unicode and default separators, key order kept."""
@@ -109,6 +113,11 @@ class Conversation:
     language: str = ""
     labels: dict[str, str] = field(default_factory=dict)
 
+    @property
+    def held_out(self) -> bool:
+        """Whether the row is kept for measuring the loss, and not trained on."""
+        return self.labels.get(SPLIT) == VALIDATION
+
     def to_row(self) -> dict[str, Any]:
         """The stored form: `tools` is one JSON string, `arguments` are JSON strings."""
         return {
@@ -158,15 +167,20 @@ class Conversation:
 
 def read_conversations(path: Path) -> Iterator[Conversation]:
     """Rows that `write_conversations` wrote. Raises DataError with the line."""
-    with path.open(encoding="utf-8") as lines:
+    with path.open(encoding="utf-8", newline="\n") as lines:
         for number, line in enumerate(lines, start=1):
-            try:
-                yield Conversation.from_row(json.loads(line))
-            except (ValueError, KeyError, TypeError) as error:
-                raise DataError(
-                    f"{path}:{number}: not a conversation row ({error}). "
-                    "Delete the file and run the workflow again to rebuild it."
-                ) from error
+            yield parse_row(line, f"{path}:{number}")
+
+
+def parse_row(line: str, place: str) -> Conversation:
+    """One line that `write_conversations` wrote. `place` names it in the DataError."""
+    try:
+        return Conversation.from_row(json.loads(line))
+    except (ValueError, KeyError, TypeError) as error:
+        raise DataError(
+            f"{place}: not a conversation row ({error}). "
+            "Delete the file and run the workflow again to rebuild it."
+        ) from error
 
 
 def write_conversations(path: Path, conversations: Iterable[Conversation]) -> int:

@@ -1,7 +1,8 @@
-"""One variant's training data out of several data sets: the first N of each, in order."""
+"""One variant's data out of several data sets: the first N of each, in order; a share held out."""
 
 from __future__ import annotations
 
+import hashlib
 import json
 import random
 from collections.abc import Iterator, Sequence
@@ -9,6 +10,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from matinee.config import MixPart
+from matinee.conversations import SPLIT, VALIDATION, canonical_json
 from matinee.errors import DataError
 
 # Near duplicates: three quarters of the character 5-grams in common (estimated from 128 hashes,
@@ -19,23 +21,31 @@ GRAM_CHARACTERS = 5
 PERMUTATIONS = 128
 
 
-def mix(parts: Sequence[tuple[MixPart, Path]], out: Path) -> dict[str, Any]:
+def mix(
+    parts: Sequence[tuple[MixPart, Path]], out: Path, validation_share: float = 0.0
+) -> dict[str, Any]:
     """Writes the mixed conversations to `out` (JSON Lines) and returns what was taken of each.
 
     Of every part: shuffled if a seed is given, else as published; then without the duplicates
-    that it wants dropped; then the first `max_samples`, written `weight` times. Parts follow one
-    another in the given order. The caller renames the finished file. Raises DataError.
+    that it wants dropped; then the first `max_samples`. Of these, `validation_share` of the
+    different rows are held out: written once and labelled so. The others are written `weight`
+    times. Parts follow one another in the given order. The caller renames the finished file.
+    Raises DataError.
     """
     seen = _Seen()
+    validation = _Validation(validation_share)
     taken: list[dict[str, Any]] = []
     with out.open("w", encoding="utf-8") as file:
         for part, path in parts:
             rows, facts = _take(part, path, seen)
+            trained, held_out = validation.split(rows)
             written = 0
-            for row in _weighted(rows, part.weight):
+            for row in _weighted(trained, part.weight):
                 file.write(row)
                 written += 1
-            taken.append({"dataset": part.dataset, **facts, "written": written})
+            file.writelines(map(_labelled, held_out))
+            facts |= {"held_out": len(held_out), "written": written}
+            taken.append({"dataset": part.dataset, **facts})
     total = sum(facts["written"] for facts in taken)
     if total == 0:
         raise DataError(
@@ -43,7 +53,13 @@ def mix(parts: Sequence[tuple[MixPart, Path]], out: Path) -> dict[str, Any]:
             + ", ".join(f"{facts['dataset']} has {facts['available']}" for facts in taken)
             + ". Give other data sets, or a higher `max_samples` or `weight`."
         )
-    return {"rows": total, "parts": taken}
+    held = sum(facts["held_out"] for facts in taken)
+    if validation_share and not held:
+        raise DataError(
+            f"validation_share {validation_share} of {total} rows is less than one row. Give a "
+            "larger share, more rows, or 0."
+        )
+    return {"rows": total, "held_out": held, "parts": taken}
 
 
 def _take(part: MixPart, path: Path, seen: _Seen) -> tuple[list[str], dict[str, int]]:
@@ -75,6 +91,41 @@ def _weighted(rows: list[str], weight: float) -> Iterator[str]:
     yield from rows[: round((weight - whole) * len(rows))]
 
 
+class _Validation:
+    """Which rows are held out: those whose contents have the smallest checksums, as good as drawn.
+
+    By content, so that a row that comes twice never stands on both sides.
+    """
+
+    def __init__(self, share: float) -> None:
+        self._share = share
+        self._trained: set[str] = set()
+        self._held_out: set[str] = set()
+
+    def split(self, rows: list[str]) -> tuple[list[str], list[str]]:
+        """The rows to train on and those to hold out, each in the given order."""
+        if not self._share:
+            return rows, []
+        contents = [hashlib.sha256(_content(json.loads(row)).encode()).hexdigest() for row in rows]
+        fresh = sorted(set(contents) - self._trained - self._held_out)
+        count = round(self._share * len(fresh))
+        self._held_out.update(fresh[:count])
+        self._trained.update(fresh[count:])
+        pairs = list(zip(rows, contents, strict=True))
+        trained = [row for row, content in pairs if content not in self._held_out]
+        return trained, [row for row, content in pairs if content in self._held_out]
+
+
+def _labelled(row: str) -> str:
+    said = json.loads(row)
+    said["labels"] = canonical_json({**json.loads(said["labels"]), SPLIT: VALIDATION})
+    return canonical_json(said) + "\n"
+
+
+def _content(said: dict[str, Any]) -> str:
+    return json.dumps([said["tools"], said["messages"]])
+
+
 class _Seen:
     """What the mix holds so far, of the parts that want duplicates dropped."""
 
@@ -87,7 +138,7 @@ class _Seen:
         if wanted == "none":
             return None
         said = json.loads(row)
-        content = json.dumps([said["tools"], said["messages"]])
+        content = _content(said)
         if content in self._exact:
             return "exact"
         self._exact.add(content)
@@ -102,13 +153,8 @@ class _Sketches:
     """MinHash sketches of texts, to find near duplicates without comparing all pairs."""
 
     def __init__(self) -> None:
-        try:
-            from datasketch import MinHashLSH
-        except ImportError as error:
-            raise DataError(
-                "`deduplicate: near` needs the package datasketch; run `pip install datasketch`, "
-                "or use `deduplicate: exact`."
-            ) from error
+        from datasketch import MinHashLSH
+
         self._index = MinHashLSH(threshold=NEAR_THRESHOLD, num_perm=PERMUTATIONS)
         self._sketches: list[Any] = []
 

@@ -13,10 +13,20 @@ from typing import Any, Literal
 
 from pydantic import BaseModel
 
-from matinee.config import CALL_FORMS, Configuration, Reference, Variant
+from matinee import __version__
+from matinee.config import (
+    CALL_FORMS,
+    Configuration,
+    MixPart,
+    PathSource,
+    Reference,
+    Variant,
+)
+from matinee.errors import SourceError
 
 TEMPLATES = Path(__file__).parent / "templates"
 RESOURCES = Path(__file__).parents[1] / "resources"
+FEW_ROWS = 5000
 
 
 def canonical(value: Any) -> str:
@@ -70,6 +80,7 @@ class Plan:
         self.suite_ids = [suite.id for suite in configuration.evaluation.suites]
         self.subjects = {subject.id: subject for subject in self._subjects()}
         self.subject_ids = list(self.subjects)
+        self.version = __version__
 
     def tell_environment(self) -> None:
         """Tells the stages what is no parameter of theirs, because it must not rerun them.
@@ -84,6 +95,21 @@ class Plan:
         os.environ["MATINEE_TERMINAL"] = "3"
         folder = str(Path(sys.executable).parent)
         os.environ["PATH"] = os.pathsep.join([folder, os.environ.get("PATH", os.defpath)])
+
+    def require_sources(self) -> None:
+        """Where the network is forbidden, raises SourceError that lists all that is not here."""
+        if not self.configuration.offline:
+            return
+        from matinee.sources import missing_sources
+
+        made = [name for name in self.model_ids if Path(f"results/model/{name}").exists()]
+        made += [name for name in self.dataset_ids if Path(f"results/dataset/{name}/raw").exists()]
+        if missing := missing_sources(self.configuration, Path.cwd(), made):
+            listed = "\n".join(f"  {line}" for line in missing)
+            raise SourceError(
+                f"The network is forbidden (`offline: true`), and this is missing:\n{listed}\n"
+                "Run once with `offline: false`, or bring the files and name them as `kind: path`."
+            )
 
     def _subjects(self) -> Iterable[Subject]:
         for variant in self.configuration.variants:
@@ -115,6 +141,19 @@ class Plan:
         values = slice_of(self.configuration.dataset(identifier))
         return canonical({**values, "on_bad_row": "error"})
 
+    def dataset_files(self, identifier: str) -> list[str]:
+        """Files on this machine that a data set is read from; those that are missing are not named
+        here, because fetching says it better."""
+        sources = self.configuration.dataset(identifier).sources
+        paths = [source.path for source in sources if isinstance(source, PathSource)]
+        files = [
+            file
+            for path in paths
+            for file in ([path] if path.is_file() else path.rglob("*"))
+            if file.is_file()
+        ]
+        return sorted(map(_relative, files))
+
     def dataset(self, identifier: str) -> str:
         """A data set's settings."""
         return canonical(slice_of(self.configuration.dataset(identifier)))
@@ -129,8 +168,10 @@ class Plan:
         return self.configuration.variant(identifier)
 
     def mix(self, variant: str) -> str:
-        """A variant's data sets and amounts."""
-        return canonical([slice_of(part) for part in self.variant(variant).data])
+        """A variant's data sets and amounts, and the share that is held out."""
+        settings = self.variant(variant)
+        parts = [slice_of(part) for part in settings.data]
+        return canonical({"parts": parts, "validation_share": settings.validation_share})
 
     def mix_inputs(self, variant: str) -> list[str]:
         """The row files that a variant is mixed from."""
@@ -143,6 +184,17 @@ class Plan:
         """Template and longest row."""
         settings = self.variant(variant)
         return canonical({"template": settings.template, "cutoff_length": settings.cutoff_length})
+
+    def tokenize_threads(self, variant: str) -> int:
+        """Cores for tokenizing: few rows are done before a second process has started."""
+        known = [self._rows_at_most(part) for part in self.variant(variant).data]
+        return 1 if all(known) and sum(filter(None, known)) <= FEW_ROWS else 8
+
+    def _rows_at_most(self, part: MixPart) -> int | None:
+        """How many rows a part can give, where the configuration tells."""
+        synthesis = self.configuration.dataset(part.dataset).synthesis
+        limits = [part.max_samples, synthesis.conversations if synthesis else None]
+        return min((limit for limit in limits if limit is not None), default=None)
 
     def template_files(self, variant: str) -> list[str]:
         """The Jinja files that spell a variant's prompts."""

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -39,24 +40,27 @@ def sample_positions(rows: int, wanted: int = SAMPLES) -> list[int]:
 
 
 def profile(
-    conversations: Iterable[Conversation],
+    tally: Tally,
     tokens: Sequence[RowTokens],
     samples: Sequence[Sample] = (),
+    held_out: Sequence[RowTokens] = (),
 ) -> dict[str, Any]:
     """The content of `profile.json`.
 
-    `tokens` has one entry per conversation, in the same order. Counts are of rows unless they
-    say otherwise; turns are messages of users and assistants; shares lie between 0 and 1.
-    Conversations are read once. Raises ValueError where the two differ in number.
+    `tokens` has one entry per conversation of the tally. Counts are of the rows to train on unless
+    they say otherwise; turns are messages of users and assistants; shares lie between 0 and 1.
+    Raises ValueError where tally and tokens differ in number.
     """
-    tally = _Tally()
-    for conversation in conversations:
-        tally.add(conversation)
     if tally.rows != len(tokens):
         raise ValueError(f"{tally.rows} conversations but {len(tokens)} token rows")
     return {
         **tally.as_dict(),
         "tokens": _describe_tokens(tokens),
+        "validation": {
+            "rows": len(held_out),
+            "tokens": sum(row.length for row in held_out),
+            "supervised": sum(row.supervised for row in held_out),
+        },
         "samples": [
             {
                 "id": one.id,
@@ -67,7 +71,9 @@ def profile(
     }
 
 
-class _Tally:
+class Tally:
+    """What conversations hold, counted one by one."""
+
     def __init__(self) -> None:
         self.rows = self.turns = self.calls = 0
         self.counts: dict[str, Counter[Any]] = {
@@ -76,9 +82,10 @@ class _Tally:
         }
         self.called: Counter[str] = Counter()
         self.offered: Counter[str] = Counter()
-        self.tool_lists: set[int] = set()
+        self.tool_lists: set[bytes] = set()
 
-    def add(self, conversation: Conversation) -> None:
+    def count(self, conversation: Conversation) -> None:
+        """Counts one conversation."""
         calls = [call.name for message in conversation.messages for call in message.tool_calls]
         self.rows += 1
         self.turns += sum(one.role in ("user", "assistant") for one in conversation.messages)
@@ -91,9 +98,23 @@ class _Tally:
         self.called.update(calls)
         self.offered.update(tool.name for tool in conversation.tools)
         if conversation.tools:
-            self.tool_lists.add(hash(conversation.tools))
+            # Not hash(): that of one process means nothing in another.
+            listed = repr(conversation.tools).encode()
+            self.tool_lists.add(hashlib.sha256(listed).digest())
+
+    def add(self, other: Tally) -> None:
+        """Counts what another tally has counted."""
+        self.rows += other.rows
+        self.turns += other.turns
+        self.calls += other.calls
+        for name, counter in other.counts.items():
+            self.counts[name].update(counter)
+        self.called.update(other.called)
+        self.offered.update(other.offered)
+        self.tool_lists |= other.tool_lists
 
     def as_dict(self) -> dict[str, Any]:
+        """The counts by name."""
         return {
             "rows": self.rows,
             "turns": self.turns,

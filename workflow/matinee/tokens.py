@@ -2,48 +2,54 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 from matinee.batching import Row
 from matinee.rendering import TokenRow
 
-BATCH = 1000
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+
+def schema() -> pa.Schema:
+    """The columns of a file of token rows."""
+    import pyarrow as pa
+
+    return pa.schema(
+        [
+            ("id", pa.string()),
+            ("ids", pa.list_(pa.int32())),
+            ("mask", pa.list_(pa.int8())),
+            ("truncated", pa.bool_()),
+            ("held_out", pa.bool_()),
+        ]
+    )
+
+
+def as_batch(rows: Sequence[TokenRow]) -> pa.RecordBatch:
+    """The rows as columns, which are small and quick to hand from process to process."""
+    import pyarrow as pa
+
+    columns: dict[str, list[Any]] = {
+        name: [getattr(row, name) for row in rows] for name in schema().names
+    }
+    return pa.record_batch(columns, schema=schema())
 
 
 class TokenWriter:
     """Writes rows to one Parquet file."""
 
     def __init__(self, path: Path) -> None:
-        import pyarrow as pa
         import pyarrow.parquet as pq
 
-        self._schema = pa.schema(
-            [
-                ("id", pa.string()),
-                ("ids", pa.list_(pa.int32())),
-                ("mask", pa.list_(pa.int8())),
-                ("truncated", pa.bool_()),
-            ]
-        )
-        self._writer = pq.ParquetWriter(path, self._schema, compression="zstd")
-        self._waiting: list[TokenRow] = []
+        self._writer = pq.ParquetWriter(path, schema(), compression="zstd")
 
-    def write(self, row: TokenRow) -> None:
-        """Adds one row."""
-        self._waiting.append(row)
-        if len(self._waiting) == BATCH:
-            self._flush()
-
-    def _flush(self) -> None:
-        import pyarrow as pa
-
-        columns: dict[str, list[Any]] = {
-            name: [getattr(row, name) for row in self._waiting] for name in self._schema.names
-        }
-        self._writer.write_table(pa.table(columns, schema=self._schema))
-        self._waiting = []
+    def write(self, batch: pa.RecordBatch) -> None:
+        """Adds rows."""
+        self._writer.write_batch(batch)
 
     def __enter__(self) -> Self:
         return self
@@ -54,14 +60,22 @@ class TokenWriter:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        if kind is None and self._waiting:
-            self._flush()
         self._writer.close()
 
 
-def read_tokens(path: Path) -> list[Row]:
-    """All rows as (ids, mask)."""
+def read_tokens(path: Path, *, held_out: bool = False) -> list[Row]:
+    """The rows to train on, or those held out, as (ids, mask)."""
+    table = _read(path, held_out)
+    return list(zip(table["ids"].to_pylist(), table["mask"].to_pylist(), strict=True))
+
+
+def read_some(path: Path, positions: Sequence[int]) -> list[TokenRow]:
+    """The rows to train on at these positions, from 0."""
+    table = _read(path, held_out=False).take(list(positions))
+    return [TokenRow(**values) for values in table.to_pylist()]
+
+
+def _read(path: Path, held_out: bool) -> pa.Table:
     import pyarrow.parquet as pq
 
-    table = pq.read_table(path, columns=["ids", "mask"])
-    return list(zip(table["ids"].to_pylist(), table["mask"].to_pylist(), strict=True))
+    return pq.read_table(path, filters=[("held_out", "==", held_out)])

@@ -1,4 +1,5 @@
 # The checked configuration, and the few paths that more than one rule needs.
+import os
 import sys
 
 from snakemake.utils import min_version
@@ -12,12 +13,15 @@ from matinee.plan import Plan
 
 try:
     plan = Plan(parse_configuration(config, Path.cwd()))
+    plan.require_sources()
 except UserError as error:
     # Not a WorkflowError: that one is silent under `--quiet all`, and shows a line of this file.
     sys.exit(str(error))
 
 plan.tell_environment()
 ENVIRONMENT = "../../environment.yml"
+# What `--cache` shares between clones. Without a cache to share, Snakemake would warn at every run.
+CACHED = "omit-software" if "SNAKEMAKE_OUTPUT_CACHE" in os.environ else False
 
 
 wildcard_constraints:

@@ -19,12 +19,15 @@ rule fetch_model:
 
 
 rule fetch_dataset:
+    input:
+        lambda wildcards: plan.dataset_files(wildcards.dataset),
     output:
         directory("results/dataset/{dataset}/raw"),
     log:
         "results/logs/fetch_dataset/{dataset}.log",
     conda:
         ENVIRONMENT
+    cache: CACHED
     resources:
         mem_mb=2000,
         runtime=60,
@@ -39,21 +42,25 @@ rule format_dataset:
     input:
         raw="results/dataset/{dataset}/raw",
     output:
-        "results/dataset/{dataset}/conversations.jsonl",
+        conversations="results/dataset/{dataset}/conversations.jsonl",
+        run="results/dataset/{dataset}/run.json",
     log:
         "results/logs/format_dataset/{dataset}.log",
     wildcard_constraints:
         dataset=plan.fetched(),
     conda:
         ENVIRONMENT
+    cache: CACHED
     resources:
         mem_mb=4000,
         runtime=60,
     params:
         settings=lambda wildcards: plan.dataset(wildcards.dataset),
+        # Another release may read otherwise: what it finds in a shared cache must be its own.
+        version=plan.version,
     shell:
         "python workflow/run.py format-dataset --params {params.settings:q} --raw {input.raw}"
-        " --output {output} 3>&2 > {log} 2>&1"
+        " --output {output.conversations} 3>&2 > {log} 2>&1"
 
 
 rule synthesize_dataset:
@@ -109,6 +116,7 @@ rule tokenize_data:
         "results/logs/tokenize_data/{variant}.log",
     conda:
         ENVIRONMENT
+    threads: lambda wildcards: plan.tokenize_threads(wildcards.variant)
     resources:
         mem_mb=4000,
         runtime=60,
@@ -117,7 +125,8 @@ rule tokenize_data:
     shell:
         "python workflow/run.py tokenize-data --params {params.settings:q}"
         " --conversations {input.conversations} --model {input.model}"
-        " --output {output.tokens} --profile {output.profile} 3>&2 > {log} 2>&1"
+        " --output {output.tokens} --profile {output.profile} --processes {threads}"
+        " 3>&2 > {log} 2>&1"
 
 
 rule check_leakage:

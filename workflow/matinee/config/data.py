@@ -144,7 +144,7 @@ class MixPart(Settings):
     deduplicate: Literal["none", "exact", "near"] = Field(
         default="none",
         description="Drop rows that say what an earlier row of the mix says, before taking the "
-        "first N. near: also almost the same (needs `datasketch`).",
+        "first N. near: also almost the same.",
     )
     weight: float = Field(
         default=1.0,

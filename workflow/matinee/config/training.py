@@ -107,6 +107,14 @@ class Variant(Settings):
         "calls as in chatml_hermes."
     )
     data: list[MixPart] = Field(min_length=1)
+    validation_share: float = Field(
+        default=0.0,
+        ge=0,
+        le=0.5,
+        strict=False,
+        description="Share of the different rows that is held out of training. Their loss is "
+        "measured ten times over the run and at its end, without learning from them.",
+    )
     shuffle_rows: bool = Field(
         default=True, description="Shuffle rows (or tool lists) between steps, by the seed."
     )

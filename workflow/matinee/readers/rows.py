@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TextIO
@@ -17,11 +18,13 @@ LONGEST_ELEMENT = 64 << 20
 
 def data_files(folder: Path) -> list[Path]:
     """The data files of a fetched folder, in the order in which they are read."""
-    return sorted(
-        path
-        for path in folder.rglob("*")
-        if path.suffix in SUFFIXES and path.name != "run.json" and path.is_file()
-    )
+    # Not rglob(): what comes out of Snakemake's cache are links to folders.
+    found = [
+        Path(parent, name)
+        for parent, _, names in os.walk(folder, followlinks=True)
+        for name in names
+    ]
+    return sorted(path for path in found if path.suffix in SUFFIXES and path.name != "run.json")
 
 
 def read_rows(path: Path) -> Iterator[Numbered]:

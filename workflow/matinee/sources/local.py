@@ -1,7 +1,8 @@
-"""A file or folder on this machine, linked where possible and copied otherwise."""
+"""A file or folder on this machine: models are linked where possible, data is copied."""
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +27,13 @@ def fetch(path: Path, folder: Path, what: str) -> dict[str, Any]:
         base = path
         chosen = _of_model(path) if what == "model" else _of_dataset(path)
     for file in chosen:
-        link_or_copy(file, folder / file.relative_to(base))
+        target = folder / file.relative_to(base)
+        if what == "model":
+            link_or_copy(file, target)
+        elif file.resolve() != target.resolve():
+            # A link would hand the user's own file to `snakemake --cache`, which lets all write it.
+            target.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(file, target)
     return {"revision": "", "commit": "", "licence": ""}
 
 

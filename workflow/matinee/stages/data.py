@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
-import itertools
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from matinee import progress, records
 from matinee.config import Dataset, MixPart, Model
-from matinee.conversations import Conversation, read_conversations, write_conversations
+from matinee.conversations import read_conversations, write_conversations
 from matinee.errors import DataError
+
+if TYPE_CHECKING:
+    from matinee.profile import Sample
+    from matinee.tokenizing import Prompts
 
 CATALOGUE = Path(__file__).parents[2] / "resources" / "catalogue"
 
@@ -84,60 +88,66 @@ def synthesize_dataset(dataset: Dataset, output: Path) -> None:
     progress.say(f"✓ synthesized {dataset.id}: {count:,} conversations, {recorder.summary()}")
 
 
-def mix_data(parts: Sequence[tuple[MixPart, Path]], output: Path) -> None:
+def mix_data(parts: Sequence[tuple[MixPart, Path]], validation_share: float, output: Path) -> None:
     """Puts a variant's data sets together, in the order and amounts of the configuration."""
     from matinee.mixing import mix
 
     recorder = records.Recorder(
-        "mix_data", {"parts": [part.model_dump(mode="json") for part, _ in parts]}
+        "mix_data",
+        {
+            "parts": [part.model_dump(mode="json") for part, _ in parts],
+            "validation_share": validation_share,
+        },
     )
     with records.whole(output) as beside:
-        recorder.add(**mix(parts, beside))
+        recorder.add(**mix(parts, beside, validation_share))
     recorder.write(output.with_name("mix.run.json"))
     progress.say(f"✓ mixed {output.parent.name}: {recorder.summary()}")
 
 
 def tokenize_data(
-    conversations: Path, model: Path, template: str, cutoff: int, output: Path, profile_file: Path
+    conversations: Path,
+    model: Path,
+    template: str,
+    cutoff: int,
+    output: Path,
+    profile_file: Path,
+    processes: int = 1,
 ) -> None:
     """Renders every conversation to token ids and mask (Parquet), and profiles the data."""
-    from transformers import AutoTokenizer
-
-    from matinee.profile import RowTokens, Sample, profile, sample_positions
-    from matinee.rendering import Renderer
+    from matinee.profile import profile
+    from matinee.tokenizing import Prompts, tokenize
     from matinee.tokens import TokenWriter
 
     recorder = records.Recorder("tokenize_data", {"template": template, "cutoff_length": cutoff})
-    renderer = Renderer(AutoTokenizer.from_pretrained(model), template)
-    fits: list[bool] = []
-    lengths: list[RowTokens] = []
+    prompts = Prompts(model, template, cutoff)
     with records.whole(output) as beside, TokenWriter(beside) as writer:
-        for conversation in read_conversations(conversations):
-            row = renderer.row_within(conversation, cutoff)
-            fits.append(row is not None)
-            if row is not None:
-                writer.write(row)
-                lengths.append(RowTokens(len(row.ids), sum(row.mask), row.truncated))
-    if not lengths:
+        found = tokenize(conversations, writer, prompts, processes)
+    if not found.tokens:
         raise DataError(
             f"{conversations}: no row fits cutoff_length {cutoff} with a supervised token left."
         )
-
-    def kept() -> Iterator[Conversation]:
-        return itertools.compress(read_conversations(conversations), fits)
-
-    shown = set(sample_positions(len(lengths)))
-    samples = []
-    for place, conversation in enumerate(kept()):
-        row = renderer.row_within(conversation, cutoff) if place in shown else None
-        if row is not None:
-            pieces = tuple(str(renderer.tokenizer.decode([token])) for token in row.ids)
-            samples.append(Sample(row.id, pieces, tuple(row.mask)))
-    dropped = fits.count(False)
-    records.write_json(profile_file, {**profile(kept(), lengths, samples), "dropped": dropped})
-    recorder.add(rows=len(lengths), dropped=dropped)
+    samples = _samples(output, len(found.tokens), prompts)
+    described = profile(found.tally, found.tokens, samples, found.held_out)
+    records.write_json(profile_file, {**described, "dropped": found.dropped})
+    recorder.add(rows=len(found.tokens), held_out=len(found.held_out), dropped=found.dropped)
     recorder.write(output.with_name("run.json"))
-    progress.say(f"✓ tokenized {output.parent.name}: {len(lengths):,} rows, {recorder.summary()}")
+    progress.say(
+        f"✓ tokenized {output.parent.name}: {len(found.tokens):,} rows, {recorder.summary()}"
+    )
+
+
+def _samples(tokens: Path, rows: int, prompts: Prompts) -> list[Sample]:
+    """A few rows to train on, token by token."""
+    from matinee.profile import Sample, sample_positions
+    from matinee.tokenizing import renderer
+    from matinee.tokens import read_some
+
+    decode = renderer(prompts).tokenizer.decode
+    return [
+        Sample(row.id, tuple(str(decode([token])) for token in row.ids), tuple(row.mask))
+        for row in read_some(tokens, sample_positions(rows))
+    ]
 
 
 def check_leakage(conversations: Path, suites: Sequence[Path], on_leak: str, output: Path) -> None:

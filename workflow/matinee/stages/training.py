@@ -51,6 +51,7 @@ def train_adapter(
         Job(
             model=model,
             rows=read_tokens(tokens),
+            validation=read_tokens(tokens, held_out=True),
             settings=settings,
             seed=seed,
             shuffle=shuffle,

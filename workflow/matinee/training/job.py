@@ -12,7 +12,11 @@ from matinee.config import Training
 
 @dataclass(frozen=True)
 class Job:
-    """One training run. `rows`: (token ids, mask); `checkpoints`: a folder that survives a kill."""
+    """One training run.
+
+    `rows`: (token ids, mask); `checkpoints`: a folder that survives a kill; `validation`: rows
+    whose loss is measured and not learned from.
+    """
 
     model: Path
     rows: Sequence[Row]
@@ -23,3 +27,4 @@ class Job:
     output: Path
     label: str
     report_to_wandb: bool = False
+    validation: Sequence[Row] = ()

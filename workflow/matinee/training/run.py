@@ -131,6 +131,7 @@ def _train_once(job: Job, settings: Training, shortages: Sequence[str] = ()) -> 
     trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
     runtime = time.perf_counter() - started
     energy = trainer.energy()
+    validation_loss = trainer.evaluate()["eval_loss"] if job.validation else None
     samples, tokens, computed = trainer.totals()
     planned = _planned(job, settings, trainer.state.global_step)
     metrics = {
@@ -138,6 +139,8 @@ def _train_once(job: Job, settings: Training, shortages: Sequence[str] = ()) -> 
         "epochs": settings.epochs,
         "samples": planned["samples"],
         "train_loss": mean_loss(trainer.state.log_history),
+        "validation_loss": validation_loss,
+        "validation_rows": len(job.validation),
         "runtime_seconds": runtime,
         "samples_per_second": samples / runtime,
         "steps_per_second": (trainer.state.global_step - trainer.first_step) / runtime,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -24,6 +24,10 @@ if TYPE_CHECKING:
     import torch
     from torch import Tensor
     from transformers import PreTrainedModel, TrainerCallback, TrainingArguments
+
+
+# Share of the optimizer steps between two measurements of the validation loss.
+VALIDATION_EVERY = 0.1
 
 
 def load_trainable(folder: Path, settings: Training, placement: Placement) -> PreTrainedModel:
@@ -77,6 +81,8 @@ def training_arguments(job: Job, settings: Training, placement: Placement) -> Tr
         logging_nan_inf_filter=False,
         save_steps=settings.save_steps,
         save_total_limit=2,
+        eval_strategy="steps" if job.validation else "no",
+        eval_steps=VALIDATION_EVERY,
         seed=job.seed,
         report_to=["wandb"] if job.report_to_wandb else [],
         run_name=job.label.replace(" ", "-"),
@@ -117,6 +123,15 @@ def attention_kernel(model: Any, settings: Training, placement: Placement) -> Ch
     return choose_kernel(placement, settings.packing, Heads.of(config), dropout)
 
 
+def validation_batches(job: Job, settings: Training, process: int, of: int) -> list[list[Row]]:
+    """One process's micro-batches of the held-out rows; together they hold each row once."""
+    groups = prefix_groups(job.validation, share=settings.packing == "shared_prefix")
+    rows = [job.validation[number] for group in groups for number in group]
+    size = settings.batch_size
+    batches = [rows[start : start + size] for start in range(0, len(rows), size)]
+    return batches[process::of]
+
+
 def make_trainer(job: Job, settings: Training, placement: Placement, model: Any) -> Any:
     """A transformers Trainer that feeds packed batches and weighs the loss as configured."""
     import torch
@@ -132,6 +147,7 @@ def make_trainer(job: Job, settings: Training, placement: Placement, model: Any)
         first_step = 0
         choice = attention
         seen: tuple[int, ...] = (0, 0, 0)
+        measured: Mapping[int, dict[str, float]] = {}
 
         def get_train_dataloader(self) -> DataLoader[Any]:
             batches = epoch_batches(job, settings)
@@ -181,10 +197,32 @@ def make_trainer(job: Job, settings: Training, placement: Placement, model: Any)
             # Data-parallel training averages gradients over processes; the count is over all.
             return losses.sum() * self.accelerator.num_processes / num_items_in_batch
 
+        def evaluate(self, *arguments: Any, **options: Any) -> dict[str, float]:
+            """The mean loss of a supervised token of the held-out rows, logged as `eval_loss`."""
+            # Trainer may ask twice at the last step.
+            if self.state.global_step not in self.measured:
+                self.measured = {self.state.global_step: {"eval_loss": self.held_out_loss()}}
+                self.log(self.measured[self.state.global_step])
+            return self.measured[self.state.global_step]
+
+        def held_out_loss(self) -> float:
+            sums = torch.zeros(2, dtype=torch.float64, device=self.args.device)
+            mine = self.accelerator.process_index, self.accelerator.num_processes
+            self.model.eval()  # type: ignore[union-attr]
+            with torch.no_grad(), self.compute_loss_context_manager():
+                for rows in validation_batches(job, settings, *mine):
+                    batch = self._prepare_inputs(collate(rows, settings.packing, pad))
+                    losses = supervised_loss(self.model, batch, head, attention.kernel)
+                    sums += torch.stack([losses.sum(), torch.ones_like(losses).sum()])
+            self.model.train()  # type: ignore[union-attr]
+            total, count = self.accelerator.reduce(sums, "sum").tolist()
+            return float(total / max(1.0, count))
+
     trainer = PackedTrainer(
         model=model,
         args=training_arguments(job, settings, placement),
         train_dataset=list(job.rows),
+        eval_dataset=list(job.validation) or None,
         callbacks=_callbacks(job, meter, model.config.get_text_config().vocab_size),
     )
     # compute_loss above divides by the tokens (or micro-batches) of the step itself.

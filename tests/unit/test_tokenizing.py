@@ -1,0 +1,130 @@
+"""Tokenizing: every row that fits, in order, whatever the number of processes."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from matinee import tokenizing
+from matinee.conversations import Conversation, Message, Tool, write_conversations
+from matinee.errors import DataError
+from matinee.profile import sample_positions
+from matinee.sources.tiny import make_tokenizer
+from matinee.stages.data import tokenize_data
+from matinee.tokenizing import Prompts, Tokenized, tokenize
+from matinee.tokens import TokenWriter, read_some, read_tokens
+
+TOOL = Tool("weather", "Weather", '{"type": "object", "properties": {}}')
+
+
+@pytest.fixture
+def prompts(tmp_path: Path) -> Prompts:
+    make_tokenizer().save_pretrained(tmp_path / "model")
+    return Prompts(tmp_path / "model", "chatml_hermes", 400)
+
+
+def conversation(number: int, *, held_out: bool = False, length: int = 1) -> Conversation:
+    labels = {"split": "validation"} if held_out else {}
+    messages = (Message("user", f"{number}? " * length), Message("assistant", f"It is {number}."))
+    return Conversation(f"row-{number}", messages, (TOOL,), labels=labels)
+
+
+def run(folder: Path, prompts: Prompts, rows: list[Conversation], processes: int = 1) -> Tokenized:
+    write_conversations(folder / "rows.jsonl", rows)
+    with TokenWriter(folder / "tokens.parquet") as writer:
+        return tokenize(folder / "rows.jsonl", writer, prompts, processes)
+
+
+def test_rows_come_in_order_with_ids_and_mask(tmp_path: Path, prompts: Prompts) -> None:
+    run(tmp_path, prompts, [conversation(number) for number in range(7)])
+    decode = tokenizing.renderer(prompts).tokenizer.decode
+    rows = read_tokens(tmp_path / "tokens.parquet")
+    supervised = [
+        decode([token for token, trained in zip(*row, strict=True) if trained]) for row in rows
+    ]
+    assert supervised == [f"It is {number}.<|im_end|>" for number in range(7)]
+
+
+def test_held_out_rows_are_read_apart(tmp_path: Path, prompts: Prompts) -> None:
+    rows = [conversation(number, held_out=number in (1, 3)) for number in range(5)]
+    found = run(tmp_path, prompts, rows)
+    assert (len(found.tokens), len(found.held_out), found.tally.rows) == (3, 2, 3)
+    path = tmp_path / "tokens.parquet"
+    assert [len(read_tokens(path, held_out=side)) for side in (False, True)] == [3, 2]
+    assert [row.id for row in read_some(path, [0, 2])] == ["row-0", "row-4"]
+
+
+def test_rows_that_do_not_fit_are_counted(tmp_path: Path, prompts: Prompts) -> None:
+    found = run(tmp_path, prompts, [conversation(1), conversation(2, length=500)])
+    assert (len(found.tokens), found.dropped) == (1, 1)
+
+
+def test_two_processes_write_what_one_writes(
+    tmp_path: Path, prompts: Prompts, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tokenizing, "BLOCK_ROWS", 3)
+    monkeypatch.setattr(tokenizing, "SMALLEST_SHARED", 0)
+    rows = [conversation(number, held_out=number % 5 == 0) for number in range(20)]
+    results = []
+    for processes in (1, 2):
+        found = run(tmp_path, prompts, rows, processes)
+        path = tmp_path / "tokens.parquet"
+        written = [read_tokens(path, held_out=side) for side in (False, True)]
+        results.append((written, found.tally.as_dict(), found.tokens, found.held_out))
+    assert results[0] == results[1]
+
+
+def test_a_line_that_is_no_conversation_is_named(tmp_path: Path, prompts: Prompts) -> None:
+    path = tmp_path / "rows.jsonl"
+    write_conversations(path, [conversation(1)])
+    path.write_text(path.read_text() + "{}\n")
+    with (
+        TokenWriter(tmp_path / "tokens.parquet") as writer,
+        pytest.raises(DataError, match=r"rows\.jsonl:2: not a conversation row"),
+    ):
+        tokenize(path, writer, prompts)
+
+
+class TestStage:
+    def run(self, folder: Path, prompts: Prompts, rows: list[Conversation]) -> dict[str, object]:
+        write_conversations(folder / "rows.jsonl", rows)
+        tokenize_data(
+            folder / "rows.jsonl",
+            prompts.model,
+            prompts.template,
+            prompts.cutoff,
+            folder / "tokens.parquet",
+            folder / "profile.json",
+        )
+        found: dict[str, object] = json.loads((folder / "profile.json").read_text())
+        return found
+
+    def test_ten_sample_rows_are_shown_token_by_token_with_their_mask(
+        self, tmp_path: Path, prompts: Prompts
+    ) -> None:
+        rows = [conversation(number, held_out=number == 0) for number in range(31)]
+        found = self.run(tmp_path, prompts, rows)
+        samples = found["samples"]
+        assert isinstance(samples, list)
+        trained = [row for row in rows if not row.held_out]
+        assert [one["id"] for one in samples] == [
+            trained[position].id for position in sample_positions(30)
+        ]
+        for sample in samples:
+            number = sample["id"].removeprefix("row-")
+            text = "".join(piece for piece, _ in sample["tokens"])
+            supervised = "".join(piece for piece, trained in sample["tokens"] if trained)
+            assert f"{number}? " in text
+            assert supervised == f"It is {number}.<|im_end|>"
+
+    def test_nothing_that_fits_is_refused(self, tmp_path: Path, prompts: Prompts) -> None:
+        with pytest.raises(DataError, match="no row fits cutoff_length 400"):
+            self.run(tmp_path, prompts, [conversation(1, length=500)])
+
+    def test_only_held_out_rows_are_refused_too(self, tmp_path: Path, prompts: Prompts) -> None:
+        row = conversation(1)
+        with pytest.raises(DataError, match="no row fits"):
+            self.run(tmp_path, prompts, [replace(row, labels={"split": "validation"})])
