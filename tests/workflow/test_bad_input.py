@@ -44,25 +44,22 @@ class TestConfiguration:
         assert_refused(clone.snakemake("-n"), "evaluation.suites[0].scenarios", "scenarioz")
 
     def test_without_a_network_all_that_is_missing_is_listed_at_once(self, clone):
+        url = "https://example.org/rows.json"
+        hub = {"kind": "hf", "repo": "owner/gone", "revision": "main"}
         values = {
             "offline": True,
-            "models": [
-                {
-                    "id": "tiny",
-                    "sources": [{"kind": "hf", "repo": "owner/gone", "revision": "main"}],
-                }
-            ],
+            "models": [{"id": "tiny", "sources": [hub]}],
             "datasets": [
                 {
                     "id": "synthesized",
                     "reader": "alpaca",
-                    "sources": [{"kind": "path", "path": "rows.json"}],
+                    "sources": [{"kind": "url", "url": url, "sha256": "0" * 64}],
                 }
             ],
         }
         overlay = clone.overlay("offline.yaml", values)
         run = clone.snakemake("-n", "--quiet", "all", "--configfile", *SMOKE, str(overlay))
-        assert_refused(run, "model `tiny`", "owner/gone", "dataset `synthesized`", "rows.json")
+        assert_refused(run, "model `tiny`", "owner/gone", "dataset `synthesized`", url)
 
 
 class TestStages:

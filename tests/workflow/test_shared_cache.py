@@ -33,6 +33,7 @@ def shared(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def clone_in(folder: Path, source: dict[str, str]) -> Clone:
+    folder.mkdir()
     clone = copy_repository(folder)
     dataset = {"id": "mine", "reader": "alpaca", "sources": [source]}
     variant = {

@@ -135,15 +135,16 @@ class Renderer:
         """What `row` gives for each, in a third less time: the texts are tokenized together."""
         from transformers.utils.chat_template_utils import render_jinja_template
 
+        special: Any = self.tokenizer.special_tokens_map
         texts: list[str] = []
         spans: list[list[tuple[int, int]]] = []
         for conversation in conversations:
             rendered: Any = render_jinja_template(
-                [[message.as_openai() for message in conversation.messages]],  # type: ignore[arg-type]
+                [[message.as_openai() for message in conversation.messages]],
                 tools=[tool.as_openai() for tool in conversation.tools] or None,
                 chat_template=self._text,
                 return_assistant_tokens_mask=True,
-                **self.tokenizer.special_tokens_map,
+                **special,
             )
             texts += rendered[0]
             spans += rendered[1]
