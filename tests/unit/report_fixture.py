@@ -113,6 +113,13 @@ def make_results(root: Path, shape: Shape = Shape()) -> tuple[Path, Configuratio
     scenarios = [_scenario(number) for number in range(shape.cases)]
     suite = {"id": "zh", "today": "2024-01-25", "tools": [], "scenarios": scenarios}
     write_json(results / "suite" / "zh.json", suite)
+    write_json(results / "suite" / "zh.run.json", _run("prepare_suite", 0.9))
+    fetched = {"model.safetensors": {"bytes": 269_060_552, "sha256": "ab" * 32}}
+    for model in settings.models:
+        record = _run("fetch_model", 21.4, commit="12fd25f77366", files=fetched)
+        write_json(results / "model" / model.id / "run.json", record)
+    write_json(results / "dataset" / "made" / "raw" / "run.json", _run("fetch_dataset", 2.5))
+    write_json(results / "dataset" / "made" / "run.json", _run("format_dataset", 3.3))
     for subject in subjects_of(settings):
         _write_evaluation(results, subject, scenarios, shape)
     for variant in ("chat", "base"):
@@ -177,6 +184,8 @@ def _write_evaluation(
     for part in range(2):
         record = _run("run_scenarios", 1.5 * len(scenarios))
         write_json(folder / "parts" / f"{part}.run.json", record)
+    write_json(folder / "transcripts.run.json", _run("parse_transcripts", 0.6))
+    write_json(folder / "verdicts.run.json", _run("score_scenarios", 1.2))
 
 
 def _steps(
@@ -302,7 +311,9 @@ def _write_data(folder: Path) -> None:
     write_json(folder / "profile.json", profile)
     checked = {"training_rows": 2000, "test_cases": 300, "tool_names": 11}
     write_json(folder / "leakage.json", {"checked": checked, "hits": hits})
-    write_json(folder / "run.json", _run("mix", 14.2))
+    write_json(folder / "mix.run.json", _run("mix_data", 0.4))
+    write_json(folder / "run.json", _run("tokenize_data", 14.2))
+    write_json(folder / "leakage.run.json", _run("check_leakage", 6.1))
 
 
 def _write_training(results: Path, variant: str, seed: int, shape: Shape) -> None:
@@ -321,6 +332,7 @@ def _write_training(results: Path, variant: str, seed: int, shape: Shape) -> Non
         }
         for step in range(10, total + 1, 10)
     ]
+    log += [{"step": total // 10 * tenth, "eval_loss": 2.0 / tenth} for tenth in range(1, 11)]
     log.append({"step": total, "epoch": 3.0, "train_loss": 0.41, "train_runtime": 412.6})
     write_json(folder / "trainer_state.json", {"global_step": total, "log_history": log})
     write_json(

@@ -84,7 +84,7 @@ def test_the_summary_tells_of_training_and_stages(data: ReportData) -> None:
     assert found["training"]["chat"]["steps"] == 1200
     assert found["training"]["chat"]["seeds"]["s42"]["train_loss"] == 0.4122
     assert {"stage", "artefact", "wall_seconds"} == set(found["stages"][0])
-    assert len(found["stages"]) == len(data.runs) == 16
+    assert len(found["stages"]) == len(data.runs) == 35
 
 
 def test_the_summary_is_the_same_but_for_times_and_machine(tmp_path: Path) -> None:
@@ -166,7 +166,8 @@ def test_every_case_is_readable_without_script(data: ReportData, page: str) -> N
 
 def test_figures_have_text_alternatives(page: str) -> None:
     figures = re.findall(r"<svg\b.*?</svg>", page, flags=re.S)
-    assert len(figures) == 2 * 2 + 2 * 3
+    # Categories in two widths, three curves, row lengths per variant; one graph of stages.
+    assert len(figures) == 2 * 2 + 2 * 3 + 2 + 1
     assert all("<title" in figure and "<desc" in figure for figure in figures)
 
 
@@ -259,9 +260,8 @@ def test_a_broken_line_is_named(tmp_path: Path) -> None:
 
 
 def test_the_data_profile_shows_bars_and_the_mask(page: str) -> None:
-    assert "<dt>256 – 511</dt><dd>1,290</dd>" in page
-    assert '<span class="on">好的&lt;/s&gt;&lt;script&gt;</span>' in page
-    assert "<span>&lt;user&gt;订一桌</span>" in page
+    assert "<title>256 to 511 tokens: 1,290 rows</title>" in page
+    assert "<i>&lt;user&gt;</i><i>订一桌</i><b>好的&lt;/s&gt;</b><b>&lt;script&gt;</b>" in page
 
 
 def test_the_shipped_configuration_states_the_published_settings(data: ReportData) -> None:
@@ -270,7 +270,7 @@ def test_the_shipped_configuration_states_the_published_settings(data: ReportDat
     shipped = replace(data, configuration=parse_configuration(values, root), trainings=(), runs=())
     for variant in shipped.configuration.variants:
         published = published_variants()[variant.id]["settings"]
-        here = settings_here(shipped, variant)
+        here = settings_here(shipped, variant, language("en"))
         other = {key for key in here if str(published[key]) != here[key]}
         # Hardware and precision are those of a run, and there was none.
         assert other == {"hardware", "precision"}
@@ -278,8 +278,6 @@ def test_the_shipped_configuration_states_the_published_settings(data: ReportDat
 
 def test_records_named_after_a_file_count_as_stages(tmp_path: Path) -> None:
     results, settings = make_results(tmp_path, Shape(cases=13))
-    record = read_json(results / "data" / "chat" / "run.json") | {"stage": "check_leakage"}
-    (results / "data" / "chat" / "leakage.run.json").write_text(json.dumps(record))
     run = collect(results, settings).run_of("data/chat/leakage")
     assert run is not None
     assert run.stage == "check_leakage"
@@ -302,14 +300,14 @@ class TestCost:
         results, settings = make_results(tmp_path, Shape(cases=13))
         assert "Energy was not measured." in render_report(collect(results, settings))
         for variant, found in (
-            ("chat", {"energy_joules": 7200.0}),
-            ("base", {"energy_joules": None, "energy_reason": "no counter"}),
+            ("chat", {"energy_joules": 7200.0, "energy_source": "RAPL"}),
+            ("base", {"energy_joules": None, "energy_source": "not measured: no counter"}),
         ):
             path = results / "training" / variant / "s42" / "metrics.json"
             path.write_text(json.dumps(read_json(path) | found), encoding="utf-8")
         page = render_report(collect(results, settings))
         assert "2.00\u00a0Wh" in page
-        assert "Energy was not measured everywhere: no counter" in page
+        assert "Energy: RAPL; not measured: no counter." in page
 
 
 class TestEarlierRuns:

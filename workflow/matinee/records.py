@@ -9,6 +9,7 @@ import os
 import platform
 import re
 import resource
+import shlex
 import shutil
 import sys
 import time
@@ -114,6 +115,13 @@ def peak_memory_mb() -> float:
     return round(peak * (1 if sys.platform == "darwin" else 1024) / 1e6, 1)
 
 
+def command() -> str | None:
+    """The command line of this stage, to be copied; None where it was called in another way."""
+    if Path(sys.argv[0]).name != "run.py":
+        return None
+    return shlex.join(["python", *sys.argv])
+
+
 class Recorder:
     """Collects what made an artefact, and writes it as `run.json`."""
 
@@ -135,13 +143,14 @@ class Recorder:
         return f"{duration(time.perf_counter() - self._clock)}, {peak_memory_mb() / 1000:.2f} GB"
 
     def write(self, path: Path) -> None:
-        """Writes `run.json`: stage, parameters, facts, versions, hardware, time and memory."""
+        """Writes `run.json`: what was asked, found and used, and the time and memory it took."""
         write_json(
             path,
             {
                 "stage": self.stage,
                 "parameters": self.parameters,
                 "facts": self.facts,
+                "command": command(),
                 "versions": versions(),
                 "hardware": hardware(),
                 "started": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(self._started)),

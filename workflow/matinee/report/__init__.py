@@ -1,7 +1,8 @@
 """The report: what changed, is it real, and why; as a page, as a summary and as tables."""
 
+from matinee.report.crate import write_crate
 from matinee.report.data import ReportData, collect
-from matinee.report.page import write_report
+from matinee.report.page import configuration_yaml, write_report
 from matinee.report.runs import describe_runs
 from matinee.report.summary import write_summary
 from matinee.report.tables import write_tables
@@ -9,7 +10,9 @@ from matinee.report.tables import write_tables
 __all__ = [
     "ReportData",
     "collect",
+    "configuration_yaml",
     "describe_runs",
+    "write_crate",
     "write_report",
     "write_summary",
     "write_tables",

@@ -41,7 +41,8 @@ def price(data: ReportData) -> Price | None:
 
 @dataclass(frozen=True)
 class TrainingCost:
-    """What one training took; None where nothing says. `energy_reason` says why not measured."""
+    """What one training took; None where nothing says. `energy_source` says what was
+    read, or why nothing was."""
 
     variant: str
     seed: int
@@ -49,7 +50,7 @@ class TrainingCost:
     seconds: float | None
     memory_mb: float | None
     energy_joules: float | None
-    energy_reason: str
+    energy_source: str
 
 
 def training_costs(data: ReportData) -> list[TrainingCost]:
@@ -66,7 +67,7 @@ def _training_cost(run: SeedFiles) -> TrainingCost:
         seconds=metrics.get("runtime_seconds"),
         memory_mb=metrics.get("peak_device_memory_mb") or metrics.get("peak_memory_mb"),
         energy_joules=metrics.get("energy_joules"),
-        energy_reason=str(metrics.get("energy_reason") or ""),
+        energy_source=str(metrics.get("energy_source") or ""),
     )
 
 
@@ -86,13 +87,10 @@ def gigabytes(megabytes: float | None) -> str:
 
 
 def energy_note(costs: list[TrainingCost], words: Language) -> str:
-    """Why there is no figure of energy; empty where every training has one."""
-    if all(cost.energy_joules is not None for cost in costs):
-        return ""
-    reasons = dict.fromkeys(cost.energy_reason for cost in costs if cost.energy_reason)
-    if not reasons:
-        return words("energy_unknown")
-    return words("energy_reason", reason=words("punctuation.list").join(reasons))
+    """What the figures of energy were read from, or why there is none."""
+    sources = dict.fromkeys(words.detail(cost.energy_source) for cost in costs)
+    told = words("punctuation.list").join(source for source in sources if source)
+    return words("energy_source", source=told) if told else words("energy_unknown")
 
 
 @dataclass(frozen=True)
@@ -126,7 +124,8 @@ def evaluation_costs(data: ReportData, words: Language) -> list[EvaluationCost]:
 def _evaluation_cost(data: ReportData, subject: str, suite: str, label: str) -> EvaluationCost:
     evaluated = data.evaluated[subject, suite]
     steps = [step for transcript in evaluated.transcripts for step in transcript.steps]
-    runs = data.runs_below(f"evaluation/{subject}/{suite}")
+    below = data.runs_below(f"evaluation/{subject}/{suite}")
+    runs = [run for run in below if run.stage == "run_scenarios"]
     return EvaluationCost(
         label=label,
         suite=suite,

@@ -150,6 +150,7 @@ class CurveFigure:
     top: float
     bottom: float
     lines: tuple[CurveLine, ...]
+    dots: tuple[tuple[float, float], ...]
     x_ticks: tuple[tuple[float, str], ...]
     y_ticks: tuple[tuple[float, str], ...]
     title: str
@@ -159,13 +160,17 @@ class CurveFigure:
 def curve_figure(
     trainings: Sequence[SeedFiles], key: str, label: str, words: Language, smooth: bool
 ) -> CurveFigure | None:
-    """A small plot of one key of the trainer's log; None where no training logged it."""
+    """A small plot of one key of the trainer's log; None where no training logged it.
+
+    Values of `eval_KEY`, measured on held-out rows now and then, are drawn as dots.
+    """
     series = [points_ for run in trainings if (points_ := _points(run, key))]
     if not series:
         return None
+    held_out = [point for run in trainings for point in _points(run, f"eval_{key}")]
     left, right, top, bottom = 52.0, 352.0, 14.0, 168.0
     last_step = max(x for line in series for x, _ in line)
-    low, high, y_values = _nice_range([y for line in series for _, y in line])
+    low, high, y_values = _nice_range([y for line in [*series, held_out] for _, y in line])
     lines = []
     for place, line in enumerate(series):
         shown = _thinned(line)
@@ -182,13 +187,15 @@ def curve_figure(
         top=top,
         bottom=bottom,
         lines=tuple(sorted(lines, key=lambda line: line.kind)),
+        dots=tuple(
+            (left + x / max(1, last_step) * (right - left), _height(y, low, high, top, bottom))
+            for x, y in held_out
+        ),
         x_ticks=tuple(
             (left + share * (right - left), number(round(share * last_step)))
             for share in (0, 0.5, 1)
         ),
-        y_ticks=tuple(
-            (bottom - (y - low) / (high - low) * (bottom - top), _tick(y)) for y in y_values
-        ),
+        y_ticks=tuple((_height(y, low, high, top, bottom), _tick(y)) for y in y_values),
         title=label,
         description=words(
             "figure.curve",
@@ -196,7 +203,15 @@ def curve_figure(
             first=number(first),
             last=number(last),
             steps=number(last_step),
-        ),
+        )
+        + (_held_out_words(held_out, words) if held_out else ""),
+    )
+
+
+def _held_out_words(points_: Sequence[tuple[int, float]], words: Language) -> str:
+    values = [value for _, value in points_]
+    return words("punctuation.sentences") + words(
+        "figure.held_out", first=number(values[0]), last=number(values[-1]), count=len(values)
     )
 
 
@@ -235,9 +250,13 @@ def _path(
     left, right, top, bottom = box
     return " ".join(
         f"{'L' if place else 'M'}{left + x / max(1, last_step) * (right - left):.1f} "
-        f"{bottom - (y - low) / (high - low) * (bottom - top):.1f}"
+        f"{_height(y, low, high, top, bottom):.1f}"
         for place, (x, y) in enumerate(line)
     )
+
+
+def _height(y: float, low: float, high: float, top: float, bottom: float) -> float:
+    return bottom - (y - low) / (high - low) * (bottom - top)
 
 
 def _nice_range(values: Sequence[float]) -> tuple[float, float, list[float]]:

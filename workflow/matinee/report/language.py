@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from matinee.comparison import Result
+from matinee.report.details import in_chinese
 
 STRINGS = Path(__file__).with_name("strings.yaml")
 
@@ -33,6 +34,10 @@ class Language:
         """The shown name of a category, error class or profile key; the key itself if unknown."""
         found = self.strings[group].get(key)
         return str(found) if found is not None else key.replace("_", " ")
+
+    def detail(self, sentence: str) -> str:
+        """What scoring or parsing wrote in English, in this language."""
+        return in_chinese(sentence) if self.code == "zh" else sentence
 
     def block(self, group: str) -> dict[str, str]:
         """All texts of one group, for the page's script."""

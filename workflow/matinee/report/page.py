@@ -13,8 +13,19 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from matinee.comparison import Pair
+from matinee.config import Configuration
 from matinee.records import whole
-from matinee.report import cases, costs, figures, language, runs, sections, text
+from matinee.report import (
+    cases,
+    costs,
+    figures,
+    graph,
+    language,
+    profiles,
+    runs,
+    sections,
+    text,
+)
 from matinee.report.answer import answer
 from matinee.report.data import ReportData
 from matinee.report.language import Language
@@ -111,21 +122,18 @@ def _context(data: ReportData, words: Language) -> dict[str, Any]:
         **_costs(data, words),
         "curves": _curves(data, words),
         "profiles": {
-            name: sections.fact_groups(
-                {key: value for key, value in profile.items() if key != "samples"}, words
-            )
-            for name, profile in data.profiles.items()
+            name: profiles.profile_view(profile, words) for name, profile in data.profiles.items()
         },
-        "samples": {name: sections.masked_rows(profile) for name, profile in data.profiles.items()},
         "leakages": {name: _leakage(found, words) for name, found in data.leakages.items()},
         "published": {
             variant.id: published_rows(data, variant, words)
             for variant in data.configuration.variants
         },
+        "graph": graph.stage_graph(data, words),
         "stages": sections.stage_views(data, words),
         "versions": list(sections.merged_facts(data, "versions")),
         "hardware": list(sections.merged_facts(data, "hardware")),
-        "configuration": _yaml(data.configuration.model_dump(mode="json")),
+        "configuration": configuration_yaml(data.configuration),
         "categories": list(dict.fromkeys(r.category for r in data.comparison.categories)),
         "start_pair": _ends(data.pairs[0]),
     }
@@ -185,10 +193,13 @@ def _ends(pair: Pair) -> tuple[str, str]:
     return pair.before[0], pair.after[0]
 
 
-def _yaml(value: Any) -> str:
+def configuration_yaml(configuration: Configuration) -> str:
+    """The resolved configuration, every default filled in, as `config.yaml` would say it."""
     import yaml
 
-    return str(yaml.safe_dump(value, allow_unicode=True, sort_keys=False))
+    return str(
+        yaml.safe_dump(configuration.model_dump(mode="json"), allow_unicode=True, sort_keys=False)
+    )
 
 
 def _hash(script: str) -> str:

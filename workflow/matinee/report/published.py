@@ -45,7 +45,7 @@ def published_rows(
     known = published_variants().get(variant.id)
     if known is None:
         return []
-    here = settings_here(data, variant)
+    here = settings_here(data, variant, words)
     settings = [
         _setting_row(key, str(said), here[key], words) for key, said in known["settings"].items()
     ]
@@ -58,7 +58,7 @@ def published_rows(
     return [("figures", figures), ("findings", findings), ("settings", settings)]
 
 
-def settings_here(data: ReportData, variant: Variant) -> dict[str, str]:
+def settings_here(data: ReportData, variant: Variant, words: Language) -> dict[str, str]:
     """This run's settings, written as `published.yaml` writes them."""
     training = variant.training
     model = data.configuration.model(variant.model)
@@ -70,7 +70,7 @@ def settings_here(data: ReportData, variant: Variant) -> dict[str, str]:
     first = next((run for run in data.trainings if run.variant == variant.id), None)
     return {
         "model": hub.repo if hub else model.id,
-        "hardware": _hardware(data, variant),
+        "hardware": _hardware(data, variant, words),
         "data": ", ".join(mix),
         "template": variant.template,
         "lora_target": training.lora.target
@@ -90,7 +90,7 @@ def settings_here(data: ReportData, variant: Variant) -> dict[str, str]:
     }
 
 
-def _hardware(data: ReportData, variant: Variant) -> str:
+def _hardware(data: ReportData, variant: Variant, words: Language) -> str:
     run = data.run_of(f"training/{variant.id}/s{variant.seeds[0]}")
     if run is None:
         return "–"
@@ -98,7 +98,9 @@ def _hardware(data: ReportData, variant: Variant) -> str:
     accelerators = found.get("accelerators")
     if accelerators:
         return ", ".join(str(name) for name in accelerators)
-    return f"CPU ({found.get('machine', '?')}, {found.get('cores', '?')} cores)"
+    return words(
+        "published.processor", machine=found.get("machine", "?"), cores=found.get("cores", "?")
+    )
 
 
 def _scientific(value: float) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import string
 from collections import Counter
 from collections.abc import Iterator
@@ -14,7 +13,6 @@ from matinee.report.language import Language, duration, number
 from matinee.transcripts import ErrorClass
 
 LONGEST_LIST = 12
-MOST_SAMPLES = 3
 
 
 @dataclass(frozen=True)
@@ -107,8 +105,8 @@ class FactGroup:
 def fact_groups(value: dict[str, Any], words: Language, title: str = "") -> list[FactGroup]:
     """Any nested JSON object as groups of facts: its scalars, then one group per inner object.
 
-    An object of numbers that are parts of a whole is drawn with bars, and so are lists of counts;
-    other long lists are counted.
+    An object of numbers that are parts of a whole is drawn with bars, and so are lists of calls
+    by name; other long lists are counted.
     """
     listed = {key: counted for key, inner in value.items() if (counted := _counted(inner))}
     plain = {
@@ -131,39 +129,14 @@ def fact_groups(value: dict[str, Any], words: Language, title: str = "") -> list
 
 
 def _counted(value: Any) -> tuple[Fact, ...]:
-    """Bars of a list of `{from, to, rows}` or `{name, calls, ...}`; nothing for another list."""
+    """Bars of a list of `{name, calls, ...}`; nothing for another list."""
     if not isinstance(value, list) or not all(isinstance(one, dict) for one in value):
         return ()
-    if all({"from", "to", "rows"} <= set(one) for one in value):
-        counts = [(f"{one['from']:,} – {one['to'] - 1:,}", int(one["rows"])) for one in value]
-    elif all({"name", "calls"} <= set(one) for one in value):
-        counts = [(str(one["name"]), int(one["calls"])) for one in value]
-    else:
+    if not all({"name", "calls"} <= set(one) for one in value):
         return ()
+    counts = [(str(one["name"]), int(one["calls"])) for one in value]
     most = max((count for _, count in counts), default=0) or 1
     return tuple(Fact(label, number(count), count / most) for label, count in counts)
-
-
-@dataclass(frozen=True)
-class MaskedRow:
-    """A sample row as stretches of text, each supervised or not."""
-
-    id: str
-    stretches: tuple[tuple[str, bool], ...]
-
-
-def masked_rows(profile: dict[str, Any]) -> list[MaskedRow]:
-    """The first samples of a profile, neighbouring tokens of the same kind put together."""
-    return [
-        MaskedRow(
-            str(sample["id"]),
-            tuple(
-                ("".join(piece for piece, _ in run), bool(supervised))
-                for supervised, run in itertools.groupby(sample["tokens"], key=lambda pair: pair[1])
-            ),
-        )
-        for sample in (profile.get("samples") or [])[:MOST_SAMPLES]
-    ]
 
 
 def _joined(title: str, name: str) -> str:
@@ -204,7 +177,7 @@ def settings_text(settings: dict[str, Any]) -> str:
 
 @dataclass(frozen=True)
 class StageView:
-    """One stage that ran: `share` of the longest stage's time."""
+    """One stage that ran: `share` of the longest stage's time; `command` is empty if unknown."""
 
     stage: str
     artefact: str
@@ -213,6 +186,7 @@ class StageView:
     memory: str
     share: float
     facts: tuple[Fact, ...]
+    command: str
 
 
 def stage_views(data: ReportData, words: Language) -> list[StageView]:
@@ -232,6 +206,7 @@ def _stage_view(run: StageRun, longest: float, words: Language) -> StageView:
         memory=f"{number(round(memory))}\u00a0MB" if memory else "–",
         share=run.wall_seconds / longest,
         facts=tuple(Fact(key, fact_value(value, words)) for key, value in facts.items()),
+        command=str(run.record.get("command") or ""),
     )
 
 

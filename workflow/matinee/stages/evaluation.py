@@ -158,6 +158,7 @@ def parse_transcripts(
     """Puts the parts together in the suite's order and parses every raw text afresh."""
     from matinee.scoring import reparse
 
+    recorder = records.Recorder("parse_transcripts", {"form": form})
     order = {scenario.id: place for place, scenario in enumerate(read_suite(suite_file).scenarios)}
     transcripts = [
         Transcript.model_validate(row) for part in parts for row in records.read_lines(part)
@@ -165,16 +166,21 @@ def parse_transcripts(
     transcripts.sort(key=lambda transcript: (order[transcript.case], transcript.repeat))
     parsed = [reparse(transcript, form) for transcript in transcripts]
     records.write_lines(output, [transcript.model_dump(mode="json") for transcript in parsed])
+    recorder.add(transcripts=len(parsed))
+    recorder.write(output.with_suffix(".run.json"))
 
 
 def score_scenarios(suite_file: Path, transcripts: Path, output: Path) -> None:
     """Writes a verdict per transcript; no model is loaded."""
     from matinee.scoring import score_suite
 
+    recorder = records.Recorder("score_scenarios", {})
     suite = read_suite(suite_file)
     rows = [Transcript.model_validate(row) for row in records.read_lines(transcripts)]
     verdicts = score_suite(suite, rows)
     records.write_lines(output, [verdict.model_dump(mode="json") for verdict in verdicts])
     right = sum(verdict.success for verdict in verdicts)
+    recorder.add(verdicts=len(verdicts), right=right)
+    recorder.write(output.with_suffix(".run.json"))
     subject = rows[0].subject if rows else output.parent.parent.name
     progress.say(f"✓ scored {subject} on {suite.id}: {right} of {len(verdicts)} right")

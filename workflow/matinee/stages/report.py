@@ -9,11 +9,19 @@ from matinee.config import Configuration
 
 
 def render_report(configuration: Configuration, results: Path) -> None:
-    """Writes `summary.json`, `report.html` and `tables/` from the files of the other stages."""
-    from matinee.report import collect, write_report, write_summary, write_tables
+    """Writes page, summary, tables and the run's description from the other stages' files."""
+    from matinee.report import (
+        collect,
+        configuration_yaml,
+        write_crate,
+        write_report,
+        write_summary,
+        write_tables,
+    )
 
     data = collect(results, configuration)
     write_summary(data, results / "summary.json")
     write_tables(data, results / "tables")
     write_report(data, results / "report.html")
+    write_crate(data, results, configuration_yaml(configuration))
     progress.say(f"✓ report: {(results / 'report.html').resolve()}")
