@@ -134,7 +134,12 @@ rule check_leakage:
         conversations="results/data/{variant}/conversations.jsonl",
         suites=expand("results/suite/{suite}.json", suite=plan.suite_ids),
     output:
-        "results/data/{variant}/leakage.json",
+        report(
+            "results/data/{variant}/leakage.json",
+            caption="../report/leakage.rst",
+            category="Certificates",
+            labels={"what": "leakage", "variant": "{variant}", "seed": "–"},
+        ),
     log:
         "results/logs/check_leakage/{variant}.log",
     conda:

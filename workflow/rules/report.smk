@@ -1,4 +1,4 @@
-# One page, one summary, tables.
+# One page, one summary, tables, and the description of the run.
 
 
 rule render_report:
@@ -16,9 +16,21 @@ rule render_report:
         ),
         plan.compared(),
     output:
-        report="results/report.html",
+        page=report(
+            "results/report.html",
+            caption="../report/page.rst",
+            category="Result",
+        ),
+        tables=report(
+            directory("results/tables"),
+            patterns=["{table}.csv"],
+            caption="../report/table.rst",
+            category="Numbers",
+            labels={"table": "{table}"},
+        ),
         summary="results/summary.json",
-        tables=directory("results/tables"),
+        crate="results/ro-crate-metadata.json",
+        workflow=directory("results/crate"),
     log:
         "results/logs/render_report.log",
     conda:

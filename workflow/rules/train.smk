@@ -12,7 +12,13 @@ rule train_adapter:
         adapter=directory("results/training/{variant}/s{seed}/adapter"),
         metrics="results/training/{variant}/s{seed}/metrics.json",
         state="results/training/{variant}/s{seed}/trainer_state.json",
-        curve=multiext("results/training/{variant}/s{seed}/loss", ".svg", ".png"),
+        curve=report(
+            "results/training/{variant}/s{seed}/loss.svg",
+            caption="../report/loss.rst",
+            category="Training",
+            labels={"variant": "{variant}", "seed": "{seed}"},
+        ),
+        picture="results/training/{variant}/s{seed}/loss.png",
         run="results/training/{variant}/s{seed}/run.json",
     log:
         "results/logs/train_adapter/{variant}-s{seed}.log",
@@ -47,7 +53,12 @@ rule merge_model:
         templates=lambda wildcards: plan.template_files(wildcards.variant),
     output:
         model=directory("results/merged/{variant}/s{seed}/model"),
-        certificate="results/merged/{variant}/s{seed}/merge.json",
+        certificate=report(
+            "results/merged/{variant}/s{seed}/merge.json",
+            caption="../report/merge.rst",
+            category="Certificates",
+            labels={"what": "merge", "variant": "{variant}", "seed": "{seed}"},
+        ),
         run="results/merged/{variant}/s{seed}/run.json",
     log:
         "results/logs/merge_model/{variant}-s{seed}.log",
