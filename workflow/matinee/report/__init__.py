@@ -6,12 +6,14 @@ from matinee.report.page import configuration_yaml, write_report
 from matinee.report.runs import describe_runs
 from matinee.report.summary import write_summary
 from matinee.report.tables import write_tables
+from matinee.report.watched import log_report
 
 __all__ = [
     "ReportData",
     "collect",
     "configuration_yaml",
     "describe_runs",
+    "log_report",
     "write_crate",
     "write_report",
     "write_summary",

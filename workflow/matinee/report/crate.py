@@ -12,6 +12,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from matinee import __version__
 from matinee.records import sha256_file, whole, write_json
 from matinee.report.data import ReportData
 
@@ -69,7 +70,7 @@ def describe(data: ReportData, results: Path) -> dict[str, Any]:
         lang_version=metadata.version("snakemake"),
         properties={
             "name": "Matinee",
-            "version": _version(),
+            "version": __version__,
             "encodingFormat": "text/plain",
             "conformsTo": {"@id": f"{BIOSCHEMAS}/ComputationalWorkflow/1.0-RELEASE"},
         },
@@ -97,16 +98,6 @@ def describe(data: ReportData, results: Path) -> dict[str, Any]:
     )
     crate.root_dataset["mentions"] = action
     return dict(crate.metadata.generate())
-
-
-def _version() -> str:
-    try:
-        return metadata.version("matinee")
-    except metadata.PackageNotFoundError:
-        import tomllib
-
-        project = tomllib.loads((PROJECT / "pyproject.toml").read_text(encoding="utf-8"))
-        return str(project["project"]["version"])
 
 
 def _describe_root(crate: ROCrate, data: ReportData) -> None:

@@ -24,8 +24,8 @@ def write_tables(data: ReportData, folder: Path) -> None:
     import pandas as pd
 
     tables = {
-        "cases": list(_cases(data)),
-        "accuracy": list(_accuracy(data)),
+        "cases": list(case_rows(data)),
+        "accuracy": list(accuracy_rows(data)),
         "comparisons": list(_comparisons(data)),
         "training_log": list(_training_log(data)),
         "stages": list(_stages(data)),
@@ -47,7 +47,8 @@ def _subject(subject: Subject) -> dict[str, Any]:
     }
 
 
-def _cases(data: ReportData) -> Iterator[dict[str, Any]]:
+def case_rows(data: ReportData) -> Iterator[dict[str, Any]]:
+    """One row per subject and case: right or wrong, why, and what it took."""
     for subject in data.subjects:
         for suite in data.suites:
             evaluated = data.evaluated[subject.id, suite]
@@ -81,7 +82,8 @@ def _costs(evaluated: Evaluated) -> dict[tuple[str, int], dict[str, Any]]:
     }
 
 
-def _accuracy(data: ReportData) -> Iterator[dict[str, Any]]:
+def accuracy_rows(data: ReportData) -> Iterator[dict[str, Any]]:
+    """One row per subject and category: the share of right cases with its interval."""
     for subject in data.subjects:
         for suite in data.suites:
             verdicts = data.evaluated[subject.id, suite].verdicts

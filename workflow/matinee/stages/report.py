@@ -13,6 +13,7 @@ def render_report(configuration: Configuration, results: Path) -> None:
     from matinee.report import (
         collect,
         configuration_yaml,
+        log_report,
         write_crate,
         write_report,
         write_summary,
@@ -24,4 +25,5 @@ def render_report(configuration: Configuration, results: Path) -> None:
     write_tables(data, results / "tables")
     write_report(data, results / "report.html")
     write_crate(data, results, configuration_yaml(configuration))
+    log_report(data, results)
     progress.say(f"✓ report: {(results / 'report.html').resolve()}")
