@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import importlib.util
+import json
 import os
 import shutil
+import struct
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -184,6 +187,7 @@ def test_no_width_scrolls_sideways(browser: Any, report: Path, width: int) -> No
     assert page.evaluate("document.documentElement.scrollWidth") <= width
     kind = "narrow" if width <= 600 else "wide"
     assert page.locator(f"svg.cat.{kind}").first.is_visible()
+    assert page.locator(f"svg.hero.{kind}").is_visible()
 
 
 def test_the_chinese_page(browser: Any, tmp_path: Path) -> None:
@@ -255,3 +259,42 @@ def test_axe_finds_no_serious_fault(browser: Any, tmp_path: Path, scheme: str) -
         if fault["impact"] in ("serious", "critical")
     ]
     assert serious == []
+
+
+def test_a_case_that_flipped_since_an_earlier_run_is_one_click_away(
+    browser: Any, tmp_path: Path
+) -> None:
+    block = {
+        "cases": ["single_tool-0000"],
+        "categories": ["single_tool"],
+        "families": ["f"],
+        "subjects": {"chat-tuned-s42": "0", "base-tuned-s42": "0"},
+    }
+    earlier = tmp_path / "earlier.json"
+    earlier.write_text(json.dumps({"title": "before", "outcomes": {"zh": block}}))
+    path = _write(tmp_path, Shape(cases=26, compare_with=(str(earlier),)))
+    watched = _open(browser, path)
+    page = watched.page
+    page.evaluate("document.querySelectorAll('.flips details').forEach(d => { d.open = true })")
+    page.locator(".flips a").first.click()
+    case = page.locator("[data-key='zh/single_tool-0000']")
+    case.locator(".side:visible").first.wait_for()
+    assert watched.complaints == []
+
+
+def test_the_pictures_for_the_readme(tmp_path: Path, report: Path) -> None:
+    place = Path(__file__).parents[2] / "scripts" / "pictures.py"
+    spec = importlib.util.spec_from_file_location("pictures", place)
+    assert spec is not None
+    assert spec.loader is not None
+    script = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(script)
+    sizes = {
+        picture.name: struct.unpack(">II", picture.read_bytes()[16:24])
+        for picture in script.take_pictures(report, tmp_path)
+    }
+    assert sizes == {
+        "report.png": (1440, 1080),
+        "report-dark.png": (1440, 1080),
+        "report-phone.png": (780, 1688),
+    }

@@ -166,8 +166,9 @@ def test_every_case_is_readable_without_script(data: ReportData, page: str) -> N
 
 def test_figures_have_text_alternatives(page: str) -> None:
     figures = re.findall(r"<svg\b.*?</svg>", page, flags=re.S)
-    # Categories in two widths, three curves, row lengths per variant; one graph of stages.
-    assert len(figures) == 2 * 2 + 2 * 3 + 2 + 1
+    # Per variant categories in two widths, three curves, row lengths; the answer in two widths;
+    # the stages.
+    assert len(figures) == 2 * 2 + 2 * 3 + 2 + 2 + 1
     assert all("<title" in figure and "<desc" in figure for figure in figures)
 
 

@@ -67,6 +67,24 @@ class TestWhatARunLeaves:
     def test_an_offline_run_of_weights_and_biases_is_there(self, finished):
         assert list(finished.folder.glob("results/training/chat/s42/wandb/offline-run-*"))
 
+    def test_the_report_is_in_the_watched_run_of_each_training(self, finished):
+        tables = finished.folder.glob("results/training/chat/s42/wandb/offline-run-*/files/media")
+        assert [path for folder in tables for path in folder.rglob("cases*.table.json")]
+
+    def test_the_run_is_described_as_a_crate(self, finished):
+        crate = json.loads((finished.folder / "results/ro-crate-metadata.json").read_text())
+        run = next(entity for entity in crate["@graph"] if entity["@id"] == "#run")
+        assert {"@id": "merged/chat/s42/model/"} in run["result"]
+        assert (finished.folder / "results/crate/Snakefile").is_file()
+
+    def test_snakemakes_own_report_has_captions_and_categories(self, finished):
+        run = finished.snakemake("--configfile", *SMOKE, "--report", "snakemake-report.html")
+        assert run.returncode == 0, run.stderr[-4000:]
+        page = (finished.folder / "snakemake-report.html").read_text(encoding="utf-8")
+        for category in ("Result", "Numbers", "Training", "Certificates"):
+            assert f'"{category}"' in page
+        assert "The certificate of the merge" in page
+
     def test_no_checkpoint_is_left_over(self, finished):
         assert not list(finished.folder.glob("results/.checkpoints/*/*"))
 

@@ -20,6 +20,7 @@ from matinee.report import (
     costs,
     figures,
     graph,
+    hero,
     language,
     profiles,
     runs,
@@ -116,6 +117,10 @@ def _context(data: ReportData, words: Language) -> dict[str, Any]:
         "answer": answer(data, words),
         "subjects": views,
         "letters": {view.id: view.letter for view in views},
+        "heroes": {
+            "wide": hero.hero_figure(data, words, narrow=False),
+            "narrow": hero.hero_figure(data, words, narrow=True),
+        },
         "panels": _panels(data, words),
         "error_rows": errors,
         "most_errors": max((max(row.counts) for row in errors), default=1),
@@ -183,7 +188,7 @@ def _curves(data: ReportData, words: Language) -> dict[str, list[figures.CurveFi
 def _leakage(found: dict[str, Any], words: Language) -> dict[str, Any]:
     hits: Sequence[dict[str, Any]] = found.get("hits") or []
     return {
-        "checked": sections.fact_groups(found.get("checked") or {}, words),
+        "checked": sections.fact_groups(found.get("checked") or {}, words, bars=False),
         "count": len(hits),
         "hits": [{key: str(value) for key, value in hit.items()} for hit in hits[:MOST_HITS]],
     }

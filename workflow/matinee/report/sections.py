@@ -102,11 +102,13 @@ class FactGroup:
     facts: tuple[Fact, ...]
 
 
-def fact_groups(value: dict[str, Any], words: Language, title: str = "") -> list[FactGroup]:
+def fact_groups(
+    value: dict[str, Any], words: Language, title: str = "", *, bars: bool = True
+) -> list[FactGroup]:
     """Any nested JSON object as groups of facts: its scalars, then one group per inner object.
 
     An object of numbers that are parts of a whole is drawn with bars, and so are lists of calls
-    by name; other long lists are counted.
+    by name; other long lists are counted. Without `bars`, the counts are of different things.
     """
     listed = {key: counted for key, inner in value.items() if (counted := _counted(inner))}
     plain = {
@@ -114,7 +116,7 @@ def fact_groups(value: dict[str, Any], words: Language, title: str = "") -> list
         for key, inner in value.items()
         if not isinstance(inner, dict) and key not in listed
     }
-    shares = _shares(plain)
+    shares = _shares(plain) if bars else {}
     facts = tuple(
         Fact(words.name("facts", key), fact_value(inner, words), shares.get(key))
         for key, inner in plain.items()
@@ -122,7 +124,7 @@ def fact_groups(value: dict[str, Any], words: Language, title: str = "") -> list
     groups = [FactGroup(title, facts)] if facts else []
     for key, inner in value.items():
         if isinstance(inner, dict) and inner:
-            groups += fact_groups(inner, words, _joined(title, words.name("facts", key)))
+            groups += fact_groups(inner, words, _joined(title, words.name("facts", key)), bars=bars)
         elif key in listed:
             groups.append(FactGroup(_joined(title, words.name("facts", key)), listed[key]))
     return groups

@@ -69,6 +69,4 @@ def _log(data: ReportData, results: Path, folder: Path, identifier: str, variant
 def _table(wandb: Any, rows: Iterator[dict[str, Any]], subjects: set[str]) -> Any:
     chosen = [row for row in rows if row["subject"] in subjects]
     columns = list(dict.fromkeys(key for row in chosen for key in row))
-    return wandb.Table(
-        columns=columns, data=[[row.get(key) for key in columns] for row in chosen]
-    )
+    return wandb.Table(columns=columns, data=[[row.get(key) for key in columns] for row in chosen])

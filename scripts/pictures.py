@@ -1,0 +1,52 @@
+"""Takes the README's pictures of a report, in Chromium.
+
+    python scripts/pictures.py results/report.html docs/images
+
+Writes `report.png` (a desk's width, the top of the page), `report-dark.png` (the same in dark) and
+`report-phone.png`. Needs playwright (in requirements-dev.txt) and the system's Chromium.
+"""
+
+from __future__ import annotations
+
+import shutil
+import sys
+from pathlib import Path
+
+BROWSERS = ("chromium", "chromium-browser", "google-chrome", "chrome")
+# Name, width, height, device pixels per pixel, colour scheme.
+PICTURES = (
+    ("report.png", 1440, 1080, 1, "light"),
+    ("report-dark.png", 1440, 1080, 1, "dark"),
+    ("report-phone.png", 390, 844, 2, "light"),
+)
+
+
+def take_pictures(report: Path, folder: Path) -> list[Path]:
+    """Writes the pictures and returns their paths. Raises SystemExit where no browser is found."""
+    from playwright.sync_api import sync_playwright
+
+    found = next(filter(None, map(shutil.which, BROWSERS)), None)
+    if found is None:
+        raise SystemExit(f"No browser found (looked for {', '.join(BROWSERS)}). Install chromium.")
+    folder.mkdir(parents=True, exist_ok=True)
+    with sync_playwright() as driver:
+        browser = driver.chromium.launch(executable_path=found, args=["--no-sandbox"])
+        for name, width, height, scale, scheme in PICTURES:
+            page = browser.new_page(
+                viewport={"width": width, "height": height},
+                device_scale_factor=scale,
+                color_scheme="dark" if scheme == "dark" else "light",
+            )
+            page.goto(report.resolve().as_uri())
+            page.wait_for_function("() => document.getElementById('count').textContent !== ''")
+            page.screenshot(path=folder / name)
+            page.close()
+        browser.close()
+    return [folder / name for name, *_ in PICTURES]
+
+
+if __name__ == "__main__":
+    if len(sys.argv) != 3:
+        raise SystemExit(__doc__)
+    for picture in take_pictures(Path(sys.argv[1]), Path(sys.argv[2])):
+        print(picture)
