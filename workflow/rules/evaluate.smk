@@ -33,6 +33,8 @@ rule run_scenarios:
         "results/logs/run_scenarios/{subject}-{suite}-{part}.log",
     conda:
         ENVIRONMENT
+    # The longest way through the workflow leads over training: tests of start models can wait.
+    priority: -1
     threads: 8
     resources:
         gpu=1,

@@ -24,8 +24,6 @@ rule train_adapter:
         "results/logs/train_adapter/{variant}-s{seed}.log",
     conda:
         ENVIRONMENT
-    # The longest way through the workflow leads over training: it goes before the tests that wait.
-    priority: 1
     threads: 8
     resources:
         gpu=1,
