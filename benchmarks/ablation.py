@@ -2,11 +2,11 @@
 
     python benchmarks/ablation.py run --model FOLDER --name gemma3_270m --template gemma \
         --glaive FOLDER --results benchmarks/results/ablation
-    python benchmarks/ablation.py table --results benchmarks/results/ablation
+    python benchmarks/ablation.py page --results benchmarks/results/ablation > docs/ablation.md
 
-Every arm has the same number of supervised tokens and about the same number of optimizer steps.
-Each arm and seed writes one JSON file; what is there already is not done again. `--glaive` holds
-LLaMA-Factory's glaive_toolcall_en_demo.json and glaive_toolcall_zh_demo.json.
+`ablation_method.md` beside this file says what is compared, and how. Each arm and seed writes one
+JSON file; what is there already is not done again, so that a broken run goes on. `--glaive`
+holds LLaMA-Factory's glaive_toolcall_en_demo.json and glaive_toolcall_zh_demo.json.
 """
 
 from __future__ import annotations
@@ -47,6 +47,14 @@ ARMS: dict[str, tuple[dict[str, int], float] | None] = {
     "+ missing parameters": (SEVERAL | CHAINS | MISSING, 0.0),
     "+ masking": (SEVERAL | CHAINS | MISSING, 0.6),
 }
+COMMANDS = """```bash
+python benchmarks/ablation.py run --model results/model/gemma3_270m --name gemma3_270m \\
+    --template gemma --glaive FOLDER --results benchmarks/results/ablation
+python benchmarks/ablation.py page --results benchmarks/results/ablation > docs/ablation.md
+```
+
+`results/model/gemma3_270m` is what `make demo` fetched; `FOLDER` holds LLaMA-Factory's two glaive
+demo files (Apache-2.0), which are not part of this repository."""
 # Characters kept of what a model wrote.
 LONGEST_WRITTEN = 200
 # Of the supervised tokens, where there are synthesized rows at all.
@@ -55,8 +63,8 @@ GLAIVE_SHARE = 0.5
 
 def main() -> None:
     arguments = _arguments()
-    if arguments.command == "table":
-        print(table(arguments.results))
+    if arguments.command == "page":
+        print(page(arguments.results))
         return
     for seed, arm in itertools.product(arguments.seeds, arguments.arms or reversed(ARMS)):
         path = arguments.results / f"{arguments.name}-{_file_name(arm)}-s{seed}.json"
@@ -86,7 +94,7 @@ def _arguments() -> argparse.Namespace:
     run.add_argument("--supervised", type=int, default=4000, help="supervised tokens of an arm")
     run.add_argument("--steps", type=int, default=30, help="optimizer steps of an arm, about")
     run.add_argument("--rows", type=int, default=60, help="held-out rows of a seed")
-    shown = commands.add_parser("table", help="print what was measured")
+    shown = commands.add_parser("page", help="print how it was measured, and what came out")
     for command in (run, shown):
         command.add_argument("--results", type=Path, required=True)
     return parser.parse_args()
@@ -243,6 +251,12 @@ def _engine(arguments: argparse.Namespace, adapter: Path | None) -> Any:
         model = PeftModel.from_pretrained(model, str(adapter)).merge_and_unload()
     renderer = Renderer(AutoTokenizer.from_pretrained(arguments.model), arguments.template)
     return TransformersEngine(model.to(placement.device), renderer, batch_size=16)
+
+
+def page(results: Path) -> str:
+    """The method, the tables, and the commands that made them."""
+    method = (ROOT / "benchmarks/ablation_method.md").read_text(encoding="utf-8")
+    return f"{method}\n## What came out\n\n{table(results)}\n## Again\n\n{COMMANDS}"
 
 
 def table(results: Path) -> str:
