@@ -174,11 +174,12 @@ def run_scenarios(
     model: Annotated[Optional[Path], typer.Option()] = None,  # noqa: UP045 (typer reads it)
 ) -> None:
     """Let one subject work through (a part of) a suite; keep every raw text."""
-    from matinee.config import Limits, Reference
+    from matinee.config import Limits, Reference, SampledRuns
     from matinee.stages import evaluation
 
     values = json.loads(params)
     reference = values.get("reference")
+    sampling = values.get("sampling")
     fixtures = values.get("fixtures")
     evaluation.run_scenarios(
         suite,
@@ -192,6 +193,8 @@ def run_scenarios(
         template=values.get("template"),
         reference=Reference.model_validate(reference) if reference else None,
         fixtures=Path(fixtures) if fixtures else None,
+        constrained=values.get("constrained", False),
+        sampling=SampledRuns.model_validate(sampling) if sampling else None,
     )
 
 
@@ -210,6 +213,7 @@ def parse_transcripts(
 
 @app.command("score-scenarios")
 def score_scenarios(
+    params: Params,
     suite: Annotated[Path, typer.Option()],
     transcripts: Annotated[Path, typer.Option()],
     output: Output,
@@ -217,7 +221,7 @@ def score_scenarios(
     """Judge every transcript; needs no model."""
     from matinee.stages import evaluation
 
-    evaluation.score_scenarios(suite, transcripts, output)
+    evaluation.score_scenarios(suite, transcripts, json.loads(params)["form"], output)
 
 
 @app.command("render-report")

@@ -12,7 +12,7 @@ from typing import Any, get_args
 from matinee.checking import parse_configuration
 from matinee.config import Configuration
 from matinee.records import write_json, write_lines
-from matinee.report.data import Subject, subjects_of
+from matinee.report.data import Subject, decoded_runs, subjects_of
 from matinee.scenarios import Category
 
 CATEGORIES: tuple[str, ...] = get_args(Category)
@@ -57,6 +57,7 @@ class Shape:
     price_per_hour: float | None = None
     compare_with: tuple[str, ...] = ()
     long_line: int = 0
+    decodings: bool = False
 
 
 def configuration(shape: Shape, root: Path) -> Configuration:
@@ -84,6 +85,8 @@ def configuration(shape: Shape, root: Path) -> Configuration:
                 }
                 for number in range(shape.references)
             ],
+            "constrained": shape.decodings,
+            "sampling": {"repeats": 4} if shape.decodings else None,
         },
         "report": {
             "title": "Eleven tools, in Chinese",
@@ -122,6 +125,8 @@ def make_results(root: Path, shape: Shape = Shape()) -> tuple[Path, Configuratio
     write_json(results / "dataset" / "made" / "run.json", _run("format_dataset", 3.3))
     for subject in subjects_of(settings):
         _write_evaluation(results, subject, scenarios, shape)
+    for identifier, decoding in decoded_runs(settings):
+        _write_decoded(results, f"{identifier}.{decoding}", scenarios)
     for variant in ("chat", "base"):
         _write_data(results / "data" / variant)
         for seed in shape.seeds:
@@ -169,7 +174,7 @@ def _write_evaluation(
                 "success": right,
                 "error": error,
                 "detail": "" if error is None else MISTAKES[error],
-                "metrics": {"calls": 1},
+                "metrics": _metrics(scenario, right, error),
             }
         )
         steps = _steps(scenario, right, error, draw)
@@ -186,6 +191,51 @@ def _write_evaluation(
         write_json(folder / "parts" / f"{part}.run.json", record)
     write_json(folder / "transcripts.run.json", _run("parse_transcripts", 0.6))
     write_json(folder / "verdicts.run.json", _run("score_scenarios", 1.2))
+
+
+def _write_decoded(results: Path, subject: str, scenarios: list[dict[str, Any]]) -> None:
+    """Verdicts of a run with other decoding: right where the number of case and repeat says so."""
+    repeats = 4 if subject.endswith("sampled") else 1
+    verdicts = [
+        {
+            "case": scenario["id"],
+            "subject": subject,
+            "suite": "zh",
+            "repeat": repeat,
+            "category": scenario["category"],
+            "family": scenario["family"],
+            "success": right,
+            "error": None if right else "no_call",
+            "detail": "",
+            "metrics": _metrics(scenario, right, None if right else "no_call"),
+        }
+        for number, scenario in enumerate(scenarios)
+        for repeat in range(repeats)
+        for right in [number % 5 > repeat]
+    ]
+    write_lines(results / "evaluation" / subject / "zh" / "verdicts.jsonl", verdicts)
+
+
+def _metrics(scenario: dict[str, Any], right: bool, error: str | None) -> dict[str, Any]:
+    due = any(turn["calls"] for turn in scenario["turns"])
+    return {
+        "lenient_success": right or error == "unparsable",
+        "tool_selection": error not in ("no_call", "wrong_tool") if due else None,
+        "arguments": float(right) if due else None,
+        "format_valid": error != "unparsable",
+        "called": due and error != "no_call",
+        "call_due": due,
+        "asked": False,
+        "ask_due": scenario["category"].startswith("missing"),
+        "chain_progress": float(right) if due else None,
+        "steps": 2,
+        "shortest_steps": 2,
+        "refused_calls": 0,
+        "mentioned": None,
+        "cut_off": False,
+        "completion_tokens": 40,
+        "seconds": 1.5,
+    }
 
 
 def _steps(

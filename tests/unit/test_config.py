@@ -116,6 +116,8 @@ MISTAKES: list[tuple[str, Any, str]] = [
     ("evaluation/suites/0", {"id": "s", "bfcl": {"path": "no"}}, "evaluation.suites[0].bfcl.path: no does not exist"),
     ("evaluation/suites/0", {"id": "s", "bfcl": {}, "categories": ["rest"]}, "evaluation.suites[0]: BFCL categories rest cannot be run; choose among simple_python"),
     ("evaluation/references", [{"id": "r", "base_url": "ftp://x", "model": "m"}], "evaluation.references[0].base_url: found 'ftp://x'."),
+    ("evaluation/sampling", {"temperature": 0}, "evaluation.sampling.temperature: found 0. Input should be greater than 0"),
+    ("evaluation/sampling", {"repeats": 1}, "evaluation.sampling.repeats: found 1. Input should be greater than or equal to 2"),
     ("models/1", valid()["models"][0], "models[1].id: 'small' is used twice"),
     ("export", {"shard_size": "2 gigabytes"}, "export.shard_size: found '2 gigabytes'."),
 ]  # fmt: skip

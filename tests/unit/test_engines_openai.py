@@ -15,6 +15,7 @@ from playing import call, gold, scenario, suite, turn
 from matinee.conversations import Message
 from matinee.engines.base import Completion, Request
 from matinee.engines.openai import OpenAIEngine, wire_messages
+from matinee.engines.sampling import GREEDY, Sampling
 from matinee.errors import EngineError
 from matinee.parsing import parse
 from matinee.playing import run_suite
@@ -128,6 +129,18 @@ def ask(made: OpenAIEngine, count: int = 1) -> list[Completion]:
 
     made.serve(requests, reply)
     return got
+
+
+def test_greedy_and_drawn_answers_are_asked_for(serving: Callable[..., Endpoint]) -> None:
+    endpoint = serving(chat("你好"))
+    user = (Message("user", "好").as_openai(),)
+    for sampling in (GREEDY, Sampling(0.7, 0.9, 5)):
+        request = Request("a", user, (), 50, sampling=sampling)
+        engine(endpoint).serve([request], lambda asked, completion: None)
+    greedy, drawn = endpoint.requests
+    assert greedy["temperature"] == 0
+    assert not {"top_p", "seed"} & set(greedy)
+    assert (drawn["temperature"], drawn["top_p"], drawn["seed"]) == (0.7, 0.9, 5)
 
 
 def test_a_text_answer_with_its_counts(serving: Callable[..., Endpoint]) -> None:

@@ -10,6 +10,7 @@ from playing import DONE, TODAY, ListEngine, call, gold, play, says, scenario, s
 
 from matinee.asking import MAXIMUM_ROUNDS, UNKNOWN_ANSWER, answer, asked_slots, is_question
 from matinee.engines.base import Completion, Reply, Request
+from matinee.engines.sampling import GREEDY, Sampling
 from matinee.errors import EngineError
 from matinee.playing import case_of, request_key, run_suite, system_message
 from matinee.scenarios import Fault, Slot, Turn
@@ -185,6 +186,42 @@ def test_repeats_and_order_do_not_depend_on_the_engine() -> None:
     ]  # fmt: skip
     assert [one.steps[0].text for one in transcripts] == ["a#0", "a#1", "b#0", "b#1"]
     assert finished == ["b", "b", "a", "a"]
+
+
+def test_every_output_draws_from_a_seed_of_its_own() -> None:
+    def seeds(seed: int, names: str) -> dict[str, list[int | None]]:
+        asked: dict[str, list[int | None]] = {}
+
+        class Twice:
+            def serve(self, requests: Iterable[Request], reply: Reply) -> None:
+                for request in requests:
+                    following: Request | None = request
+                    while following is not None:
+                        asked.setdefault(request.key, []).append(following.sampling.seed)
+                        following = reply(following, Completion("好", 1, 1, "stop", 0.0))
+
+        run_suite(
+            suite(*(scenario(turn(), turn(), name=name) for name in names)),
+            Twice(),
+            subject="s",
+            form="hermes",
+            max_steps=2,
+            max_new_tokens=9,
+            repeats=2,
+            sampling=Sampling(0.7, 0.9, seed),
+        )
+        return asked
+
+    drawn = seeds(0, "ab")
+    assert len({seed for row in drawn.values() for seed in row}) == 8
+    assert seeds(0, "b")["b#1"] == drawn["b#1"]
+    assert seeds(1, "b")["b#1"] != drawn["b#1"]
+
+
+def test_a_greedy_run_asks_for_greedy_outputs() -> None:
+    engine = ListEngine([DONE])
+    run_suite(suite(air), engine, subject="s", form="hermes", max_steps=2, max_new_tokens=9)
+    assert engine.requests[0].sampling == GREEDY
 
 
 def test_an_engine_that_stops_early_is_an_error() -> None:

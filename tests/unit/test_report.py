@@ -25,12 +25,14 @@ from matinee.report.page import render_report
 from matinee.report.published import published_variants, settings_here
 from matinee.report.summary import summary
 
-VOLATILE = {"created", "stages", "runtime", "machine"}
+VOLATILE = {"created", "stages", "runtime", "testing", "machine"}
 
 
 @pytest.fixture(scope="module")
 def made(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Configuration]:
-    return make_results(tmp_path_factory.mktemp("run"), Shape(cases=65, references=1))
+    return make_results(
+        tmp_path_factory.mktemp("run"), Shape(cases=65, references=1, decodings=True)
+    )
 
 
 @pytest.fixture(scope="module")
@@ -79,6 +81,47 @@ def test_the_summary_counts_every_subject_suite_and_category(data: ReportData) -
         assert sum(block["all"]["errors"].values()) == 65 - block["all"]["correct"]
 
 
+def test_the_summary_holds_the_metrics_of_every_group(data: ReportData) -> None:
+    verdicts = data.verdicts("base-untuned")
+    found = summary(data)["evaluation"]["base-untuned"]["zh"]
+    readable = sum(verdict.error != "unparsable" for verdict in verdicts) / 65
+    assert found["all"]["metrics"]["format_valid"] == pytest.approx(readable, abs=1e-6)
+    right = sum(verdict.success or verdict.error == "unparsable" for verdict in verdicts) / 65
+    assert found["all"]["metrics"]["lenient"] == pytest.approx(right, abs=1e-6)
+    assert found["no_tool"]["metrics"]["chain_progress"] is None
+
+
+def test_the_summary_holds_the_runs_with_other_decoding(data: ReportData) -> None:
+    found = summary(data)["decoding"]
+    assert set(found["ref-model0"]["zh"]) == {"sampled"}
+    constrained = found["chat-untuned"]["zh"]["constrained"]
+    # The fixture makes four of five cases right, and of four runs the first 0, 1, 2, 3 or 4.
+    assert (constrained["correct"], constrained["total"]) == (52, 65)
+    greedy = sum(verdict.success for verdict in data.verdicts("chat-untuned"))
+    assert constrained["gained"] - constrained["lost"] == 52 - greedy
+    sampled = found["chat-untuned"]["zh"]["sampled"]
+    assert (sampled["cases"], sampled["repeats"]) == (65, 4)
+    shares = [(1 + 2 + 3 + 4) / 20, (0 + 1 + 3 + 6) / 30, (1 + 4) / 20, 1 / 5]
+    assert list(sampled["pass_hat"].values()) == pytest.approx(shares, abs=1e-6)
+
+
+def test_without_other_decoding_there_is_none(tmp_path: Path) -> None:
+    found = summary(collect(*make_results(tmp_path, Shape(cases=13))))
+    assert found["decoding"] == {}
+
+
+def test_the_page_shows_every_measure_of_every_subject(page: str) -> None:
+    section = page[page.index('<section id="measures"') :]
+    section = section[: section.index("</section>")]
+    shown = re.findall(r'<th scope="row">([^<]+)<', section)
+    assert shown[0] == "Right with slips repaired"
+    assert "Right with the format guaranteed" in shown
+    assert shown[-4:] == [f"Right in each of {k} drawn runs" for k in (1, 2, 3, 4)]
+    constrained = section[section.index("Right with the format guaranteed") :]
+    values = re.findall(r'<td class="n">([^<]+)<', constrained[: constrained.index("</tr>")])
+    assert values == ["80\u00a0%"] * 4 + ["–"]
+
+
 def test_the_summary_tells_of_training_and_stages(data: ReportData) -> None:
     found = summary(data)
     assert found["training"]["chat"]["steps"] == 1200
@@ -115,7 +158,7 @@ def test_the_documentation_names_every_key_of_the_summary(data: ReportData) -> N
 
 def test_tables_hold_the_same_numbers_in_both_formats(data: ReportData, tmp_path: Path) -> None:
     write_tables(data, tmp_path / "tables")
-    for name in ("cases", "accuracy", "comparisons", "training_log", "stages"):
+    for name in ("cases", "accuracy", "metrics", "comparisons", "training_log", "stages"):
         table = pd.read_parquet(tmp_path / "tables" / f"{name}.parquet")
         text = pd.read_csv(tmp_path / "tables" / f"{name}.csv")
         assert list(table.columns) == list(text.columns)
@@ -130,7 +173,7 @@ def test_tables_hold_the_same_numbers_in_both_formats(data: ReportData, tmp_path
 def test_the_page_has_its_sections_in_order(page: str) -> None:
     found = re.findall(r'<section id="(\w+)"', page)
     assert found == [
-        *("answer", "before_after", "errors", "cost", "curves", "data"),
+        *("answer", "before_after", "errors", "measures", "cost", "curves", "data"),
         *("leakage", "published", "merge", "determinism", "cases", "made"),
     ]
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 from hypothesis import given, settings
@@ -15,9 +15,16 @@ from matinee.engines.scripted import GoldEngine, NullEngine
 from matinee.parsing import CallForm
 from matinee.playing import run_suite
 from matinee.scenarios import Fault, Scenario, Suite
-from matinee.scoring import reparse, score, score_suite
+from matinee.scoring import (
+    aggregate,
+    reparse,
+    score,
+    score_both_ways,
+    score_suite,
+    seconds_per_case,
+)
 from matinee.simulation import lookup
-from matinee.transcripts import Transcript, Verdict
+from matinee.transcripts import ErrorClass, Transcript, Verdict
 
 RESOURCES = Path(__file__).parents[2] / "workflow" / "resources"
 
@@ -111,6 +118,17 @@ def test_what_succeeds(case: Scenario, outputs: list[str]) -> None:
     verdict = judged(case, *(outputs or the_chain()))
     assert (verdict.error, verdict.detail) == (None, "as accepted")
     assert verdict.success
+
+
+MANY = (air, nothing, air, air, chain, ask_unknown)
+SAID: tuple[list[str], ...] = (
+    [SHANGHAI, DONE],
+    [SHANGHAI, DONE],
+    ["<tool_call>", SHANGHAI, DONE],
+    ["请问您想查哪个城市？"],
+    [says(call("get_province_list")), DONE],
+    ["请问是哪个城市？", "好的。"],
+)
 
 
 def bad() -> dict[str, tuple[str, Scenario, list[str]]]:
@@ -258,6 +276,60 @@ def test_lenient_calls_are_checked_against_the_schema_too() -> None:
     slip = f"<tool_call>{{'name': '{AIR}', 'arguments': {{'town': '上海'}}}}</tool_call>"
     lenient = reparse(play(air, slip, DONE), "hermes", lenient=True)
     assert score(air, lenient, tools()).error == "missing_argument"
+
+
+def test_the_lenient_verdict_stands_beside_the_strict_one() -> None:
+    slip = f"<tool_call>{{'name': '{AIR}', 'arguments': {{'city': '上海',}}}}</tool_call>"
+    wrong = f"<tool_call>{{'name': '{AIR}', 'arguments': {{'city': '北京',}}}}</tool_call>"
+    played = [play(air, slip, DONE), play(air, wrong, DONE), play(air, SHANGHAI, DONE)]
+    verdicts = score_both_ways(suite(air), played, "hermes")
+    assert [verdict.success for verdict in verdicts] == [False, False, True]
+    assert [verdict.metrics["lenient_success"] for verdict in verdicts] == [True, False, True]
+    assert [verdict.error for verdict in verdicts] == ["unparsable", "unparsable", None]
+
+
+def test_a_slip_that_the_model_mended_is_not_a_call_made_twice() -> None:
+    slip = f"<tool_call>{{'name': '{AIR}', 'arguments': {{'city': '上海'}}}}</tool_call>"
+    mended = play(air, slip, SHANGHAI, DONE)
+    assert score(air, reparse(mended, "hermes", lenient=True), tools()).error == "repeated_call"
+    (verdict,) = score_both_ways(suite(air), [mended], "hermes")
+    assert (verdict.success, verdict.metrics["lenient_success"]) == (True, True)
+
+
+def test_the_metrics_of_many_cases() -> None:
+    verdicts = score_both_ways(
+        suite(*(case.model_copy(update={"id": str(n)}) for n, case in enumerate(MANY))),
+        [
+            play(case.model_copy(update={"id": str(n)}), *outputs)
+            for n, (case, outputs) in enumerate(zip(MANY, SAID, strict=True))
+        ],
+        "hermes",
+    )
+    found = aggregate(verdicts)
+    assert [verdict.success for verdict in verdicts] == [True, False, True, False, False, True]
+    # Called in 0, 1, 2 (in vain first) and 4; due in 0, 2, 3 and 4.
+    assert found["call_precision"] == pytest.approx(3 / 4)
+    assert found["call_recall"] == pytest.approx(3 / 4)
+    # Asked in 3 (needlessly); due in 5 only, and asked there.
+    assert found["clarification_precision"] == pytest.approx(1 / 2)
+    assert found["clarification_recall"] == 1.0
+    assert found["format_valid"] == pytest.approx(5 / 6)
+    assert found["chain_progress"] == pytest.approx((1 + 1 + 0 + 1 / 3) / 4)
+    # The right ones took 2, 3 and 2 outputs; 2, 2 and 2 are the fewest.
+    assert found["steps_over_shortest"] == pytest.approx(7 / 6)
+    assert found["lenient"] == pytest.approx(3 / 6)
+    assert found["mentioned"] is None
+    assert seconds_per_case(verdicts) == pytest.approx(0.5 * (2 + 2 + 3 + 1 + 2 + 2) / 6)
+
+
+def test_metrics_of_no_case_are_none() -> None:
+    assert set(aggregate([]).values()) == {None}
+    assert seconds_per_case([]) is None
+
+
+def test_every_error_class_has_an_example() -> None:
+    shown = {error for error, _, _ in bad().values()} | {"step_limit"}
+    assert shown == set(get_args(ErrorClass))
 
 
 def test_metrics_of_a_chain_left_half_way() -> None:

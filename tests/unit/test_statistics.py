@@ -63,6 +63,29 @@ def test_pairs_must_be_pairs() -> None:
         statistics.mcnemar_exact([True], [True, False])
 
 
+def test_pass_hat_by_hand() -> None:
+    # Four runs of three cases, right 4, 2 and 0 times. pass^2: of the 6 pairs of runs, both are
+    # right in 6, 1 and 0.
+    assert statistics.pass_hat_k([4, 2, 0], 4, 1) == pytest.approx((1 + 0.5 + 0) / 3)
+    assert statistics.pass_hat_k([4, 2, 0], 4, 2) == pytest.approx((6 + 1 + 0) / 6 / 3)
+    assert statistics.pass_hat_k([4, 2, 0], 4, 4) == pytest.approx(1 / 3)
+
+
+def test_pass_hat_is_an_unbiased_estimate() -> None:
+    # A case that is right with probability 0.7 is right in 3 of 3 runs with 0.7^3; the mean over
+    # all outcomes of 5 runs, each weighted by its probability, must be that.
+    p, runs = 0.7, 5
+    weights = [math.comb(runs, c) * p**c * (1 - p) ** (runs - c) for c in range(runs + 1)]
+    mean = sum(w * statistics.pass_hat_k([c], runs, 3) for c, w in enumerate(weights))
+    assert mean == pytest.approx(p**3)
+
+
+@pytest.mark.parametrize("k", [0, 5])
+def test_pass_hat_of_more_runs_than_there_are_is_refused(k: int) -> None:
+    with pytest.raises(ValueError, match="pass"):
+        statistics.pass_hat_k([1], 4, k)
+
+
 def test_holm_equals_a_worked_example() -> None:
     # 0.01 * 4, 0.013 * 3 raised to 0.04 by monotony, 0.02 * 2, 0.5.
     assert statistics.holm([0.02, 0.01, 0.5, 0.013]) == pytest.approx([0.04, 0.04, 0.5, 0.04])

@@ -8,7 +8,7 @@ import json
 import yaml
 from clones import SMOKE, Clone, copy_repository
 
-CLOCK_AND_MACHINE = ("created", "stages", "runtime", "machine")
+CLOCK_AND_MACHINE = ("created", "stages", "runtime", "testing", "machine")
 
 
 def summary(clone: Clone) -> dict:

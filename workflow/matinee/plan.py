@@ -7,7 +7,7 @@ import json
 import os
 import sys
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -44,15 +44,22 @@ def slice_of(settings: BaseModel, *, without: Iterable[str] = ()) -> dict[str, A
     return settings.model_dump(mode="json", exclude=set(without))
 
 
+Decoding = Literal["greedy", "constrained", "sampled"]
+
+
 @dataclass(frozen=True)
 class Subject:
-    """What gets tested. A reference has neither variant nor model folder."""
+    """What gets tested. A reference has neither variant nor model folder.
+
+    `decoding`: how its tokens are chosen; other ways than greedy are named behind a dot in `id`.
+    """
 
     id: str
     kind: Literal["untuned", "tuned", "reference"]
     variant: Variant | None = None
     seed: int | None = None
     reference: Reference | None = None
+    decoding: Decoding = "greedy"
 
     @property
     def model(self) -> str | None:
@@ -78,7 +85,8 @@ class Plan:
         self.dataset_ids = [dataset.id for dataset in configuration.datasets]
         self.variant_ids = [variant.id for variant in configuration.variants]
         self.suite_ids = [suite.id for suite in configuration.evaluation.suites]
-        self.subjects = {subject.id: subject for subject in self._subjects()}
+        greedy = list(self._subjects())
+        self.subjects = {subject.id: subject for subject in [*greedy, *self._decoded(greedy)]}
         self.subject_ids = list(self.subjects)
         self.version = __version__
 
@@ -118,6 +126,16 @@ class Plan:
                 yield Subject(f"{variant.id}-tuned-s{seed}", "tuned", variant, seed)
         for reference in self.configuration.evaluation.references:
             yield Subject(f"ref-{reference.id}", "reference", reference=reference)
+
+    def _decoded(self, greedy: Iterable[Subject]) -> Iterable[Subject]:
+        """The same subjects once more for each further way of choosing tokens."""
+        evaluation = self.configuration.evaluation
+        for subject in greedy:
+            # What an endpoint may write is out of reach.
+            if evaluation.constrained and subject.reference is None:
+                yield replace(subject, id=f"{subject.id}.constrained", decoding="constrained")
+            if evaluation.sampling is not None:
+                yield replace(subject, id=f"{subject.id}.sampled", decoding="sampled")
 
     @staticmethod
     def pattern(ids: Iterable[str]) -> str:
@@ -259,8 +277,14 @@ class Plan:
         evaluation = self.configuration.evaluation
         fixtures = self.configuration.suite(suite).fixtures
         limits = slice_of(evaluation.limits())
+        decoding: dict[str, Any] = {}
+        if tested.decoding == "constrained":
+            decoding["constrained"] = True
+        if tested.decoding == "sampled" and evaluation.sampling is not None:
+            decoding["sampling"] = slice_of(evaluation.sampling)
         return canonical(
             {
+                **decoding,
                 "subject": subject,
                 "form": tested.form,
                 "template": tested.variant.template if tested.variant else None,

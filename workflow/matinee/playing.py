@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import hashlib
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
@@ -11,6 +12,7 @@ from typing import Any, Literal
 from matinee.asking import MAXIMUM_ROUNDS, answer, asked_slots
 from matinee.conversations import Message, Tool, ToolCall, canonical_json
 from matinee.engines.base import Completion, Engine, Request
+from matinee.engines.sampling import GREEDY, Sampling
 from matinee.errors import EngineError, ScenarioError
 from matinee.parsing import CallForm, parse, printable
 from matinee.scenarios import Fault, Scenario, Suite, Turn
@@ -51,19 +53,22 @@ def run_suite(
     max_new_tokens: int,
     max_observation: int = 4000,
     repeats: int = 1,
+    sampling: Sampling = GREEDY,
     simulation: SimulationFactory = world,
     on_finished: Callable[[Transcript], object] = lambda transcript: None,
 ) -> list[Transcript]:
     """Runs every scenario `repeats` times; transcripts in the order of the suite, then repeats.
 
     `max_steps`: model outputs per turn. `max_new_tokens`: per output. `max_observation`:
-    characters of a tool's answer that the model reads; the record keeps all. `simulation`: makes
+    characters of a tool's answer that the model reads; the record keeps all. `sampling`: how tokens
+    are chosen; each output draws from a seed of its own, made of this one, the case, the repeat and
+    the output's number, so that it depends on no other case. `simulation`: makes
     the tools of one case from today's date and the case's faults. Raises EngineError where the
     engine fails, or leaves a case without an end. `on_finished` gets each transcript as its case
     ends.
     """
     today = datetime.date.fromisoformat(suite.today) if suite.today else None
-    limits = _Limits(max_steps, max_new_tokens, max_observation)
+    limits = _Limits(max_steps, max_new_tokens, max_observation, sampling)
     shared = _as_openai(suite.tools)
     cases = {
         request_key(scenario.id, repeat): _Case(
@@ -119,6 +124,7 @@ class _Limits:
     max_steps: int
     max_new_tokens: int
     max_observation: int
+    sampling: Sampling
 
 
 @dataclass
@@ -155,7 +161,13 @@ class _Case:
     def request(self) -> Request:
         """The next completion to make."""
         key = request_key(self.scenario.id, self.repeat)
-        return Request(key, tuple(self.messages), self.tools, self.limits.max_new_tokens)
+        return Request(
+            key,
+            tuple(self.messages),
+            self.tools,
+            self.limits.max_new_tokens,
+            sampling=_seeded(self.limits.sampling, f"{key}/{len(self.steps)}"),
+        )
 
     def transcript(self, subject: str, suite: str) -> Transcript:
         """The record of the ended case."""
@@ -253,6 +265,14 @@ def _called(parsed: Parse, text: str) -> Message:
         return Message("assistant", text.strip())
     calls = tuple(ToolCall(call.name, call.arguments) for call in parsed.calls)
     return Message("assistant", parsed.content, calls)
+
+
+def _seeded(sampling: Sampling, place: str) -> Sampling:
+    """The sampling of one output; a greedy one needs no seed."""
+    if sampling.temperature == 0:
+        return GREEDY
+    digest = hashlib.sha256(f"{sampling.seed}/{place}".encode()).digest()
+    return replace(sampling, seed=int.from_bytes(digest[:4], "big") >> 1)
 
 
 def _shortened(text: str, limit: int) -> str:

@@ -75,6 +75,18 @@ def wilson(correct: int, total: int, confidence: float = 0.95) -> Interval:
     return Interval(max(0.0, float(low)), min(1.0, float(high)))
 
 
+def pass_hat_k(successes: Sequence[int], runs: int, k: int) -> float:
+    """pass^k: how likely a case is right in each of `k` runs, averaged over cases.
+
+    `successes`: per case, how many of its `runs` were right. The unbiased estimate of one case is
+    C(successes, k) / C(runs, k) (S. Yao et al., tau-bench, arXiv:2406.12045, section 4). Raises
+    ValueError where k is not between 1 and `runs`, or there is no case.
+    """
+    if not 1 <= k <= runs or not successes:
+        raise ValueError(f"pass^{k} of {len(successes)} cases with {runs} runs")
+    return sum(math.comb(right, k) for right in successes) / (len(successes) * math.comb(runs, k))
+
+
 def mcnemar_exact(before: Sequence[bool], after: Sequence[bool]) -> McNemar:
     """The exact (binomial) McNemar test. Raises ValueError where the lengths differ.
 

@@ -84,6 +84,8 @@ rule score_scenarios:
     resources:
         mem_mb=2000,
         runtime=30,
+    params:
+        settings=lambda wildcards: plan.parse(wildcards.subject),
     shell:
-        "python workflow/run.py score-scenarios --suite {input.suite} --transcripts {input.transcripts}"
-        " --output {output} 3>&2 > {log} 2>&1"
+        "python workflow/run.py score-scenarios --params {params.settings:q} --suite {input.suite}"
+        " --transcripts {input.transcripts} --output {output} 3>&2 > {log} 2>&1"

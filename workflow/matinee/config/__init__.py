@@ -31,6 +31,7 @@ from matinee.config.evaluation import (
     Evaluation,
     Limits,
     Reference,
+    SampledRuns,
     SuiteSettings,
 )
 from matinee.config.outputs import (
@@ -70,6 +71,7 @@ __all__ = [
     "ReaderName",
     "Reference",
     "ReportSettings",
+    "SampledRuns",
     "Settings",
     "SuiteSettings",
     "Training",

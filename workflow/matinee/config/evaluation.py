@@ -104,6 +104,19 @@ class Limits(Settings):
     )
 
 
+class SampledRuns(Settings):
+    """Every subject runs each case again with drawn tokens: is it right each time?"""
+
+    temperature: float = Field(
+        default=0.7, gt=0, le=2, strict=False, description="How far from the likeliest token."
+    )
+    top_p: float = Field(
+        default=1.0, gt=0, le=1, strict=False, description="Keep the likeliest tokens of that mass."
+    )
+    repeats: int = Field(default=4, ge=2, le=64, description="Runs of each case.")
+    seed: int = Field(default=0, ge=0, description="Of all draws.")
+
+
 class Evaluation(Limits):
     """How every subject is tested."""
 
@@ -112,6 +125,14 @@ class Evaluation(Limits):
         default="transformers", description="gold and null are scripted, for testing the workflow."
     )
     references: list[Reference] = Field(default=[])
+    constrained: bool = Field(
+        default=False,
+        description="Run every local subject once more with the format of calls guaranteed.",
+    )
+    sampling: SampledRuns | None = Field(
+        default=None,
+        description="Run every subject once more, several times per case, with drawn tokens.",
+    )
 
     def limits(self) -> Limits:
         """The part that a run of scenarios depends on."""

@@ -16,7 +16,7 @@ class Request:
     `key` names the conversation: a later request with the same key continues it, so that an
     engine may keep its cache. `messages` and `tools` are in OpenAI's form. `must_call`: names of
     tools of which the answer must begin to call one. `stop`: texts that end the answer and are
-    not part of it. Engines over HTTP use neither of the two, nor `sampling`.
+    not part of it. Engines over HTTP use neither of the two.
     """
 
     key: str

@@ -25,7 +25,7 @@ _SECRET = re.compile(r"\b(sk|key|Bearer)[-_ ][\w*.-]{6,}", re.IGNORECASE)
 
 
 class OpenAIEngine:
-    """Chat completions over HTTP, `concurrency` at a time, greedy (temperature 0).
+    """Chat completions over HTTP, `concurrency` at a time.
 
     The endpoint gets the tools as tools. The calls that it returns as data are written behind its
     text in the `hermes` form, so that every transcript holds one kind of record: parse it with
@@ -96,8 +96,10 @@ class OpenAIEngine:
             "model": self._model,
             "messages": wire_messages(request.messages, names),
             "max_tokens": request.max_new_tokens,
-            "temperature": 0,
+            "temperature": request.sampling.temperature,
         }
+        if request.sampling.temperature:
+            body |= {"top_p": request.sampling.top_p, "seed": request.sampling.seed}
         if request.tools:
             body["tools"] = names.tools(request.tools)
         began = time.perf_counter()

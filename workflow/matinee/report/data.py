@@ -85,6 +85,8 @@ class ReportData:
     """Everything that the summary, the tables and the page are made from.
 
     `evaluated` is keyed by subject id and suite id; `profiles` and `leakages` by variant id.
+    `decoded`: verdicts of the runs with other decoding, by subject, suite and `constrained` or
+    `sampled`; the comparisons are about the greedy runs alone.
     `determinism` is the content of determinism.json, None where nothing was run a second time.
     """
 
@@ -98,6 +100,7 @@ class ReportData:
     runs: tuple[StageRun, ...]
     pairs: tuple[Pair, ...]
     comparison: Comparison
+    decoded: dict[tuple[str, str, str], tuple[Verdict, ...]]
     earlier: tuple[EarlierRun, ...] = ()
     determinism: Determinism | None = None
 
@@ -157,6 +160,16 @@ def pairs_of(configuration: Configuration) -> tuple[Pair, ...]:
     return tuple(pairs)
 
 
+def decoded_runs(configuration: Configuration) -> Iterator[tuple[str, str]]:
+    """Subject and decoding of every run beside the greedy ones."""
+    evaluation = configuration.evaluation
+    for subject in subjects_of(configuration):
+        if evaluation.constrained and subject.kind != "reference":
+            yield subject.id, "constrained"
+        if evaluation.sampling is not None:
+            yield subject.id, "sampled"
+
+
 def collect(results: Path, configuration: Configuration) -> ReportData:
     """Reads everything under `results`.
 
@@ -190,6 +203,13 @@ def collect(results: Path, configuration: Configuration) -> ReportData:
         runs=tuple(_runs(results)),
         pairs=pairs,
         comparison=compare(verdicts, pairs),
+        decoded={
+            (subject, suite, decoding): _verdicts(
+                results / "evaluation" / f"{subject}.{decoding}" / suite
+            )
+            for subject, decoding in decoded_runs(configuration)
+            for suite in suites
+        },
         earlier=tuple(_earlier(path, verdicts) for path in configuration.report.compare_with),
         determinism=read_determinism(results / "determinism.json"),
     )
@@ -208,9 +228,13 @@ def _earlier(path: Path, verdicts: dict[str, list[Verdict]]) -> EarlierRun:
 
 def _evaluated(folder: Path) -> Evaluated:
     return Evaluated(
-        verdicts=tuple(_lines(folder / "verdicts.jsonl", Verdict)),
+        verdicts=_verdicts(folder),
         transcripts=tuple(_lines(folder / "transcripts.jsonl", Transcript)),
     )
+
+
+def _verdicts(folder: Path) -> tuple[Verdict, ...]:
+    return tuple(_lines(folder / "verdicts.jsonl", Verdict))
 
 
 def _lines(path: Path, kind: type[Record]) -> Iterator[Record]:

@@ -30,12 +30,13 @@ from matinee.report import (
 from matinee.report.answer import answer
 from matinee.report.data import ReportData
 from matinee.report.language import Language
+from matinee.report.measures import measure_rows
 from matinee.report.published import published_rows
 
 TEMPLATES = Path(__file__).with_name("templates")
 SECTIONS = (
-    *("answer", "before_after", "errors", "cost", "curves", "data", "leakage", "published"),
-    *("earlier", "merge", "determinism", "cases", "made"),
+    *("answer", "before_after", "errors", "measures", "cost", "curves"),
+    *("data", "leakage", "published", "earlier", "merge", "determinism", "cases", "made"),
 )
 CURVES = (("loss", True), ("learning_rate", False), ("grad_norm", True))
 MOST_HITS = 50
@@ -123,6 +124,7 @@ def _context(data: ReportData, words: Language) -> dict[str, Any]:
         },
         "panels": _panels(data, words),
         "error_rows": errors,
+        "measures": {suite: measure_rows(data, suite, words) for suite in data.suites},
         "most_errors": max((max(row.counts) for row in errors), default=1),
         **_costs(data, words),
         "curves": _curves(data, words),

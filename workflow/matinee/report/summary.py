@@ -11,6 +11,7 @@ from matinee import statistics
 from matinee.comparison import ALL, Result
 from matinee.records import write_json
 from matinee.report.data import ReportData, SeedFiles
+from matinee.report.measures import decodings, measured, testing_times
 from matinee.transcripts import Verdict
 
 SCHEMA = 1
@@ -37,8 +38,8 @@ def write_summary(data: ReportData, path: Path) -> None:
 def summary(data: ReportData) -> dict[str, Any]:
     """The summary's content.
 
-    `created`, `stages`, `runtime` and `machine` depend on the clock or the machine; everything
-    else is the same for the same configuration and seeds.
+    `created`, `stages`, `runtime`, `testing` and `machine` depend on the clock or the machine;
+    everything else is the same for the same configuration and seeds.
     """
     return {
         "schema": SCHEMA,
@@ -50,6 +51,7 @@ def summary(data: ReportData) -> dict[str, Any]:
             }
             for subject in data.subjects
         },
+        "decoding": decodings(data),
         "comparisons": [
             _comparison(result)
             for result in (*data.comparison.overall, *data.comparison.categories)
@@ -61,6 +63,7 @@ def summary(data: ReportData) -> dict[str, Any]:
             for run in data.runs
         ],
         "runtime": {f"{run.variant}/s{run.seed}": _runtime(run) for run in data.trainings},
+        "testing": testing_times(data),
         "machine": _machine(data),
     }
 
@@ -99,6 +102,7 @@ def _count(group: list[Verdict]) -> dict[str, Any]:
         "low": round(interval.low, 6),
         "high": round(interval.high, 6),
         "errors": dict(sorted(errors.items())),
+        "metrics": measured(group),
     }
 
 

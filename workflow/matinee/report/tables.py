@@ -11,21 +11,23 @@ from matinee.comparison import ALL
 from matinee.records import whole
 from matinee.report.data import Evaluated, ReportData, Subject
 from matinee.report.summary import summary
+from matinee.scoring.aggregates import aggregate, seconds_per_case
 from matinee.transcripts import Verdict
 
 LOG_KEYS = ("step", "epoch", "loss", "learning_rate", "grad_norm")
 
 
 def write_tables(data: ReportData, folder: Path) -> None:
-    """Writes `cases`, `accuracy`, `comparisons`, `training_log` and `stages`, .csv and .parquet.
+    """Writes `cases`, `accuracy`, `metrics`, `comparisons`, `training_log` and `stages`.
 
-    The folder appears whole or not at all.
+    Each as .csv and .parquet. The folder appears whole or not at all.
     """
     import pandas as pd
 
     tables = {
         "cases": list(case_rows(data)),
         "accuracy": list(accuracy_rows(data)),
+        "metrics": list(_metrics(data)),
         "comparisons": list(_comparisons(data)),
         "training_log": list(_training_log(data)),
         "stages": list(_stages(data)),
@@ -103,6 +105,25 @@ def _share(verdicts: tuple[Verdict, ...], category: str) -> dict[str, Any]:
         "low": interval.low,
         "high": interval.high,
     }
+
+
+def _metrics(data: ReportData) -> Iterator[dict[str, Any]]:
+    """Every subject's run, and its runs with other decoding, on each suite."""
+    runs = {
+        (subject.id, suite, "greedy"): data.evaluated[subject.id, suite].verdicts
+        for subject in data.subjects
+        for suite in data.suites
+    }
+    for (subject, suite, decoding), verdicts in (runs | data.decoded).items():
+        yield {
+            **_subject(data.subject(subject)),
+            "suite": suite,
+            "decoding": decoding,
+            "correct": sum(verdict.success for verdict in verdicts),
+            "total": len(verdicts),
+            **aggregate(verdicts),
+            "seconds_per_case": seconds_per_case(verdicts),
+        }
 
 
 def _comparisons(data: ReportData) -> Iterator[dict[str, Any]]:

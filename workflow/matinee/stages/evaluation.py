@@ -9,9 +9,10 @@ from pathlib import Path
 from typing import Any
 
 from matinee import progress, records
-from matinee.config import CallForm, Limits, Reference, SuiteSettings
+from matinee.config import CallForm, Limits, Reference, SampledRuns, SuiteSettings
 from matinee.conversations import Tool
 from matinee.engines.base import Engine
+from matinee.engines.sampling import GREEDY, Sampling
 from matinee.errors import EngineError, ScenarioError
 from matinee.scenarios import Fault, Suite
 from matinee.transcripts import Transcript
@@ -68,8 +69,14 @@ def run_scenarios(
     template: str | None = None,
     reference: Reference | None = None,
     fixtures: Path | None = None,
+    constrained: bool = False,
+    sampling: SampledRuns | None = None,
 ) -> None:
-    """Runs one part of a suite on one subject and writes its raw transcripts."""
+    """Runs one part of a suite on one subject and writes its raw transcripts.
+
+    `constrained`: the format of calls is guaranteed. `sampling`: every case runs several times
+    with drawn tokens.
+    """
     from matinee.playing import run_suite
     from matinee.simulation import FixtureSimulation, Simulation, world
 
@@ -85,15 +92,18 @@ def run_scenarios(
         tools = [Tool.from_openai(tool) for tool in suite.tools]
         return FixtureSimulation.read(fixtures, tools, faults)
 
-    with progress.bar(len(suite.scenarios), f"test {subject} on {suite.id}", "case") as bar:
+    cases = len(suite.scenarios) * (sampling.repeats if sampling else 1)
+    with progress.bar(cases, f"test {subject} on {suite.id}", "case") as bar:
         transcripts = run_suite(
             suite,
-            _engine(engine, suite, settings, form, model, template, reference),
+            _engine(engine, suite, settings, form, model, template, reference, constrained),
             subject=subject,
             form=form,
             max_steps=settings.max_steps,
             max_new_tokens=settings.max_new_tokens,
             max_observation=settings.max_observation,
+            repeats=sampling.repeats if sampling else 1,
+            sampling=_drawn(sampling) if sampling else GREEDY,
             simulation=simulation,
             on_finished=lambda transcript: bar.update(),
         )
@@ -105,6 +115,10 @@ def run_scenarios(
         f"✓ tested {subject} on {suite.id}: {len(transcripts)} cases, {tokens:,} tokens written, "
         f"{recorder.summary()}"
     )
+
+
+def _drawn(settings: SampledRuns) -> Sampling:
+    return Sampling(settings.temperature, settings.top_p, settings.seed)
 
 
 def _part(suite: Suite, part: int, parts: int) -> Suite:
@@ -120,6 +134,7 @@ def _engine(
     model: Path | None,
     template: str | None,
     reference: Reference | None,
+    constrained: bool,
 ) -> Engine:
     if kind == "gold":
         from matinee.engines.scripted import GoldEngine
@@ -149,7 +164,13 @@ def _engine(
     from matinee.memory import keep_freed
 
     keep_freed()
-    return TransformersEngine.load(model, template, place(settings.precision), settings.batch_size)
+    return TransformersEngine.load(
+        model,
+        template,
+        place(settings.precision),
+        settings.batch_size,
+        constrained=form if constrained else None,
+    )
 
 
 def parse_transcripts(
@@ -170,14 +191,14 @@ def parse_transcripts(
     recorder.write(output.with_suffix(".run.json"))
 
 
-def score_scenarios(suite_file: Path, transcripts: Path, output: Path) -> None:
-    """Writes a verdict per transcript; no model is loaded."""
-    from matinee.scoring import score_suite
+def score_scenarios(suite_file: Path, transcripts: Path, form: CallForm, output: Path) -> None:
+    """Writes a verdict per transcript, with the lenient one beside it; no model is loaded."""
+    from matinee.scoring import score_both_ways
 
     recorder = records.Recorder("score_scenarios", {})
     suite = read_suite(suite_file)
     rows = [Transcript.model_validate(row) for row in records.read_lines(transcripts)]
-    verdicts = score_suite(suite, rows)
+    verdicts = score_both_ways(suite, rows, form)
     records.write_lines(output, [verdict.model_dump(mode="json") for verdict in verdicts])
     right = sum(verdict.success for verdict in verdicts)
     recorder.add(verdicts=len(verdicts), right=right)
