@@ -49,7 +49,15 @@ _BY_SCHEMA_TYPE = {
 
 _DIGITS = re.compile(r"[+-]?(?:\d{1,30}|\d{1,3}(?:,\d{3}){1,9})(?:\.\d{1,30})?", re.ASCII)
 _SCIENTIFIC = re.compile(r"[+-]?\d{1,30}(?:\.\d{1,30})?e[+-]?\d{1,3}", re.ASCII)
-_NUMERALS = re.compile(r"[负零〇一二三四五六七八九十百千万亿两廿点]{1,24}")
+_NUMERALS = re.compile(
+    r"[负零〇一二三四五六七八九十百千万亿两廿点壹贰叁肆伍陆柒捌玖拾佰仟]{1,24}"
+    # Digits before units: 5百万, 1万5千.
+    r"|(?:\d{1,9}(?:\.\d{1,9})?[百千万亿]{1,2}){1,4}",
+    re.ASCII,
+)
+# NFKC would make digits of these: 10² is not 102.
+_RAISED = re.compile(r"[²³¹⁰-⁹₀-₉①-⓿]")
+_DASHES = str.maketrans(dict.fromkeys("−–—‐‑", "-"))
 _UNITS = {"万": 10_000, "亿": 100_000_000}
 
 _DATES = (
@@ -57,12 +65,14 @@ _DATES = (
     re.compile(r"(\d{4})/(\d{1,2})/(\d{1,2})", re.ASCII),
     re.compile(r"(\d{4})\.(\d{1,2})\.(\d{1,2})", re.ASCII),
     re.compile(r"(\d{4})(\d{2})(\d{2})", re.ASCII),
-    re.compile(r"(\d{4}) ?年 ?(\d{1,2}) ?月 ?(\d{1,2}) ?[日号]", re.ASCII),
 )
 _CHINESE_DATE = re.compile(
-    r"([零〇一二三四五六七八九]{4})年([一二三四五六七八九十]{1,3})月([一二三四五六七八九十廿]{1,3})[日号]"
+    r"(\d{4}|[零〇○一二三四五六七八九]{4}) ?年 ?"
+    r"(\d{1,2}|[一二三四五六七八九十]{1,3}) ?月 ?"
+    r"(\d{1,2}|[一二三四五六七八九十廿]{1,3}) ?[日号]",
+    re.ASCII,
 )
-_YEAR_DIGITS = str.maketrans("零〇一二三四五六七八九", "00123456789")
+_YEAR_DIGITS = str.maketrans("零〇○一二三四五六七八九", "000123456789")
 
 
 def equal(kind: str, accepted: Any, found: Any) -> bool:
@@ -133,7 +143,12 @@ def _same_text(one: str, other: str) -> bool:
 def number(value: Any) -> Decimal | None:
     """The number that a JSON value means: 70, "70", "７０", "七十", "70万"; else None."""
     text = _as_text(value)
-    return None if text is None else _number_in(plain(text))
+    return None if text is None else _number_in(_figures(text))
+
+
+def _figures(text: str) -> str:
+    """The text as `plain` makes it, with one kind of dash; empty where it holds raised digits."""
+    return "" if _RAISED.search(text) else plain(text).translate(_DASHES)
 
 
 def _number_in(text: str) -> Decimal | None:
@@ -170,7 +185,7 @@ def _ten_thousands(value: Any) -> Decimal | None:
     text = _as_text(value)
     if text is None:
         return None
-    amount = plain(text).removesuffix("人民币")
+    amount = _figures(text).removesuffix("人民币")
     in_yuan = amount.endswith(("万", "元", "块"))
     amount = amount.removesuffix("块").removesuffix("元")
     found = _number_in(amount)
@@ -186,7 +201,7 @@ def _percent(value: Any) -> Decimal | None:
     text = _as_text(value)
     if text is None:
         return None
-    return _number_in(plain(text).removeprefix("百分之").removesuffix("%").rstrip())
+    return _number_in(_figures(text).removeprefix("百分之").removesuffix("%").rstrip())
 
 
 def _same_percent(accepted: Any, found: Any) -> bool:
@@ -207,7 +222,7 @@ def date(value: Any) -> datetime.date | None:
     text = _as_text(value)
     if text is None:
         return None
-    text = plain(text)
+    text = _figures(text)
     for form in _DATES:
         match = form.fullmatch(text)
         if match:
@@ -215,7 +230,7 @@ def date(value: Any) -> datetime.date | None:
     match = _CHINESE_DATE.fullmatch(text)
     if match is None:
         return None
-    month, day = _chinese_number(match[2]), _chinese_number(match[3])
+    month, day = _number_in(match[2]), _number_in(match[3])
     if month is None or day is None:
         return None
     return _day(int(match[1].translate(_YEAR_DIGITS)), int(month), int(day))
