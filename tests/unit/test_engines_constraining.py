@@ -239,6 +239,17 @@ def test_a_grammar_is_compiled_once_per_tool_list() -> None:
     assert len(made._compiled) == before + 1
 
 
+def test_only_the_last_grammars_are_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("matinee.engines.constraining._MOST_GRAMMARS", 2)
+    renderer = Renderer(tokenizer(), "chatml_hermes")
+    made = Constrainer(renderer, "hermes", len(renderer.tokenizer))
+    for tool in tools()[:4]:
+        made.answer((tool,))
+    assert [json.loads(key)[0]["name"] for key in made._compiled] == [
+        tool["name"] for tool in tools()[2:4]
+    ]
+
+
 def test_names_are_quoted() -> None:
     tool = {"name": 'say "hi"\\', "parameters": {"type": "object", "properties": {}}}
     assert json.dumps(json.dumps(tool["name"])[:-1])[:-1] in answer_grammar("hermes", [tool])

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 # that begins a call, so that a mask is computed for all of them at once.
 _PLAIN_TOKENS = r'[^"\\<>:\x00-\x1F\x7F]{1,30}'
 _TAGS = ("<tool_call>", "</tool_call>")
+# Grammars kept; suites in which each case has its own tools need each of theirs once.
+_MOST_GRAMMARS = 64
 
 
 class Constraint:
@@ -51,7 +53,7 @@ class Constraint:
 
 
 class Constrainer:
-    """Makes the constraint of each answer; a tool list's grammar is compiled once.
+    """Makes the constraint of each answer; the grammars of the last tool lists are kept.
 
     `vocabulary`: how many logits the model gives. Raises EngineError for a tokenizer without the
     fast form of the tokenizers library.
@@ -87,6 +89,8 @@ class Constrainer:
         """
         key = canonical_json(list(tools))
         if key not in self._compiled:
+            if len(self._compiled) >= _MOST_GRAMMARS:
+                del self._compiled[next(iter(self._compiled))]
             self._compiled[key] = self._compile(tools)
         return Constraint(self._compiled[key].deep_copy())
 
