@@ -7,8 +7,8 @@ from typing import Any
 import yaml
 from playing import tools
 
-from matinee.agent import run_suite
 from matinee.engines.scripted import GoldEngine
+from matinee.playing import run_suite
 from matinee.scenarios import GoldCall, Scenario, Suite, Turn
 from matinee.scoring import score_suite
 from matinee.suites import load_suite
