@@ -1,0 +1,1 @@
+"""A model behind OpenAI's chat completions: what comes in, what goes out, and the limits."""

@@ -1,0 +1,82 @@
+"""A model folder → the engine, and the form of its prompts and calls."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from matinee.config import CALL_FORMS
+from matinee.devices import place
+from matinee.engines.live import LiveTransformersEngine
+from matinee.errors import EngineError
+from matinee.parsing import CallForm
+from matinee.rendering import load_template
+
+TEMPLATE_FILE = "chat_template.jinja"
+
+
+@dataclass(frozen=True)
+class Loading:
+    """How a model is loaded.
+
+    `template`: its name, or None where the folder has one of ours. `context`: the most tokens of
+    prompt and answer together. `batch_size`: answers that grow side by side.
+    """
+
+    template: str | None = None
+    precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"
+    batch_size: int = 8
+    context: int = 8192
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """A model that answers, and what its outputs look like."""
+
+    engine: LiveTransformersEngine
+    template: str
+    form: CallForm
+
+
+def load_live(folder: Path, loading: Loading) -> Loaded:
+    """Loads a folder. Raises EngineError where it holds no model or no template of ours."""
+    if not (folder / "config.json").is_file():
+        raise EngineError(
+            f"{folder} holds no model (no config.json). Give the folder that merge_model wrote, "
+            "such as results/merged/VARIANT/sSEED/model, or a start model's, results/model/MODEL."
+        )
+    template = loading.template or template_of(folder)
+    if template not in CALL_FORMS:
+        known = ", ".join(sorted(CALL_FORMS))
+        raise EngineError(f"There is no template {template!r}; there are {known}.")
+    from matinee.memory import keep_freed
+
+    # Nothing here may reach a hub: the folder is complete.
+    os.environ["HF_HUB_OFFLINE"] = "1"
+    keep_freed()
+    engine = LiveTransformersEngine.load(
+        folder, template, place(loading.precision), loading.batch_size, loading.context
+    )
+    return Loaded(engine, template, CALL_FORMS[template])
+
+
+def template_of(folder: Path) -> str:
+    """The template with which a folder was exported. Raises EngineError where it is not ours."""
+    path = folder / TEMPLATE_FILE
+    text = path.read_text(encoding="utf-8") if path.is_file() else ""
+    for name in sorted(CALL_FORMS):
+        if text == load_template(name):
+            return name
+    found = "is not one of this version" if text else "is missing"
+    raise EngineError(
+        f"{path} {found}, so the form of the prompts is not known. "
+        f"Say it with --template: {', '.join(sorted(CALL_FORMS))}."
+    )
+
+
+def name_of(folder: Path) -> str:
+    """A name for the model: that of its folder, or VARIANT-sSEED for an exported one."""
+    path = folder.resolve()
+    return f"{path.parts[-3]}-{path.parts[-2]}" if path.name == "model" else path.name
