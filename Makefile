@@ -4,6 +4,7 @@
 #   make smoke    the identical chain on tiny random models, in a minute
 #   make test     the whole test suite
 #   make lint     ruff, mypy, snakefmt, snakemake --lint
+#   make chat     talk to the demo's tuned model in the browser; MODEL=folder for another
 #   make bench    speed and memory, as pairs in one run
 #   make lock     write the lock files from pyproject.toml anew
 #
@@ -36,9 +37,11 @@ PLACES := --resources gpu=2 --set-threads $(foreach rule,train_adapter merge_mod
 else
 PLACES := --resources gpu=$(shell echo $$(($(DEVICES) > 0 ? $(DEVICES) : 1)))
 endif
+MODEL ?= results/merged/base/s42/model
+UNTUNED ?= $(if $(filter results/merged/base/s42/model,$(MODEL)),results/model/gemma3_270m)
 DEMO := --configfile config.yaml workflow/presets/demo.yaml
 
-.PHONY: help demo smoke test lint bench lock clean
+.PHONY: help demo smoke chat test lint bench lock clean
 
 help:
 	@sed -n 's/^#   //p' Makefile
@@ -63,6 +66,14 @@ demo: $(VENV)/run.stamp
 smoke: $(VENV)/run.stamp
 	@$(IN_VENV) snakemake --cores all $(PLACES) $(QUIET) --configfile config.yaml workflow/presets/smoke.yaml || $(FAILED)
 	@echo "Report: $(abspath results/report.html)"
+
+$(VENV)/chat.stamp: $(VENV)/run.stamp requirements-chat.txt
+	@$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check --no-compile $(PIP_ARGS) -r requirements-chat.txt
+	@touch $@
+
+chat: $(VENV)/chat.stamp
+	@test -d $(MODEL) || { echo "There is no $(MODEL) yet. Run make demo first, or give MODEL=folder."; exit 1; }
+	@$(IN_VENV) python workflow/run.py chat $(MODEL) $(if $(wildcard $(UNTUNED)),--untuned $(UNTUNED)) --page
 
 test: $(VENV)/dev.stamp
 	@$(IN_VENV) python -m pytest

@@ -2,20 +2,44 @@
 
 from __future__ import annotations
 
+import json
 import socket
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import pytest
 
+from matinee.conversations import ToolCall, canonical_json
 from matinee.engines.base import Completion, Request
 from matinee.engines.live import Event, Listener, Ticket, Words
-from matinee.parsing import CallForm
+from matinee.parsing import CallForm, write_calls
 
 PATIENCE = 60
+AIR = ToolCall("get_environment_air_pm", canonical_json({"city": "上海"}))
+
+
+def assistant(request: Request) -> str:
+    """Looks up Shanghai's air when asked for it, a province's cities in two steps, or chats."""
+    last = request.messages[-1]
+    results = [m for m in request.messages if m["role"] == "tool"]
+    question = next(m["content"] for m in reversed(request.messages) if m["role"] == "user")
+    if "空气" in question and last["role"] == "user":
+        return write_calls("hermes", [AIR], "我来查一下。")
+    if "城市" in question and last["role"] == "user":
+        return write_calls("hermes", [ToolCall("get_province_list")])
+    if "城市" in question and len(results) == 1:
+        provinces = json.loads(results[0]["content"])["result"]
+        first = str(
+            provinces[0]["id"] if "id" in provinces[0] else next(iter(provinces[0].values()))
+        )
+        return write_calls(
+            "hermes", [ToolCall("get_cities_list", canonical_json({"province_id": first}))]
+        )
+    return "上海的空气很好。" if results else "你好！"
 
 
 class ScriptedLive:
@@ -64,13 +88,18 @@ class Site:
     address: str
     served: Any
     key: str = "none"
-    options: dict[str, Any] = field(default_factory=dict)
 
-    @property
+    @cached_property
     def client(self) -> Any:
         from openai import OpenAI
 
-        return OpenAI(base_url=f"{self.address}/v1", api_key=self.key, max_retries=0, timeout=60)
+        return OpenAI(
+            base_url=f"{self.address}/v1", api_key=self.key, max_retries=0, timeout=10 * PATIENCE
+        )
+
+    def connected(self) -> Site:
+        """The same server through another client."""
+        return Site(self.address, self.served, self.key)
 
     def ask(self, content: str = "你好", **options: Any) -> Any:
         """One chat completion through the real client."""

@@ -130,7 +130,7 @@ def test_requests_that_come_later_join_those_under_way(family: str) -> None:
 def test_answers_grow_together() -> None:
     heard = Heard()
     with live(batch_size=8) as engine:
-        engine.submit(request("first", [5, 6], new=200), heard.listener("first"))
+        engine.submit(request("first", [5, 6], new=600), heard.listener("first"))
         heard.until("first", Words)
         for number in range(7):
             key = str(number)
@@ -139,8 +139,8 @@ def test_answers_grow_together() -> None:
             heard.done(str(number))
         heard.done("first")
         assert engine.work.widest == 8
-        assert engine.work.tokens == 200 + 7 * 50
-        assert engine.work.steps < 300  # one by one it would be 550
+        assert engine.work.tokens == 3300 + 7 * 50
+        assert engine.work.steps < 700  # one by one it would be 950
 
 
 def test_a_conversation_goes_on_from_what_was_computed() -> None:
@@ -192,12 +192,12 @@ def test_whoever_leaves_makes_room() -> None:
 def test_whoever_leaves_before_a_place_is_free_costs_nothing() -> None:
     heard = Heard()
     with live(batch_size=1) as engine:
-        engine.submit(request("first", [5, 6], new=30), heard.listener("first"))
+        engine.submit(request("first", [5, 6], new=300), heard.listener("first"))
         engine.submit(request("gone", [6, 7], new=30), heard.listener("gone")).cancel()
         engine.submit(request("last", [7, 8], new=30), heard.listener("last"))
         heard.done("first")
         heard.done("last")
-        assert engine.work.tokens == 60
+        assert engine.work.tokens == 330
 
 
 def test_a_prompt_that_does_not_fit_is_told_so() -> None:

@@ -249,7 +249,7 @@ def test_work_ends_when_the_client_hangs_up(stream: bool) -> None:
     engine.hold.clear()
     with site(engine) as left:
         with pytest.raises(openai.APITimeoutError):  # noqa: PT012 (the stream must be read)
-            answer = left.client.with_options(timeout=0.5).chat.completions.create(
+            answer = left.client.with_options(timeout=2).chat.completions.create(
                 model="tiny", messages=[USER], stream=stream
             )
             list(answer)

@@ -15,9 +15,12 @@ from matinee.attention import use_layouts
 from matinee.conversations import canonical_json
 from matinee.devices import Placement
 from matinee.engines.base import Completion, Request
+from matinee.engines.constraining import Constrainer
 from matinee.engines.decoding import PrefixLayout, Slot
 from matinee.engines.transformers import PREFILL_TOKENS, Run, Running, load
+from matinee.errors import EngineError
 from matinee.packing import MINIMUM_PREFIX, common_prefix
+from matinee.parsing import CallForm
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -111,10 +114,16 @@ class LiveTransformersEngine:
 
     `batch_size`: answers that grow side by side; further requests wait. `context`: the most
     tokens of prompt and answer together; the model's own limit where that is smaller.
+    `constrainer`: calls can only be spelled so that they can be read.
     """
 
     def __init__(
-        self, model: PreTrainedModel, renderer: Renderer, batch_size: int, context: int
+        self,
+        model: PreTrainedModel,
+        renderer: Renderer,
+        batch_size: int,
+        context: int,
+        constrainer: Constrainer | None = None,
     ) -> None:
         self.work = Work()
         self._model = model.train(False)
@@ -122,16 +131,26 @@ class LiveTransformersEngine:
         self._renderer = renderer
         self._batch_size = batch_size
         self._context = context
+        self._constrainer = constrainer
         self._inbox: Inbox = queue.SimpleQueue()
         self._thread = threading.Thread(target=self._serve, name="engine", daemon=True)
         self._thread.start()
 
     @classmethod
     def load(
-        cls, folder: Path, template: str, placement: Placement, batch_size: int, context: int
+        cls,
+        folder: Path,
+        template: str,
+        placement: Placement,
+        batch_size: int,
+        context: int,
+        constrained: CallForm | None = None,
     ) -> LiveTransformersEngine:
-        """Loads model and tokenizer from a folder."""
-        return cls(*load(folder, template, placement), batch_size, context)
+        """Loads model and tokenizer from a folder. `constrained`: calls can only be so spelled."""
+        model, renderer = load(folder, template, placement)
+        vocabulary = model.config.get_text_config().vocab_size
+        constrainer = Constrainer(renderer, constrained, vocabulary) if constrained else None
+        return cls(model, renderer, batch_size, context, constrainer)
 
     def submit(self, request: Request, listener: Listener) -> Ticket:
         """Begins an answer; see `LiveEngine`."""
@@ -149,7 +168,14 @@ class LiveTransformersEngine:
 
         closing = False
         while not closing:
-            run = LiveRun(self._model, self._renderer, self._batch_size, self._context, self.work)
+            run = LiveRun(
+                self._model,
+                self._renderer,
+                self._batch_size,
+                self._context,
+                self.work,
+                self._constrainer,
+            )
             try:
                 with torch.inference_mode():
                     run.serve(self._inbox)
@@ -176,8 +202,9 @@ class LiveRun(Run):
         batch_size: int,
         context: int,
         work: Work,
+        constrainer: Constrainer | None = None,
     ) -> None:
-        super().__init__(model, renderer, batch_size, lambda request, completion: None)
+        super().__init__(model, renderer, batch_size, lambda request, completion: None, constrainer)
         self.closing = False
         self._context = min(self._context, context)
         self._work = work
@@ -241,8 +268,10 @@ class LiveRun(Run):
             prompt = None if job.ticket.cancelled else self._fitting_prompt(job)
             if prompt is not None:
                 self._share_head(job.request, [*self._running.values(), *fresh])
-                fresh.append(self._seat(job, prompt))
-                tokens += len(prompt) - fresh[-1].cached
+                row = self._seat(job, prompt)
+                if row is not None:
+                    fresh.append(row)
+                    tokens += len(prompt) - row.cached
             self._queue.popleft()
         self._work.widest = max(self._work.widest, len(self._running) + len(fresh))
         return fresh
@@ -260,12 +289,16 @@ class LiveRun(Run):
         job.listener(TooLong(len(prompt), self._context - 1))
         return None
 
-    def _seat(self, job: Job, prompt: list[int]) -> Running:
-        """A slot for the request."""
+    def _seat(self, job: Job, prompt: list[int]) -> Running | None:
+        """A slot for the request; None where its tools fit no grammar, and the asker is told."""
         number, kept = self._best_slot(prompt)
         room = self._context - len(prompt)
         request = replace(job.request, max_new_tokens=min(job.request.max_new_tokens, room))
-        row = self._open(request, prompt, number, kept)
+        try:
+            row = self._open(request, prompt, number, kept)
+        except EngineError as error:
+            job.listener(Failure(str(error)))
+            return None
         self._free.remove(number)
         self._kept.pop(number, None)
         self._jobs[number] = job

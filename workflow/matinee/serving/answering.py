@@ -64,6 +64,14 @@ def read_answer(asked: Asked, text: str) -> Answer:
     return Answer("", (ParsedCall(name=forced["name"], arguments=forced["arguments"]),))
 
 
+def plain_part(form: CallForm | None, text: str) -> str:
+    """The beginning of an unfinished text that is surely no part of a call, as it is returned."""
+    if form is not None:
+        mark = _STARTS[form].search(text) or _MARKS[form].search(text)
+        text = text if mark is None else text[: mark.start()]
+    return text.strip()
+
+
 @dataclass(frozen=True)
 class Head:
     """What all messages about one answer begin with. `created`: seconds since 1970."""
@@ -119,7 +127,7 @@ class Pieces:
         """The chunks that follow from more text."""
         before = self._text
         self._text += text
-        yield from self._content(self._plain_part())
+        yield from self._content(plain_part(self._asked.form, self._text))
         form = self._asked.form
         closed = self._text.rfind("</tool_call>") + len("</tool_call>")
         if form == "hermes" and closed > len(before):
@@ -133,15 +141,6 @@ class Pieces:
         yield self._chunk({}, _finish(answer, done))
         if self._asked.usage_in_stream:
             yield self._chunk(None, usage=_usage(done))
-
-    def _plain_part(self) -> str:
-        """The beginning of the text that is surely no part of a call, as it will be returned."""
-        form = self._asked.form
-        text = self._text
-        if form is not None:
-            mark = _STARTS[form].search(text) or _MARKS[form].search(text)
-            text = text if mark is None else text[: mark.start()]
-        return text.strip()
 
     def _content(self, content: str) -> Iterator[ChatCompletionChunk]:
         if content.startswith(self._sent) and len(content) > len(self._sent):

@@ -5,11 +5,10 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import hmac
-import logging
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
@@ -30,7 +29,7 @@ from matinee.serving.wire import read_body
 if TYPE_CHECKING:
     from pydantic import BaseModel
 
-LOG = logging.getLogger(__name__)
+Result = TypeVar("Result")
 _GONE = 499  # nginx's number for a client that went away; nobody reads it
 
 
@@ -119,7 +118,7 @@ async def _complete(served: Served, request: Request) -> Response:
     asked = ask(body, served.form, served.limits.answer)
     answer = _Answer(served, asked)
     try:
-        first = await answer.next()
+        first = await _unless_gone(request, answer.next())
         if asked.stream:
             head = Head(served.name, int(time.time()))
             return _EventStream(answer, Pieces(head, asked), first)
@@ -228,7 +227,7 @@ async def _events(
         yield f"data: {canonical_json(error.body())}\n\n".encode()
 
 
-async def _unless_gone(request: Request, work: Awaitable[Completion]) -> Completion:
+async def _unless_gone(request: Request, work: Awaitable[Result]) -> Result:
     """The result of the work, which ends when the client hangs up."""
 
     async def hung_up() -> None:

@@ -22,13 +22,15 @@ class Loading:
     """How a model is loaded.
 
     `template`: its name, or None where the folder has one of ours. `context`: the most tokens of
-    prompt and answer together. `batch_size`: answers that grow side by side.
+    prompt and answer together. `batch_size`: answers that grow side by side. `constrained`: calls
+    can only be spelled so that they can be read.
     """
 
     template: str | None = None
     precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"
     batch_size: int = 8
     context: int = 8192
+    constrained: bool = False
 
 
 @dataclass(frozen=True)
@@ -56,10 +58,16 @@ def load_live(folder: Path, loading: Loading) -> Loaded:
     # Nothing here may reach a hub: the folder is complete.
     os.environ["HF_HUB_OFFLINE"] = "1"
     keep_freed()
+    form = CALL_FORMS[template]
     engine = LiveTransformersEngine.load(
-        folder, template, place(loading.precision), loading.batch_size, loading.context
+        folder,
+        template,
+        place(loading.precision),
+        loading.batch_size,
+        loading.context,
+        form if loading.constrained else None,
     )
-    return Loaded(engine, template, CALL_FORMS[template])
+    return Loaded(engine, template, form)
 
 
 def template_of(folder: Path) -> str:

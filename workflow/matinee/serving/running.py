@@ -11,6 +11,8 @@ from matinee.errors import EngineError
 from matinee.serving.app import Limits, Served, create_app
 from matinee.serving.loading import Loading, load_live, name_of
 
+# Seconds that answers under way get when the server is stopped.
+_PATIENCE = 5
 LOCAL = ("127.0.0.1", "::1", "localhost")
 
 
@@ -31,11 +33,17 @@ def serve(
     loaded = load_live(folder, loading)
     key = os.environ.get(key_env, "")
     served = Served(name or name_of(folder), loaded.engine, loaded.form, limits, key)
-    address = f"http://{host}:{listening.getsockname()[1]}/v1"
+    shown = f"[{host}]" if ":" in host else host
+    address = f"http://{shown}:{listening.getsockname()[1]}/v1"
     progress.say(f"✓ {served.name} (template {loaded.template}) answers at {address}")
     if not key and host not in LOCAL:
         progress.say(f"! Anyone who reaches {host} can use it. Set {key_env} to ask for a key.")
-    config = uvicorn.Config(create_app(served), log_level="warning", lifespan="on")
+    config = uvicorn.Config(
+        create_app(served),
+        log_level="warning",
+        lifespan="on",
+        timeout_graceful_shutdown=_PATIENCE,
+    )
     with listening:
         uvicorn.Server(config).run(sockets=[listening])
 
