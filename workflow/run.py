@@ -284,11 +284,18 @@ def agent_compare(
 
 
 @app.command("check-scenarios")
-def check_scenarios(scenarios: Path, tools: Path) -> None:
+def check_scenarios(
+    scenarios: Path,
+    tools: Path,
+    fixtures: Annotated[
+        Optional[Path],  # noqa: UP045 (typer reads it)
+        typer.Option(help="What your own tools return."),
+    ] = None,
+) -> None:
     """Say what is wrong with a folder of scenarios and a tool list, by file and line."""
     from matinee.suites import check_suite
 
-    problems = check_suite(scenarios, tools)
+    problems = check_suite(scenarios, tools, fixtures)
     for problem in problems:
         typer.echo(problem)
     if problems:

@@ -226,7 +226,16 @@ def test_the_head_of_the_suite_is_checked(folder: Path, head: str, expected: str
             '[{"name": "a", "parameters": {"type": "object", "not": {"$ref": "#/x"}}}]',
             "leads nowhere inside the schema",
         ),
-        ('[{"name": "a"}, {"name": "a"}]', "tools.json:1: two tools with the same name: a"),
+        ('[{"name": "a"},\n {"name": "a"}]', "tools.json:2: two tools with the same name: a"),
+        (
+            '[{"name": "a"},\n{"type": "function",\n"function": {"name": "b",\n"parameters": 3}}]',
+            "tools.json:4: tool 2: b: parameters must be a JSON Schema of type object",
+        ),
+        (
+            '[{"name": "a", "parameters": {"type": "object", "properties": {\n"x": {},\n"y": 3}}}]',
+            "tools.json:3: tool 1: a: each of the properties must be a JSON Schema object",
+        ),
+        ('[{"name": "a", "description": 3}]', "tools.json:1: tool 1: a: the description must be"),
     ],
 )
 def test_an_unusable_tool_list_is_the_only_thing_told(
@@ -235,6 +244,37 @@ def test_an_unusable_tool_list_is_the_only_thing_told(
     (folder.parent / "tools.json").write_text(text, encoding="utf-8")
     (problem,) = problems_of(folder)
     assert expected in problem
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        (
+            "- tool: get_news\n  returns: []\n- tool: get_nevs\n  returns: 1\n",
+            ":3: an answer names",
+        ),
+        ("- tool: get_news\n  when: {kind: top}\n  returns: 1\n", ":1: an answer of get_news has"),
+        ("- tool: get_news\n  when: {type: top}\n", ":1: returns: Field required"),
+        ("- tool: get_news\n  returns: 2024-01-02\n", "put dates in quotes"),
+        ("- tool: get_news\n  returns: 1\n  then: 2\n", ":3: then: Extra inputs"),
+        ("tool: get_news\n", ":1: must be a list"),
+        ("- [", ":1: not YAML"),
+    ],
+)
+def test_recorded_answers_are_checked_with_the_suite(
+    folder: Path, text: str, expected: str
+) -> None:
+    fixtures = folder.parent / "fixtures.yaml"
+    fixtures.write_text(text, encoding="utf-8")
+    (problem,) = check_suite(folder, folder.parent / "tools.json", fixtures)
+    assert problem.startswith(str(fixtures))
+    assert expected in problem
+
+
+def test_recorded_answers_that_fit_are_no_problem(folder: Path) -> None:
+    fixtures = folder.parent / "fixtures.yaml"
+    fixtures.write_text("- {tool: get_news, when: {type: top}, returns: [1]}\n", encoding="utf-8")
+    assert check_suite(folder, folder.parent / "tools.json", fixtures) == []
 
 
 def test_loading_tells_all_problems_at_once_and_where_to_read_on(folder: Path) -> None:

@@ -13,11 +13,10 @@ from jsonschema import Draft202012Validator
 from pydantic import ValidationError
 from referencing import Registry
 
+from matinee.documents import Place
 from matinee.errors import ScenarioError
 from matinee.scenarios import GoldCall, Lookup, Scenario, Turn
 from matinee.simulation import lookup
-
-Place = tuple[str | int, ...]
 
 
 def shown(value: Any) -> str:

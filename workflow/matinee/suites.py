@@ -8,21 +8,18 @@ from __future__ import annotations
 
 import datetime
 import itertools
-import json
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, get_args
 
 from pydantic import BaseModel, ValidationError
-from ruamel.yaml import YAML
-from ruamel.yaml.error import MarkedYAMLError, YAMLError
 
-from matinee.conversations import Tool
+from matinee.documents import Document, Problem, open_document
 from matinee.errors import ScenarioError
 from matinee.scenarios import BfclCategory, Category, Fault, GoldCall, Scenario, Slot, Suite, Turn
-from matinee.simulation.arguments import Parameters
-from matinee.suite_checks import Place, scenario_problems, shown
+from matinee.simulation.recorded import fixture_problems
+from matinee.suite_checks import scenario_problems, shown
+from matinee.tool_lists import read_tools
 
 SUITE_FILE = "suite.yaml"
 CATEGORIES: tuple[str, ...] = get_args(Category)
@@ -32,63 +29,21 @@ _NOT_IN_FILES = ("opening", "tools")
 _CASE_KEYS = tuple(key for key in Scenario.model_fields if key not in (*_NOT_IN_FILES, "category"))
 
 
-@dataclass(frozen=True)
-class Problem:
-    """One thing that is wrong: where in which file, in which case, and what is allowed.
+def check_suite(folder: Path, tools_file: Path, fixtures: Path | None = None) -> list[str]:
+    """Every problem of a suite, each as "file:line: case id: what is wrong, what is allowed".
 
-    `line` counts from 1. `case` is empty where the problem is not one case's.
+    `fixtures`: what the tools return, if that is written down.
     """
-
-    file: Path
-    line: int
-    case: str
-    text: str
-
-    def __str__(self) -> str:
-        return f"{self.file}:{self.line}: {self.case + ': ' if self.case else ''}{self.text}"
+    return [str(problem) for problem in _read(folder, tools_file, fixtures)[1]]
 
 
-@dataclass
-class _Document:
-    """A YAML file as plain values, with the line of every node found only when asked for."""
-
-    file: Path
-    value: Any = None
-    problems: list[Problem] = field(default_factory=list)
-    _marked: Any = None
-
-    def report(self, text: str, at: Place = (), case: str = "") -> None:
-        """Notes a problem at the node that `at` leads to, or the nearest one that exists."""
-        self.problems.append(Problem(self.file, self._line(at), case, text))
-
-    def _line(self, at: Place) -> int:
-        if self._marked is None:
-            self._marked = YAML().load(self.file.read_text(encoding="utf-8"))
-        node: Any = self._marked
-        line = 0
-        for step in at:
-            try:
-                marks: Any = node.lc
-                mark = marks.key(step) if isinstance(node, dict) else marks.item(step)
-                node = node[step]
-            except (AttributeError, KeyError, IndexError, TypeError):
-                break
-            line = mark[0]
-        return line + 1
-
-
-def check_suite(folder: Path, tools_file: Path) -> list[str]:
-    """Every problem of a suite, each as "file:line: case id: what is wrong, what is allowed"."""
-    return [str(problem) for problem in _read(folder, tools_file)[1]]
-
-
-def load_suite(folder: Path, tools_file: Path) -> Suite:
+def load_suite(folder: Path, tools_file: Path, fixtures: Path | None = None) -> Suite:
     """A suite with its tools in the bare form (`name`, `description`, `parameters`).
 
     Scenarios come in the order of file names, then of the cases in each.
     Raises ScenarioError with all problems.
     """
-    suite, problems = _read(folder, tools_file)
+    suite, problems = _read(folder, tools_file, fixtures)
     if suite is None:
         count = "1 problem" if len(problems) == 1 else f"{len(problems)} problems"
         lines = "\n".join(f"  {problem}" for problem in problems)
@@ -139,9 +94,11 @@ def _in_turns(queues: list[list[Scenario]]) -> Iterator[Scenario]:
         yield from (case for case in row if case is not None)
 
 
-def _read(folder: Path, tools_file: Path) -> tuple[Suite | None, list[Problem]]:
-    tools, problems = _read_tools(tools_file)
-    head = _open(folder / SUITE_FILE)
+def _read(
+    folder: Path, tools_file: Path, fixtures: Path | None
+) -> tuple[Suite | None, list[Problem]]:
+    tools, problems = read_tools(tools_file)
+    head = open_document(folder / SUITE_FILE)
     _check_head(head)
     problems += head.problems
     schemas = {tool["name"]: tool["parameters"] for tool in tools}
@@ -151,10 +108,12 @@ def _read(folder: Path, tools_file: Path) -> tuple[Suite | None, list[Problem]]:
     scenarios: list[Scenario] = []
     seen: dict[str, str] = {}
     for file in files:
-        document = _open(file)
+        document = open_document(file)
         # Without a usable tool list every call would be reported as unknown.
         scenarios += _read_cases(document, schemas if tools else None, seen)
         problems += document.problems
+    if fixtures is not None:
+        problems += fixture_problems(fixtures, tools)
     if problems:
         return None, problems
     head_value = head.value
@@ -169,25 +128,7 @@ def _read(folder: Path, tools_file: Path) -> tuple[Suite | None, list[Problem]]:
     )
 
 
-def _open(file: Path) -> _Document:
-    """The file's plain values; a document without a value has a problem that says why."""
-    document = _Document(file)
-    try:
-        document.value = YAML(typ="safe").load(file.read_text(encoding="utf-8"))
-    except MarkedYAMLError as error:
-        line = error.problem_mark.line + 1 if error.problem_mark else 1
-        document.problems.append(Problem(file, line, "", f"not YAML: {error.problem}"))
-    except (YAMLError, OSError, UnicodeDecodeError) as error:
-        document.problems.append(Problem(file, 1, "", f"cannot be read: {error}"))
-    else:
-        if not isinstance(document.value, dict):
-            document.value = None
-            text = "must be a mapping of keys to values"
-            document.problems.append(Problem(file, 1, "", text))
-    return document
-
-
-def _check_head(head: _Document) -> None:
+def _check_head(head: Document) -> None:
     if head.value is None:
         return
     _check_keys(head, ("id", "today"))
@@ -208,7 +149,7 @@ def _is_date(value: Any) -> bool:
         return False
 
 
-def _check_keys(document: _Document, allowed: tuple[str, ...]) -> None:
+def _check_keys(document: Document, allowed: tuple[str, ...]) -> None:
     for key in document.value:
         if key not in allowed:
             document.report(f"unknown key {key!r}; allowed: {', '.join(allowed)}", (key,))
@@ -217,67 +158,8 @@ def _check_keys(document: _Document, allowed: tuple[str, ...]) -> None:
             document.report(f"the key {key!r} is missing")
 
 
-def _read_tools(file: Path) -> tuple[list[dict[str, Any]], list[Problem]]:
-    """The tools in bare form, and what is wrong with the file (then no tools)."""
-
-    def problem(line: int, text: str) -> tuple[list[dict[str, Any]], list[Problem]]:
-        return [], [Problem(file, line, "", text)]
-
-    try:
-        listed = json.loads(file.read_text(encoding="utf-8"))
-    except json.JSONDecodeError as error:
-        return problem(error.lineno, f"not JSON: {error.msg} in column {error.colno}")
-    except (OSError, UnicodeDecodeError) as error:
-        return problem(1, f"cannot be read: {error}")
-    if not isinstance(listed, list) or not listed:
-        return problem(1, "must be a JSON array of at least one tool")
-    problems = [
-        Problem(file, 1, "", f"tool {number}: {text}")
-        for number, entry in enumerate(listed, start=1)
-        if (text := _tool_problem(entry)) is not None
-    ]
-    if problems:
-        return [], problems
-    tools = [_bare(entry) for entry in listed]
-    names = [tool["name"] for tool in tools]
-    twice = sorted({name for name in names if names.count(name) > 1})
-    if twice:
-        return problem(1, f"two tools with the same name: {', '.join(twice)}")
-    return tools, []
-
-
-def _tool_problem(entry: Any) -> str | None:
-    if not isinstance(entry, dict) or not isinstance(entry.get("function", entry), dict):
-        return "must be an object with name, description and parameters"
-    bare = _bare(entry)
-    if not isinstance(bare["name"], str) or not bare["name"]:
-        return "has no name"
-    parameters = bare["parameters"]
-    if not isinstance(parameters, dict) or parameters.get("type") != "object":
-        return f"{bare['name']}: parameters must be a JSON Schema of type object"
-    properties = parameters.get("properties", {})
-    if not isinstance(properties, dict) or not all(
-        isinstance(v, dict) for v in properties.values()
-    ):
-        return f"{bare['name']}: each of the properties must be a JSON Schema object"
-    try:
-        Parameters(Tool.from_openai(entry))
-    except ScenarioError as error:
-        return str(error)
-    return None
-
-
-def _bare(entry: dict[str, Any]) -> dict[str, Any]:
-    function = entry.get("function", entry)
-    return {
-        "name": function.get("name"),
-        "description": function.get("description") or "",
-        "parameters": function.get("parameters") or {"type": "object", "properties": {}},
-    }
-
-
 def _read_cases(
-    document: _Document, schemas: dict[str, Any] | None, seen: dict[str, str]
+    document: Document, schemas: dict[str, Any] | None, seen: dict[str, str]
 ) -> list[Scenario]:
     """The file's sound scenarios; problems are noted in the document, ids in `seen`."""
     if document.value is None:
@@ -300,7 +182,7 @@ def _read_cases(
 
 
 def _read_case(
-    document: _Document,
+    document: Document,
     position: int,
     shared: dict[str, str],
     schemas: dict[str, Any] | None,

@@ -62,11 +62,13 @@ def score_suite(
     """Verdicts in the order of the transcripts. Raises KeyError for a case the suite lacks."""
     scenarios = {scenario.id: scenario for scenario in suite.scenarios}
     shared = Matcher(ToolSchemas(suite.tools), look_up, suite.values)
+    own: dict[str, Matcher] = {}
     verdicts = []
     for transcript in transcripts:
         scenario = scenarios[transcript.case]
-        own = ToolSchemas(scenario.tools) if scenario.tools else None
-        matcher = replace(shared, schemas=own) if own else shared
+        if scenario.tools and scenario.id not in own:
+            own[scenario.id] = replace(shared, schemas=ToolSchemas(scenario.tools))
+        matcher = own.get(scenario.id, shared)
         verdicts.append(_score(scenario, transcript, matcher, single_output=suite.single_output))
     return verdicts
 

@@ -10,6 +10,7 @@ from typing import Annotated, Any
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
+from matinee import documents
 from matinee.conversations import Tool, canonical_json
 from matinee.errors import ScenarioError
 from matinee.scenarios import Fault
@@ -87,6 +88,31 @@ class FixtureSimulation:
             ):
                 return answer.returns
         raise Refusal(Problem.not_found)
+
+
+def fixture_problems(file: Path, tools: Sequence[dict[str, Any]]) -> list[documents.Problem]:
+    """Everything that is wrong with a file of recorded answers, with its line.
+
+    `tools`: bare; none leaves them out of the check.
+    """
+    document = documents.open_document(file, kind=list)
+    known = {tool["name"]: tool["parameters"].get("properties", {}) for tool in tools}
+    for number, entry in enumerate(document.value or ()):
+        try:
+            answer = RecordedAnswer.model_validate(entry)
+            canonical_json([answer.when, answer.returns])
+            if known:
+                _refuse_unfit(answer, known)
+        except ValidationError as error:
+            for fault in error.errors():
+                where = ".".join(map(str, fault["loc"])) or "the entry"
+                document.report(f"{where}: {fault['msg']}", (number, *fault["loc"]))
+        except TypeError as error:
+            text = f"holds a value that JSON cannot hold ({error}); put dates in quotes"
+            document.report(text, (number,))
+        except ScenarioError as error:
+            document.report(str(error), (number,))
+    return document.problems
 
 
 def _refuse_unfit(answer: RecordedAnswer, known: dict[str, Any]) -> None:

@@ -48,7 +48,7 @@ def _load_suite(settings: SuiteSettings) -> tuple[Suite, dict[str, Any]]:
 
     if settings.scenarios is None or settings.tools is None:  # the settings refuse this
         raise ScenarioError(f"suite {settings.id}: needs `scenarios` and `tools`, or `bfcl`.")
-    return load_suite(settings.scenarios, settings.tools), {}
+    return load_suite(settings.scenarios, settings.tools, settings.fixtures), {}
 
 
 def read_suite(path: Path) -> Suite:
