@@ -11,6 +11,7 @@ model=${MODEL:-results/model/smollm2_135m_instruct}
 python benchmarks/synthesis.py
 python benchmarks/report.py
 python benchmarks/fuzz_parsing.py
+python benchmarks/bfcl_agreement.py
 python benchmarks/memory.py
 python benchmarks/merging.py
 scripts/bench_rivals.sh

@@ -387,6 +387,28 @@ def chat(
             running.show_terminal(desk, planner, language)
 
 
+@app.command("import-openapi")
+def import_openapi(
+    document: Annotated[Path, typer.Argument(help="OpenAPI 3.0 or 3.1, YAML or JSON.")],
+    out: Annotated[Path, typer.Option(help="The list of tools that is written.")],
+    operation: Annotated[
+        Optional[list[str]],  # noqa: UP045 (typer reads it)
+        typer.Option(help='operationId or "GET /path"; repeat it. None: all operations.'),
+    ] = None,
+) -> None:
+    """Turn the operations of an OpenAPI document into a list of tools."""
+    from matinee import records
+    from matinee.openapi import import_openapi as read
+
+    imported = read(document, operation or [])
+    records.write_json(out, list(imported.tools))
+    for line in imported.left_out:
+        typer.echo(line)
+    count = "1 tool" if len(imported.tools) == 1 else f"{len(imported.tools)} tools"
+    names = ", ".join(tool["name"] for tool in imported.tools)
+    typer.echo(f"{count} written to {out}: {names}")
+
+
 @app.command("schema")
 def schema() -> None:
     """Print the JSON Schema of config.yaml."""

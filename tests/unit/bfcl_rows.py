@@ -30,6 +30,7 @@ BAKE = function(
     degrees={"type": "integer", "description": "Celsius."},
     hours={"type": "float", "default": 1.0},
     fan={"type": "boolean", "optional": True},
+    tray={"type": "string", "default": "middle"},
 )
 ORDER = function(
     "order_bread",

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from bfcl_rows import BAKE, ORDER, ROWS, Rows, asked, write_data
+from bfcl_rows import BAKE, ORDER, ROWS, Rows, asked, function, write_data
 from playing import ListEngine, call, says
 
 from matinee.bfcl import load_bfcl
@@ -132,6 +132,18 @@ class TestReading:
         assert list(read.left_out) == ["simple_python_1"]
         assert reason in read.left_out["simple_python_1"]
 
+    def test_an_accepted_parameter_that_the_tool_lacks_may_only_be_absent(
+        self, tmp_path: Path
+    ) -> None:
+        answer = {"dish": ["pie"], "degrees": [180], "rack": ["", 2]}
+        rows: Rows = {
+            "simple_python": [(asked("simple_python_0", "Bake!", BAKE), [{"oven.bake": answer}])]
+        }
+        suite = load_bfcl(write_data(tmp_path, rows), "bfcl", ["simple_python"]).suite
+        assert judged(suite, "simple_python_0", bake(dish="pie")).success
+        verdict = judged(suite, "simple_python_0", bake(dish="pie", rack=2))
+        assert verdict.error == "extra_argument"
+
     def test_a_category_that_cannot_be_run_is_refused_with_those_that_can(
         self, tmp_path: Path
     ) -> None:
@@ -184,6 +196,7 @@ class TestVerdicts:
             [bake(dish="Pie")],
             [bake(hours=1.5)],
             [call("oven.bake", dish="pie", degrees=180, fan=None)],
+            [bake(tray="middle")],  # the default, on which the answer is silent
         ],
     )
     def test_accepted(self, suite: Suite, calls: list[Any]) -> None:
@@ -196,6 +209,7 @@ class TestVerdicts:
             ([call("bake", dish="pie", degrees=180)], "unknown_tool"),
             ([call("oven.bake", dish="pie")], "missing_argument"),
             ([bake(cream=True)], "extra_argument"),
+            ([bake(tray="top")], "extra_argument"),
             ([bake(degrees="180")], "schema_violation"),
             ([bake(degrees=180.0)], "wrong_value"),
             ([bake(degrees=18)], "wrong_value"),
@@ -210,6 +224,19 @@ class TestVerdicts:
     def test_refused(self, suite: Suite, calls: list[Any], error: str) -> None:
         verdict = judged(suite, "simple_python_0", *calls, text="" if calls else "No.")
         assert (verdict.success, verdict.error) == (False, error)
+
+    def test_what_a_tool_requires_is_due_even_where_it_names_a_default(
+        self, tmp_path: Path
+    ) -> None:
+        boil = function("boil", ["water"], water={"type": "string", "default": "cold"})
+        rows: Rows = {
+            "simple_python": [
+                (asked("simple_python_0", "Boil!", boil), [{"boil": {"water": ["cold", "hot"]}}])
+            ]
+        }
+        suite = load_bfcl(write_data(tmp_path, rows), "bfcl", ["simple_python"]).suite
+        assert judged(suite, "simple_python_0", call("boil", water="cold")).success
+        assert judged(suite, "simple_python_0", call("boil")).error == "missing_argument"
 
     def test_parallel_calls_may_come_in_any_order_but_all_must_come(self, suite: Suite) -> None:
         cake = call("oven.bake", dish="cake", degrees=160)

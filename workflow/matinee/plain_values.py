@@ -6,10 +6,12 @@ Where `values` asks what a value means, this asks for the same JSON type and the
 - text counts without case, quotes of the two ASCII kinds and composed or decomposed accents;
 - separators in text (space , . / - _ * ^) do not count, except where they decide what it says:
   between digits, as a sign or a decimal point, in a path or a file name, as an exponent;
+- a date in digits counts without its separators, 2024-05-01 as 20240501;
 - lists count element by element, objects key by key (`Fields`).
 
-Full-width letters, Chinese numerals and units are other writings here. BFCL's checker, whose rule
-for text this refines, drops all separators: there "1.5" is "15". docs/bfcl.md compares the two.
+No-break spaces, full-width letters, Chinese numerals and units are other writings here. BFCL's
+checker, whose rule for text this refines, drops all separators: there "1.5" is "15". docs/bfcl.md
+compares the two.
 """
 
 from __future__ import annotations
@@ -25,17 +27,17 @@ from matinee.scenarios import Fields
 _NO_SCHEMA: Mapping[str, Any] = {}
 _THOUSANDS = re.compile(r"(?<![\d.,])\d{1,3}(?:,\d{3})+(?![\d,])")
 _DATE = re.compile(
-    r"(?<!\d)(?:(\d{4})[-/.](\d{1,2})[-/.](\d{1,2})|(\d{1,2})[-/.](\d{1,2})[-/.](\d{4}))(?!\d)"
+    r"(?<!\d)(?:(\d{4})([-/. ])(\d{1,2})\2(\d{1,2})|(\d{1,2})([-/. ])(\d{1,2})\6(\d{4}))(?!\d)"
 )
 _INITIALS = re.compile(r"(?<![^\W_])(?:[^\W\d_]\.)+(?:[^\W\d_](?![^\W_]))?")
 # Separators: those that carry meaning where they stand, then every other one.
 _SEPARATORS = re.compile(
     r"""
-      (?P<numbers>(?<=\d)[\s,./\-_*^]+(?=\d))  # 1.5, 1/2, 555-1234, 3*4
+      (?P<numbers>(?<=\d)[ ,./\-_*^]+(?=\d))   # 1.5, 1/2, 555-1234, 3*4
     | (?P<sign>(?<![^\W_])[-.](?=\d))          # -5, .5
     | (?P<name>(?<=[^\W_])\.(?=[^\W_]))        # file.txt
     | (?P<path>[/^])                           # a/b, m/s, /home, x^2
-    | [\s,./\-_*^]
+    | [ ,./\-_*^]
     """,
     re.VERBOSE,
 )
@@ -66,7 +68,7 @@ def wording(text: str) -> str:
     """The text without what does not count; equal for texts that say the same alike."""
     plain = unicodedata.normalize("NFC", text.casefold()).replace("'", '"')
     plain = _THOUSANDS.sub(lambda number: number[0].replace(",", ""), plain)
-    plain = _DATE.sub(_with_dashes, plain)
+    plain = _DATE.sub(_digits_of, plain)
     plain = _INITIALS.sub(lambda letters: letters[0].replace(".", ""), plain)
     return _SEPARATORS.sub(_meaning_of, plain.replace("**", "^"))
 
@@ -77,8 +79,9 @@ def _meaning_of(separator: re.Match[str]) -> str:
     return separator[0] if separator.lastgroup else ""
 
 
-def _with_dashes(date: re.Match[str]) -> str:
-    return "-".join(part for part in date.groups() if part is not None)
+def _digits_of(date: re.Match[str]) -> str:
+    parts = [part for part in date.groups() if part is not None and part.isdigit()]
+    return "".join(part.zfill(2) for part in parts)
 
 
 def _fraction_of_integer(schema: Mapping[str, Any], accepted: float, found: float) -> bool:

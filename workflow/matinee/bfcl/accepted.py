@@ -42,10 +42,12 @@ def _refuse_unanswerable(tool: str, parameters: dict[str, Any], schema: dict[str
 def _options_by_name(
     parameters: dict[str, list[Any]], schema: dict[str, Any]
 ) -> dict[str, list[Any]]:
+    """Accepted values of each parameter; one that the tool does not have may only be absent."""
     properties, required = schema.get("properties", {}), schema.get("required", [])
     return {
-        name: _options(values, properties.get(name, {}), may_be_absent=name not in required)
+        name: _options(values, properties[name], may_be_absent=name not in required)
         for name, values in parameters.items()
+        if name in properties
     }
 
 

@@ -71,7 +71,12 @@ class Matcher:
             yield ArgumentProblem("wrong_value", f"{told}; accepted: {shown(accepted)}")
 
     def _may_be_absent(self, tool: str, name: str, options: list[Any]) -> bool:
-        """`null` is accepted, or the default, which absence means, is one of the values."""
+        """`null` is accepted, or the default, which absence means, is one of the values.
+
+        What the tool requires is never absent, even where it names a default.
+        """
+        if self.schemas.requires(tool, name):
+            return False
         plain = [option for option in options if as_lookup(option) is None]
         return None in plain or any(self._is_default(tool, name, option) for option in plain)
 

@@ -38,6 +38,10 @@ class ToolSchemas:
         value = self._schemas.get(tool, {}).get("properties", {}).get(name, {})
         return value if isinstance(value, Mapping) else {}
 
+    def requires(self, tool: str, name: str) -> bool:
+        """Whether a call must give this parameter."""
+        return name in self._schemas.get(tool, {}).get("required", [])
+
     def problem(self, tool: str, arguments: dict[str, Any]) -> FormProblem | None:
         """The first thing that is wrong with a call's form, or None."""
         schema = self._schemas.get(tool)

@@ -1,0 +1,301 @@
+"""OpenAPI documents as tools: what becomes of parameters, bodies and references."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from typer.testing import CliRunner
+
+from matinee.conversations import Tool
+from matinee.errors import ScenarioError
+from matinee.openapi import import_openapi
+from matinee.scoring.schemas import ToolSchemas
+from matinee.simulation.arguments import Parameters
+
+LIBRARY = """openapi: 3.0.3
+info: {title: Library, version: "1"}
+paths:
+  /books/{isbn}:
+    parameters:
+      - $ref: "#/components/parameters/Isbn"
+      - {name: trace, in: header, schema: {type: string}}
+    get:
+      operationId: find_book
+      summary: Find a book.
+      description: |
+        One book,
+        by its number.
+      parameters:
+        - name: language
+          in: query
+          description: Of the edition.
+          schema: {type: string, enum: [de, zh], default: de}
+        - {name: day, in: query, schema: {type: string, format: date, default: 2024-05-01}}
+    put:
+      operationId: change_book
+      parameters:
+        - {name: isbn, in: path, required: true, schema: {type: integer}}
+      requestBody:
+        required: true
+        content:
+          application/json: {schema: {$ref: "#/components/schemas/Book"}}
+  /loans:
+    post:
+      requestBody:
+        content:
+          application/x-www-form-urlencoded:
+            schema:
+              type: object
+              required: [reader]
+              properties:
+                reader: {type: string}
+                days: {type: integer, minimum: 0, exclusiveMinimum: true}
+  /notes:
+    post:
+      operationId: add_notes
+      requestBody:
+        required: true
+        content:
+          application/json: {schema: {type: array, items: {type: string}}}
+components:
+  parameters:
+    Isbn: {name: isbn, in: path, required: true, schema: {type: string}}
+  schemas:
+    Named:
+      type: object
+      required: [title]
+      properties: {title: {type: string, example: Faust}}
+    Book:
+      allOf:
+        - $ref: "#/components/schemas/Named"
+        - type: object
+          required: [id, author]
+          properties:
+            id: {type: integer, readOnly: true}
+            author: {$ref: "#/components/schemas/Person"}
+            subtitle: {type: string, nullable: true}
+    Person:
+      type: object
+      properties:
+        name: {type: string}
+        friends: {type: array, items: {$ref: "#/components/schemas/Person"}}
+"""
+
+MODERN = {
+    "openapi": "3.1.0",
+    "info": {"title": "Weather", "version": "1"},
+    "paths": {
+        "/weather": {
+            "get": {
+                "operationId": "weather.now",
+                "parameters": [
+                    {
+                        "name": "city",
+                        "in": "query",
+                        "required": True,
+                        "schema": {"type": ["string", "null"]},
+                    },
+                    {
+                        "name": "area",
+                        "in": "query",
+                        "content": {"application/json": {"schema": {"$ref": "#/$defs/box"}}},
+                    },
+                    {
+                        "name": "units",
+                        "in": "query",
+                        "schema": {"$ref": "#/components/schemas/Units", "description": "Here."},
+                    },
+                ],
+            }
+        }
+    },
+    "components": {"schemas": {"Units": {"const": "metric", "description": "There."}}},
+    "$defs": {"box": {"type": "array", "prefixItems": [{"type": "number", "exclusiveMinimum": 0}]}},
+}
+
+
+def written(folder: Path, text: str) -> Path:
+    file = folder / "api.yaml"
+    file.write_text(text, encoding="utf-8")
+    return file
+
+
+def tools(folder: Path, text: str = LIBRARY, *operations: str) -> dict[str, dict[str, Any]]:
+    imported = import_openapi(written(folder, text), operations)
+    return {tool["name"]: tool for tool in imported.tools}
+
+
+def problems(folder: Path, text: str, *operations: str) -> list[str]:
+    """The lines of the message that name a place."""
+    with pytest.raises(ScenarioError) as raised:
+        import_openapi(written(folder, text), operations)
+    return [
+        line.strip().removeprefix(f"{folder}/")
+        for line in str(raised.value).splitlines()
+        if line.startswith("  ")
+    ]
+
+
+class TestVersion30:
+    def test_every_operation_is_a_tool_named_by_its_id_or_its_path(self, tmp_path: Path) -> None:
+        assert list(tools(tmp_path)) == ["find_book", "change_book", "post_loans", "add_notes"]
+
+    def test_path_and_query_parameters(self, tmp_path: Path) -> None:
+        found = tools(tmp_path)["find_book"]
+        assert found["description"] == "Find a book. One book, by its number."
+        assert found["parameters"] == {
+            "type": "object",
+            "properties": {
+                "isbn": {"type": "string"},
+                "language": {
+                    "type": "string",
+                    "enum": ["de", "zh"],
+                    "default": "de",
+                    "description": "Of the edition.",
+                },
+                "day": {"type": "string", "format": "date", "default": "2024-05-01"},
+            },
+            "required": ["isbn"],
+        }
+
+    def test_an_operations_own_parameter_replaces_that_of_its_path(self, tmp_path: Path) -> None:
+        properties = tools(tmp_path)["change_book"]["parameters"]["properties"]
+        assert properties["isbn"] == {"type": "integer"}
+
+    def test_the_fields_of_a_body_stand_beside_the_parameters(self, tmp_path: Path) -> None:
+        parameters = tools(tmp_path)["change_book"]["parameters"]
+        assert set(parameters["properties"]) == {"isbn", "title", "author", "subtitle"}
+        assert parameters["required"] == ["isbn", "title", "author"]
+        assert parameters["properties"]["title"] == {"type": "string"}
+        assert parameters["properties"]["subtitle"] == {"type": ["string", "null"]}
+
+    def test_what_contains_itself_stands_once_under_its_name(self, tmp_path: Path) -> None:
+        parameters = tools(tmp_path)["change_book"]["parameters"]
+        person = parameters["$defs"]["Person"]
+        assert person["properties"]["friends"]["items"] == {"$ref": "#/$defs/Person"}
+        author = {"name": "Ann", "friends": [{"name": "Bo", "friends": [{"name": 3}]}]}
+        schemas = ToolSchemas([tools(tmp_path)["change_book"]])
+        arguments = {"isbn": 1, "title": "Faust", "author": author}
+        problem = schemas.problem("change_book", arguments)
+        assert problem is not None
+        assert "3 is not of type 'string'" in problem.detail
+
+    def test_a_body_that_may_be_left_out_requires_nothing(self, tmp_path: Path) -> None:
+        parameters = tools(tmp_path)["post_loans"]["parameters"]
+        assert "required" not in parameters
+        assert parameters["properties"]["days"] == {"type": "integer", "exclusiveMinimum": 0}
+
+    def test_a_body_without_fields_is_one_parameter(self, tmp_path: Path) -> None:
+        parameters = tools(tmp_path)["add_notes"]["parameters"]
+        assert parameters["properties"] == {"body": {"type": "array", "items": {"type": "string"}}}
+        assert parameters["required"] == ["body"]
+
+    def test_headers_and_cookies_are_left_out_and_named_with_their_line(
+        self, tmp_path: Path
+    ) -> None:
+        imported = import_openapi(written(tmp_path, LIBRARY), ["find_book"])
+        (line,) = imported.left_out
+        assert "api.yaml:7: GET /books/{isbn}: the header 'trace' is left out" in line
+
+    def test_a_field_with_the_name_of_a_parameter_keeps_the_body_whole(
+        self, tmp_path: Path
+    ) -> None:
+        text = LIBRARY.replace("title: {type: string, example", "isbn: {type: string, example")
+        text = text.replace("required: [title]", "required: [isbn]")
+        properties = tools(tmp_path, text)["change_book"]["parameters"]["properties"]
+        assert set(properties) == {"isbn", "body"}
+        assert properties["body"]["required"] == ["isbn", "author"]
+
+
+def test_version_31_in_json(tmp_path: Path) -> None:
+    found = tools(tmp_path, json.dumps(MODERN))["weather_now"]
+    assert found["description"] == "GET /weather"
+    assert found["parameters"]["properties"] == {
+        "city": {"type": ["string", "null"]},
+        "area": {"type": "array", "prefixItems": [{"type": "number", "exclusiveMinimum": 0}]},
+        "units": {"const": "metric", "description": "Here."},
+    }
+    assert found["parameters"]["required"] == ["city"]
+
+
+def test_every_tool_can_be_used_as_it_is(tmp_path: Path) -> None:
+    for tool in tools(tmp_path).values():
+        Parameters(Tool.from_openai(tool))  # raises where the schema is not self-contained
+
+
+class TestAllowList:
+    @pytest.mark.parametrize("name", ["find_book", "GET /books/{isbn}"])
+    def test_an_operation_by_its_id_or_its_path(self, tmp_path: Path, name: str) -> None:
+        assert list(tools(tmp_path, LIBRARY, name)) == ["find_book"]
+
+    def test_an_id_that_became_another_name_is_found_too(self, tmp_path: Path) -> None:
+        assert list(tools(tmp_path, json.dumps(MODERN), "weather.now")) == ["weather_now"]
+
+    def test_an_unknown_name_is_told_with_those_that_exist(self, tmp_path: Path) -> None:
+        (line,) = problems(tmp_path, LIBRARY, "lose_book")
+        assert line == (
+            "api.yaml:3: no operation 'lose_book'; there are: find_book, change_book, post_loans, "
+            "add_notes"
+        )
+
+    def test_what_is_not_allowed_need_not_be_usable(self, tmp_path: Path) -> None:
+        text = LIBRARY.replace("schema: {type: array, items", "schema: {type: heap, items")
+        assert list(tools(tmp_path, text, "find_book")) == ["find_book"]
+
+
+BOOK = '{$ref: "#/components/schemas/Book"}'
+PERSON = 'author: {$ref: "#/components/schemas/Person"}'
+FORM = "requestBody:\n        content:\n          application/x"
+MISTAKES = [
+    ("openapi: 3.0.3", "openapi: 2.0", "api.yaml:1: `openapi` must be a version 3.0.x or 3.1"),
+    ("openapi: 3.0.3", 'swagger: "2.0"', "api.yaml:1: Swagger 2.0 is not read; convert"),
+    ("paths:", "paths: [", "not YAML"),
+    ("paths:\n", "roads:\n", "api.yaml:1: `paths` must be a mapping"),
+    ("  /notes:\n    post:", "  /notes:\n    post: 3\n    put:", "api.yaml:40: post must be a m"),
+    ("operationId: change_book", "operationId: find_book", "api.yaml:20: the name 'find_book'"),
+    ('/Isbn"', '/Isbm"', "api.yaml:6: '#/components/parameters/Isbm' leads nowhere"),
+    ("- name: language\n", "- nom: language\n", "api.yaml:15: a parameter must be a mapping"),
+    ("in: query, schema:", "in: heap, schema:", "api.yaml:19: `in` must be path, query"),
+    (BOOK, '{$ref: "other.yaml#/Book"}', "api.yaml:24: 'other.yaml#/Book' leads out of the"),
+    (FORM, FORM.replace("content", "kontent"), "api.yaml:30: requestBody needs `content`"),
+    ("application/json: {schema: {type: a", "text/csv: {schema: {type: a", "api.yaml:42: a body"),
+    ("schema: {type: array, items", "schema: {type: heap, items", "api.yaml:40: Tool add_notes"),
+    (PERSON, "author: 3", "api.yaml:24: a schema must be a mapping, found 3"),
+]
+
+
+@pytest.mark.parametrize(("right", "wrong", "expected"), MISTAKES)
+def test_a_mistake_is_told_with_its_line(
+    tmp_path: Path, right: str, wrong: str, expected: str
+) -> None:
+    assert right in LIBRARY
+    lines = problems(tmp_path, LIBRARY.replace(right, wrong, 1))
+    assert any(expected in line for line in lines), lines
+
+
+def test_a_reference_that_leads_to_itself_is_refused(tmp_path: Path) -> None:
+    text = LIBRARY.replace(
+        "    Isbn: {name: isbn, in: path, required: true, schema: {type: string}}",
+        '    Isbn: {$ref: "#/components/parameters/Isbn"}',
+    )
+    assert any("leads back to itself" in line for line in problems(tmp_path, text))
+
+
+def test_a_missing_file_is_told_by_name(tmp_path: Path) -> None:
+    with pytest.raises(ScenarioError, match=r"none\.yaml:1: cannot be read"):
+        import_openapi(tmp_path / "none.yaml")
+
+
+def test_the_command_writes_a_list_that_suites_take(tmp_path: Path) -> None:
+    import run
+
+    out = tmp_path / "tools.json"
+    file = written(tmp_path, LIBRARY)
+    arguments = ["import-openapi", str(file), "--out", str(out), "--operation", "find_book"]
+    result = CliRunner().invoke(run.app, arguments)
+    assert result.exit_code == 0, result.output
+    assert "1 tool written" in result.output
+    assert [tool["name"] for tool in json.loads(out.read_text())] == ["find_book"]

@@ -1,0 +1,5 @@
+"""An OpenAPI document turned into a list of tools."""
+
+from matinee.openapi.importing import ImportedTools, import_openapi
+
+__all__ = ["ImportedTools", "import_openapi"]
