@@ -119,12 +119,16 @@ def train_adapter(
     """LoRA fine-tuning of one variant with one seed."""
     from matinee.config import Training
     from matinee.stages import training
+    from matinee.training.parallel import processes, relaunch
 
     values = json.loads(params)
+    settings = Training.model_validate(values["training"])
+    if settings.devices > 1 and processes() == 1:
+        relaunch(settings.devices)
     training.train_adapter(
         model,
         tokens,
-        Training.model_validate(values["training"]),
+        settings,
         variant=values["variant"],
         seed=values["seed"],
         shuffle=values["shuffle_rows"],

@@ -108,6 +108,8 @@ MISTAKES: list[tuple[str, Any, str]] = [
     ("variants/0/training/learning_rate", 0, "variants[0].training.learning_rate: found 0. Input should be greater than 0"),
     ("variants/0/training/lora", {"target": 3}, "variants[0].training.lora.target: found 3. Input should be 'all-linear' or a list of names"),
     ("variants/0/training/packing", "all", "variants[0].training.packing: found 'all'. Input should be 'none', 'plain' or 'shared_prefix'"),
+    ("variants/0/training/devices", 2, "variants[0].training: gradient_accumulation 1 cannot be divided over devices 2"),
+    ("variants/0/training/sharding", "fsdp", "variants[0].training: sharding fsdp needs devices 2 or more"),
     ("evaluation/suites", [], "evaluation.suites: found a list."),
     ("evaluation/suites/0/tools", "no.json", "evaluation.suites[0].tools: no.json does not exist"),
     ("evaluation/suites/0", {"id": "s"}, "evaluation.suites[0]: needs `scenarios` and `tools`, or `bfcl`"),

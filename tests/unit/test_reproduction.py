@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -12,9 +13,13 @@ from tiny import training
 from matinee.batching import EpochBatches
 from matinee.checking import parse_configuration
 from matinee.config import Configuration, Lora, Variant
+from matinee.conversations import Conversation, Message, write_conversations
+from matinee.packing import pack
+from matinee.rendering import silent_row
 from matinee.training.trainer import lora_config
 
 REPOSITORY = Path(__file__).resolve().parents[2]
+QUESTIONS = ["Is it late?", "Is it late? " * 100, "Is it early?"]
 # Rows of oaast_sft_zh, the only published data set of the base variant with fewer than 8,000.
 OAAST_ROWS = 689
 
@@ -59,6 +64,33 @@ def test_the_base_variant_takes_the_published_steps() -> None:
     assert [part.max_samples for part in variant.data] == [8000] * 4
     rows = 3 * 8000 + OAAST_ROWS
     assert steps(variant, rows) == 12_344
+
+
+def test_a_row_that_is_too_long_keeps_its_place_in_a_step(tmp_path: Path) -> None:
+    from matinee.config import RandomSource
+    from matinee.sources.tiny import make
+    from matinee.stages.data import tokenize_data
+    from matinee.tokens import read_tokens
+
+    make(RandomSource(kind="random"), tmp_path / "model")
+    file = tmp_path / "conversations.jsonl"
+    messages = [(Message("user", words), Message("assistant", "Yes.")) for words in QUESTIONS]
+    write_conversations(
+        file, [Conversation(str(place), pair) for place, pair in enumerate(messages)]
+    )
+    output, facts = tmp_path / "tokens.parquet", tmp_path / "profile.json"
+    tokenize_data(file, tmp_path / "model", "plain_action", 64, output, facts)
+    rows = read_tokens(output)
+    assert len(rows) == len(QUESTIONS)
+    assert [sum(mask) > 0 for _, mask in rows] == [True, False, True]
+    assert json.loads(facts.read_text(encoding="utf-8"))["dropped"] == 1
+
+
+def test_a_silent_row_adds_nothing_to_the_loss() -> None:
+    row = silent_row("long", 5)
+    packed = pack([([3, 4], [0, 1]), (row.ids, row.mask)], share=True)
+    assert packed.targets == [4]
+    assert packed.rows == 2
 
 
 PUBLISHED = {

@@ -62,6 +62,18 @@ def test_rows_that_do_not_fit_are_counted(tmp_path: Path, prompts: Prompts) -> N
     assert (len(found.tokens), found.dropped) == (1, 1)
 
 
+def test_a_row_that_does_not_fit_keeps_its_place_in_silence(
+    tmp_path: Path, prompts: Prompts
+) -> None:
+    rows = [conversation(1), conversation(2, length=500), conversation(3)]
+    run(tmp_path, prompts, [*rows, conversation(4, held_out=True, length=500)])
+    path = tmp_path / "tokens.parquet"
+    assert [any(mask) for _, mask in read_tokens(path)] == [True, False, True]
+    assert len(read_tokens(path)[1][0]) == 1
+    assert read_tokens(path, held_out=True) == []
+    assert [row.id for row in read_some(path, [0, 1])] == ["row-1", "row-3"]
+
+
 def test_two_processes_write_what_one_writes(
     tmp_path: Path, prompts: Prompts, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -6,13 +6,15 @@ import json
 import os
 import random
 import signal
+import subprocess
+import sys
 from collections.abc import Callable
 from multiprocessing.connection import wait
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 
 import pytest
-from tiny import save, training
+from tiny import random_rows, save, training
 from trainee import adapter_bytes, free_port, start
 
 from matinee.training.checkpoints import discard_broken, last_checkpoint, mark_complete
@@ -152,15 +154,16 @@ def test_only_whole_checkpoints_stay(tmp_path: Path) -> None:
     assert sorted(path.name for path in tmp_path.iterdir()) == ["checkpoint-2", "runs"]
 
 
-def test_two_processes_learn_the_same_as_one(tmp_path: Path) -> None:
+@pytest.mark.parametrize("sharding", ["none", "fsdp"])
+def test_two_processes_learn_the_same_as_one(tmp_path: Path, sharding: str) -> None:
     settings = training(epochs=2.0, logging_steps=1, packing="plain")
+    shared = training(epochs=2.0, logging_steps=1, packing="plain", devices=2, sharding=sharding)
     alone, together = prepared(tmp_path / "alone"), prepared(tmp_path / "together")
     address = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free_port()), "WORLD_SIZE": "2"}
     # As `accelerate launch` does for a machine without a GPU.
     address |= {"ACCELERATE_USE_CPU": "true"}
     processes = [start(alone, settings)] + [
-        start(together, settings, address | {"RANK": rank, "LOCAL_RANK": rank})
-        for rank in ("0", "1")
+        start(together, shared, address | {"RANK": rank, "LOCAL_RANK": rank}) for rank in ("0", "1")
     ]
     assert [finish(process) for process in processes] == [0, 0, 0]
 
@@ -174,8 +177,66 @@ def test_two_processes_learn_the_same_as_one(tmp_path: Path) -> None:
         json.loads((each / "output/metrics.json").read_text()) for each in (alone, together)
     )
     assert two["processes"] == 2
+    assert two["trainable_parameters"] == one["trainable_parameters"]
+    assert largest_difference(alone, together) < 1e-3
     for name in ("steps", "samples", "tokens", "supervised_tokens", "computed_share"):
         assert two[name] == pytest.approx(one[name])
+
+
+def largest_difference(first: Path, second: Path) -> float:
+    from safetensors.torch import load_file
+
+    ours, theirs = (
+        load_file(folder / "output/adapter/adapter_model.safetensors") for folder in (first, second)
+    )
+    assert ours.keys() == theirs.keys()
+    return max(float((ours[key] - theirs[key]).abs().max()) for key in ours)
+
+
+def test_a_spread_model_is_taken_up_again_where_it_stopped(tmp_path: Path) -> None:
+    shared = training(epochs=2.0, logging_steps=1, save_steps=2, devices=2, sharding="fsdp")
+    whole, stopped = prepared(tmp_path / "whole"), prepared(tmp_path / "stopped")
+
+    def started(folder: Path) -> list[BaseProcess]:
+        address = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free_port())}
+        address |= {"WORLD_SIZE": "2", "ACCELERATE_USE_CPU": "true"}
+        return [
+            start(folder, shared, address | {"RANK": rank, "LOCAL_RANK": rank})
+            for rank in ("0", "1")
+        ]
+
+    assert [finish(process) for process in started(whole)] == [0, 0]
+    processes = started(stopped)
+    until(processes[0], (stopped / "checkpoints/checkpoint-4/complete").exists)
+    for process in processes:
+        process.kill()
+        finish(process)
+    assert [finish(process) for process in started(stopped)] == [0, 0]
+    metrics = json.loads((stopped / "output/metrics.json").read_text())
+    assert metrics["resumed_from_step"] >= 4
+    assert largest_difference(whole, stopped) < 1e-6
+
+
+def test_the_stage_starts_itself_once_per_device(tmp_path: Path) -> None:
+    from matinee.rendering import TokenRow
+    from matinee.tokens import TokenWriter, as_batch
+
+    folder = prepared(tmp_path)
+    with TokenWriter(folder / "tokens.parquet") as writer:
+        rows = [TokenRow(str(n), *row) for n, row in enumerate(random_rows(9, 16))]
+        writer.write(as_batch(rows))
+    settings = training(max_steps=2, devices=2).model_dump(mode="json")
+    params = {"variant": "tiny", "seed": 1, "shuffle_rows": True, "training": settings}
+    workflow = Path(__file__).parents[2] / "workflow"
+    command = [sys.executable, str(workflow / "run.py"), "train-adapter"]
+    command += ["--params", json.dumps(params), "--model", str(folder / "model")]
+    command += ["--tokens", str(folder / "tokens.parquet"), "--output", str(folder / "output")]
+    command += ["--checkpoints", str(folder / "checkpoints")]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert json.loads((folder / "output/metrics.json").read_text())["processes"] == 2
+    assert done.stderr.count("✓ trained tiny") == 1
+    assert (folder / "output/run.json").exists()
 
 
 def test_processes_that_the_accumulation_cannot_be_divided_over_are_refused(

@@ -235,6 +235,10 @@ class Plan:
             }
         )
 
+    def devices(self, variant: str) -> int:
+        """GPUs of one training."""
+        return self.variant(variant).training.devices
+
     def checkpoints(self, variant: str, seed: str) -> str:
         """A folder that Snakemake does not know and so does not delete, by training and data."""
         values = [

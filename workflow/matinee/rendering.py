@@ -48,6 +48,15 @@ class TokenRow:
     held_out: bool = False
 
 
+def silent_row(identifier: str, token: int) -> TokenRow:
+    """Stands for a row of which nothing supervised is left within the longest row.
+
+    It fills the row's place in an optimizer step and adds nothing to the loss, so that the number
+    of steps follows from the number of rows alone, as in the published experiment.
+    """
+    return TokenRow(identifier, [token], [0], truncated=True)
+
+
 class Renderer:
     """A tokenizer with one prompt template.
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from matinee.conversations import Conversation, parse_row
 from matinee.parallel import in_order
 from matinee.profile import RowTokens, Tally
-from matinee.rendering import Renderer
+from matinee.rendering import Renderer, TokenRow, silent_row
 from matinee.tokens import TokenWriter, as_batch
 
 if TYPE_CHECKING:
@@ -71,8 +71,9 @@ class Tokenized:
 def tokenize(
     conversations: Path, writer: TokenWriter, prompts: Prompts, processes: int = 1
 ) -> Tokenized:
-    """Writes every row that fits, in order: the same rows with any number of processes.
+    """Writes every row, in order: the same rows with any number of processes.
 
+    A row to train on that does not fit leaves a silent one in its place.
     Raises DataError for a line that is no conversation, and where tokenizer and template do not
     fit each other.
     """
@@ -96,11 +97,13 @@ def _blocks(conversations: Path) -> Iterator[Lines]:
 def _tokenize(prompts: Prompts, path: str, lines: Lines) -> tuple[pa.RecordBatch, Tokenized]:
     found = Tokenized()
     conversations = [parse_row(line, f"{path}:{number}") for number, line in lines]
-    fitting = []
+    fitting: list[TokenRow] = []
     rows = renderer(prompts).rows_within(conversations, prompts.cutoff)
     for conversation, row in zip(conversations, rows, strict=True):
         if row is None:
             found.dropped += 1
+            if not conversation.held_out:
+                fitting.append(silent_row(conversation.id, renderer(prompts).end_id))
             continue
         fitting.append(replace(row, held_out=conversation.held_out))
         found.count(conversation, RowTokens(len(row.ids), sum(row.mask), row.truncated))

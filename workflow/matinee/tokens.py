@@ -70,8 +70,11 @@ def read_tokens(path: Path, *, held_out: bool = False) -> list[Row]:
 
 
 def read_some(path: Path, positions: Sequence[int]) -> list[TokenRow]:
-    """The rows to train on at these positions, from 0."""
-    table = _read(path, held_out=False).take(list(positions))
+    """The rows to train on at these positions, from 0; silent rows, of one token, do not count."""
+    import pyarrow.compute as pc
+
+    table = _read(path, held_out=False)
+    table = table.filter(pc.greater(pc.list_value_length(table["ids"]), 1)).take(list(positions))
     return [TokenRow(**values) for values in table.to_pylist()]
 
 

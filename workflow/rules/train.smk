@@ -26,7 +26,7 @@ rule train_adapter:
         ENVIRONMENT
     threads: 8
     resources:
-        gpu=1,
+        gpu=lambda wildcards: plan.devices(wildcards.variant),
         mem_mb=32000,
         runtime=720,
     params:

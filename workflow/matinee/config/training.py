@@ -65,6 +65,17 @@ class Training(Settings):
         description="Load the frozen weights in 8 or 4 bits (bitsandbytes; CUDA only): a half or a "
         "quarter of the memory, slower, slightly other results. Merging adds to the full weights.",
     )
+    devices: int = Field(
+        default=1,
+        ge=1,
+        description="GPUs of one training. They share the rows of each optimizer step, so "
+        "gradient_accumulation must be a multiple of it.",
+    )
+    sharding: Literal["none", "fsdp"] = Field(
+        default="none",
+        description="With more than one device: none keeps the whole model on each, fsdp spreads "
+        "it over them, for models that do not fit on one.",
+    )
     gradient_checkpointing: bool = Field(
         default=False, description="Less memory for about a third more time."
     )
@@ -93,6 +104,19 @@ class Training(Settings):
         ge=1,
         description="Optimizer steps between two checkpoints; the last two are kept.",
     )
+
+    @model_validator(mode="after")
+    def _devices_fit(self) -> Self:
+        if self.gradient_accumulation % self.devices:
+            raise ValueError(
+                f"gradient_accumulation {self.gradient_accumulation} cannot be divided over "
+                f"devices {self.devices}; the rows of a step must not depend on the devices"
+            )
+        if self.sharding == "fsdp" and self.devices == 1:
+            raise ValueError("sharding fsdp needs devices 2 or more")
+        if self.sharding == "fsdp" and self.quantization != "none":
+            raise ValueError("sharding fsdp needs quantization none")
+        return self
 
 
 class Variant(Settings):

@@ -33,6 +33,7 @@ def train_adapter(
     os.environ.setdefault("WANDB_SILENT", "true")
     from matinee.curves import draw_loss
     from matinee.training import Job, train
+    from matinee.training.parallel import is_main
 
     parameters = {
         "variant": variant,
@@ -61,6 +62,8 @@ def train_adapter(
             report_to_wandb=wandb_mode != "disabled",
         )
     )
+    if not is_main():
+        return
     draw_loss(output / "trainer_state.json", f"{variant}, seed {seed}", output)
     recorder.add(metrics=metrics)
     recorder.write(output / "run.json")

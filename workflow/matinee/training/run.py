@@ -168,8 +168,8 @@ def _train_once(job: Job, settings: Training, shortages: Sequence[str] = ()) -> 
     }
     if placement.device == "cuda":
         metrics["peak_device_memory_mb"] = round(torch.cuda.max_memory_allocated() / 1e6, 1)
+    trainer.save_adapter(job.output / "adapter")
     if trainer.is_world_process_zero():
-        model.save_pretrained(str(job.output / "adapter"))
         trainer.state.save_to_json(str(job.output / "trainer_state.json"))
         records.write_json(job.output / "metrics.json", metrics)
         discard_run(job.checkpoints)

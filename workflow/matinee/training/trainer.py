@@ -32,9 +32,15 @@ VALIDATION_EVERY = 0.1
 
 def load_trainable(folder: Path, settings: Training, placement: Placement) -> PreTrainedModel:
     """The start model with a fresh adapter; adapter weights are fp32 whatever the base is in."""
+    spread = settings.sharding == "fsdp"
+    model = load_model(folder, placement, settings.quantization, spread=spread)
+    return make_trainable(model, settings)
+
+
+def make_trainable(model: Any, settings: Training) -> PreTrainedModel:
+    """The model with a fresh adapter, its own weights frozen, and attention as packing needs it."""
     import peft
 
-    model: Any = load_model(folder, placement, settings.quantization)
     model.config.use_cache = False
     if settings.packing != "none":
         use_layouts(model)
@@ -89,6 +95,7 @@ def training_arguments(job: Job, settings: Training, placement: Placement) -> Tr
         disable_tqdm=True,
         remove_unused_columns=False,
         dataloader_pin_memory=placement.device == "cuda",
+        fsdp=settings.sharding == "fsdp" or None,  # type: ignore[arg-type]
     )
     # One process uses one device: torch's DataParallel would split a packed batch in the middle.
     if arguments.n_gpu > 1:
@@ -140,6 +147,8 @@ def make_trainer(job: Job, settings: Training, placement: Placement, model: Any)
 
     pad = model.config.pad_token_id or 0
     head = release_head(model.get_base_model())
+    if head is not None:
+        head = head.to(placement.device)  # with FSDP the model itself is still in main memory
     attention = attention_kernel(model, settings, placement)
     meter = EnergyMeter(placement.device)
 
@@ -177,6 +186,15 @@ def make_trainer(job: Job, settings: Training, placement: Placement, model: Any)
             each = self.accelerator.gather(torch.tensor([joules], device=self.args.device))
             total = float(each.sum())
             return Energy(None if math.isnan(total) else round(total, 1), mine.source)
+
+        def save_adapter(self, folder: Path) -> None:
+            """Writes the adapter in peft's format; every process takes part where it is spread."""
+            weights = None
+            if settings.sharding == "fsdp":
+                weights = self.accelerator.get_state_dict(self.model)
+            if self.is_world_process_zero():
+                adapted = self.accelerator.unwrap_model(self.model)
+                adapted.save_pretrained(str(folder), state_dict=weights)
 
         def totals(self) -> list[int]:
             """Samples, tokens and computed tokens of this run, over all processes."""
