@@ -23,3 +23,4 @@ rule all:
     input:
         "results/report.html",
         "results/summary.json",
+        plan.published(),

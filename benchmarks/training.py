@@ -6,7 +6,7 @@
 Two sets of rows: `glaive`, in which every row has a tool list of its own, and `shared`, in which
 twenty conversations in sequence share a list of eleven tools. The systems take turns, each run in a
 process of its own; the first step's loss must agree, or nothing was compared. Peak memory is that
-of the whole process. Results go to benchmarks/results/training.json and, as a table, to the screen.
+of the whole process. Results go to benchmarks/results/training.json, and to training.md as a table.
 
 LLaMA-Factory and TRL recompute activations by default, which takes time to save memory. Here that
 is switched off for them, as it is off for us; `--recompute` leaves it on. They get fewer of the
@@ -69,6 +69,7 @@ def main() -> None:
     }
     arguments.output.parent.mkdir(parents=True, exist_ok=True)
     arguments.output.write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
+    arguments.output.with_suffix(".md").write_text(table(found) + "\n", encoding="utf-8")
     print(table(found))
     for name, case in found.items():
         _require_equal_losses(name, case)

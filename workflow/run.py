@@ -161,6 +161,21 @@ def merge_model(
     )
 
 
+@app.command("publish-model")
+def publish_model(params: Params, model: Annotated[Path, typer.Option()], output: Output) -> None:
+    """Upload a merged model to a hub, with a token from the environment."""
+    from matinee.stages import training
+
+    values = json.loads(params)
+    training.publish_model(
+        model,
+        values["repository"],
+        output,
+        private=values["private"],
+        token_env=values["token_env"],
+    )
+
+
 @app.command("prepare-suite")
 def prepare_suite(params: Params, output: Output) -> None:
     """Load and check scenarios and tools."""

@@ -121,6 +121,8 @@ MISTAKES: list[tuple[str, Any, str]] = [
     ("evaluation/sampling", {"temperature": 0}, "evaluation.sampling.temperature: found 0. Input should be greater than 0"),
     ("evaluation/sampling", {"repeats": 1}, "evaluation.sampling.repeats: found 1. Input should be greater than or equal to 2"),
     ("models/1", valid()["models"][0], "models[1].id: 'small' is used twice"),
+    ("publish", {"owner": "no/slash"}, "publish.owner: found 'no/slash'."),
+    ("publish", {"owner": "me", "name": "{other}"}, "publish.name: found '{other}'."),
     ("export", {"shard_size": "2 gigabytes"}, "export.shard_size: found '2 gigabytes'."),
 ]  # fmt: skip
 
@@ -131,6 +133,19 @@ def test_one_mistake_is_one_line_with_its_key(
 ) -> None:
     (line,) = problems(changed(path, value), root)
     assert line.startswith(message)
+
+
+def test_two_models_cannot_be_published_under_one_name(root: Path) -> None:
+    values = changed("variants/0/seeds", [1, 2])
+    values["publish"] = {"owner": "me", "name": "{variant}"}
+    assert problems(values, root) == ["publish.name: '{variant}' names one repository for 2 models"]
+
+
+def test_offline_nothing_can_be_published(root: Path) -> None:
+    values = changed("offline", True)
+    values["publish"] = {"owner": "me"}
+    (line,) = problems(values, root)
+    assert line.startswith("publish: needs the network")
 
 
 @pytest.mark.parametrize("key", ["models", "datasets", "variants", "evaluation"])

@@ -97,6 +97,10 @@ class TestWhatRunsAgain:
         overlay = finished.overlay("title.yaml", {"report": {"title": "another"}})
         assert finished.planned(overlay) == {"render_report", "all"}
 
+    def test_publishing_uploads_the_models_and_trains_nothing(self, finished):
+        overlay = finished.overlay("publish.yaml", {"publish": {"owner": "someone"}})
+        assert finished.planned(overlay) == {"publish_model", "render_report", "all"}
+
     def test_watching_a_run_elsewhere_trains_nothing(self, finished):
         overlay = finished.overlay("wandb.yaml", {"wandb": {"mode": "disabled"}})
         assert "train_adapter" not in finished.planned(overlay)

@@ -29,5 +29,9 @@ class MergeError(UserError):
     """The merged model is not what training made."""
 
 
+class PublishError(UserError):
+    """A merged model cannot be uploaded."""
+
+
 class EngineError(UserError):
     """A model cannot be loaded or an endpoint does not answer."""

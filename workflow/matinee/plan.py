@@ -261,6 +261,22 @@ class Plan:
             }
         )
 
+    def publish(self, variant: str, seed: str) -> str:
+        """Where a merged model is uploaded to, and with which token."""
+        settings = self.configuration.publish
+        assert settings is not None
+        return canonical(
+            {
+                "repository": settings.repository(variant, int(seed)),
+                "private": settings.private,
+                "token_env": settings.token_env,
+            }
+        )
+
+    def published(self) -> list[str]:
+        """The record of every upload; none where nothing is to be published."""
+        return self.trained("published", "publish.json") if self.configuration.publish else []
+
     def suite(self, identifier: str) -> str:
         """A suite's settings."""
         return canonical(slice_of(self.configuration.suite(identifier)))

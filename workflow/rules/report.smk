@@ -39,7 +39,7 @@ rule render_report:
         mem_mb=2000,
         runtime=30,
     params:
-        configuration=plan.report(),
+        configuration=lambda wildcards: plan.report(),
     shell:
         "python workflow/run.py render-report --params {params.configuration:q} --results results"
         " 3>&2 > {log} 2>&1"

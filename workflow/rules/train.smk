@@ -74,3 +74,23 @@ rule merge_model:
         "python workflow/run.py merge-model --params {params.settings:q} --base {input.base}"
         " --adapter {input.adapter} --tokens {input.tokens} --output {params.folder}"
         " 3>&2 > {log} 2>&1"
+
+
+rule publish_model:
+    input:
+        # Of the certificate, so that nothing is published without its proof.
+        certificate="results/merged/{variant}/s{seed}/merge.json",
+        model="results/merged/{variant}/s{seed}/model",
+    output:
+        record="results/published/{variant}/s{seed}/publish.json",
+    log:
+        "results/logs/publish_model/{variant}-s{seed}.log",
+    conda:
+        ENVIRONMENT
+    resources:
+        runtime=120,
+    params:
+        settings=lambda wildcards: plan.publish(wildcards.variant, wildcards.seed),
+    shell:
+        "python workflow/run.py publish-model --params {params.settings:q} --model {input.model}"
+        " --output {output.record} 3>&2 > {log} 2>&1"

@@ -36,6 +36,7 @@ from matinee.config.evaluation import (
 )
 from matinee.config.outputs import (
     Export,
+    Publish,
     ReportSettings,
     WandbSettings,
 )
@@ -67,6 +68,7 @@ __all__ = [
     "PackageSource",
     "PathSource",
     "PromptTemplate",
+    "Publish",
     "RandomSource",
     "ReaderName",
     "Reference",
@@ -97,6 +99,9 @@ class Configuration(Settings):
     variants: list[Variant] = Field(min_length=1)
     evaluation: Evaluation
     export: Export = Export()
+    publish: Publish | None = Field(
+        default=None, description="Upload the merged models. Absent: nothing leaves this machine."
+    )
     wandb: WandbSettings = WandbSettings()
     report: ReportSettings = ReportSettings()
 
@@ -108,6 +113,7 @@ class Configuration(Settings):
             *_repeated("variants", self.variants),
             *_repeated("evaluation.suites", self.evaluation.suites),
             *_repeated("evaluation.references", self.evaluation.references),
+            *self._publishing_problems(),
         ]
         models = {model.id for model in self.models}
         datasets = {dataset.id for dataset in self.datasets}
@@ -126,6 +132,17 @@ class Configuration(Settings):
         if problems:
             raise ValueError("\n".join(problems))
         return self
+
+    def _publishing_problems(self) -> list[str]:
+        if self.publish is None:
+            return []
+        if self.offline:
+            return ["publish: needs the network, which `offline: true` forbids"]
+        runs = [(variant.id, seed) for variant in self.variants for seed in variant.seeds]
+        if len({self.publish.repository(*run) for run in runs}) < len(runs):
+            found = self.publish.name
+            return [f"publish.name: {found!r} names one repository for {len(runs)} models"]
+        return []
 
     def variant(self, identifier: str) -> Variant:
         """The variant of that id."""

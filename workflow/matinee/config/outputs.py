@@ -27,6 +27,26 @@ class Export(Settings):
     )
 
 
+class Publish(Settings):
+    """Upload of every merged model to the Hugging Face hub, or to the hub in HF_ENDPOINT."""
+
+    owner: str = Field(pattern=r"^[\w.-]+$", description="User or organisation on the hub.")
+    name: str = Field(
+        default="{variant}-s{seed}",
+        pattern=r"^([\w.-]|\{variant\}|\{seed\})+$",
+        description="Name of the repository; it must tell variants and seeds apart.",
+    )
+    private: bool = Field(default=True, description="Whether a new repository is private.")
+    token_env: str = Field(
+        default="HF_TOKEN", description="Name of the variable with the token, not the token."
+    )
+
+    def repository(self, variant: str, seed: int) -> str:
+        """owner/name of one merged model."""
+        name = self.name.replace("{variant}", variant).replace("{seed}", str(seed))
+        return f"{self.owner}/{name}"
+
+
 class WandbSettings(Settings):
     """Weights & Biases."""
 

@@ -117,6 +117,19 @@ def merge_model(
     )
 
 
+def publish_model(
+    model: Path, repository: str, output: Path, *, private: bool, token_env: str
+) -> None:
+    """Uploads an exported model, and notes where it went."""
+    from matinee.publishing import publish
+
+    recorder = records.Recorder("publish_model", {"repository": repository, "private": private})
+    facts = publish(model, repository, private=private, token_env=token_env)
+    recorder.add(**facts)
+    recorder.write(output)
+    progress.say(f"✓ published {facts['address']}, {recorder.summary()}")
+
+
 def _prompts(tokens: Path) -> list[list[int]]:
     """The beginnings of training rows up to the first supervised token, spread over the data.
 
