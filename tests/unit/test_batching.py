@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from itertools import chain
 from random import Random
 
 import pytest
@@ -10,7 +11,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tiny import random_rows
 
-from matinee.batching import EpochBatches, plan_batches, prefix_groups, rows_per_pass
+from matinee.batching import (
+    EpochBatches,
+    deal_by_length,
+    plan_batches,
+    prefix_groups,
+    rows_per_pass,
+)
 
 
 def singles(count: int) -> list[list[int]]:
@@ -90,6 +97,37 @@ def test_rows_with_a_common_beginning_stay_side_by_side() -> None:
     planned = plan_batches(groups, 4, 1, Random(0))
     mixed = [batch for batch in planned if len({tuple(rows[row][0][:40]) for row in batch}) > 1]
     assert len(mixed) <= 1
+
+
+@given(
+    st.lists(st.integers(1, 900), min_size=1, max_size=60),
+    st.integers(1, 5),
+    st.integers(1, 4),
+    st.booleans(),
+)
+def test_dealing_by_length_changes_no_step(
+    lengths: list[int], batch_size: int, accumulation: int, padded: bool
+) -> None:
+    def steps_of(**options: object) -> list[list[int]]:
+        batches = EpochBatches(singles(len(lengths)), batch_size, accumulation, 5, **options)  # type: ignore[arg-type]
+        planned = list(batches)
+        assert len(planned) == len(batches)
+        assert max(map(len, planned)) <= batch_size
+        starts = range(0, len(planned), accumulation)
+        return [sorted(chain(*planned[start : start + accumulation])) for start in starts]
+
+    assert steps_of(lengths=lengths, padded=padded) == steps_of()
+
+
+def test_padded_micro_batches_hold_rows_of_like_length() -> None:
+    lengths = [10, 900, 12, 880]
+    assert deal_by_length([0, 1, 2, 3], lengths, 2, padded=True) == [[1, 3], [2, 0]]
+
+
+def test_packed_micro_batches_hold_about_as_many_tokens() -> None:
+    lengths = [100, 200, 300, 400, 500, 600, 700, 800]
+    dealt = deal_by_length(range(8), lengths, 2, padded=False)
+    assert [sum(lengths[row] for row in batch) for batch in dealt] == [900] * 4
 
 
 def test_without_sharing_every_row_is_a_group() -> None:

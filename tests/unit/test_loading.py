@@ -78,6 +78,26 @@ def test_on_a_gpu_transformers_is_asked_for_the_quantised_model(
     assert {name: values[name] for name in expected} == expected
 
 
+@pytest.mark.parametrize(("quantization", "nearness"), [("8bit", 0.1), ("4bit", 0.6)])
+def test_a_quantised_model_computes_nearly_the_same(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, quantization: Any, nearness: float
+) -> None:
+    import torch
+
+    # Its kernels for CPUs are enough to see that loading works; they are too slow to train with.
+    pytest.importorskip("bitsandbytes", reason="the optional package bitsandbytes is not there")
+    monkeypatch.setattr(loading, "require_quantization", lambda *_: None)
+    folder = save(tmp_path / "model")
+    ids = torch.tensor([list(range(3, 60))])
+    with torch.no_grad():
+        full, coarse = (
+            load_model(folder, CPU, chosen)(input_ids=ids).logits
+            for chosen in ("none", quantization)
+        )
+    # Random weights of a tiny model suffer more than a trained model's.
+    assert 0 < float((full - coarse).norm() / full.norm()) < nearness
+
+
 def save_config(folder: Path, kind: str) -> Path:
     folder.mkdir()
     values = {"model_type": kind, "auto_map": {"AutoModelForCausalLM": "code.Model"}}

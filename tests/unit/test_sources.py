@@ -71,10 +71,6 @@ class TestHub:
         assert facts["files"]["model.safetensors"]["sha256"] == sha256(WEIGHTS)
         assert not any("pytorch_model.bin" in path for _, path, _ in hub.requests)
 
-    def test_code_is_fetched_only_where_it_is_trusted(self, hub: Hub, tmp_path: Path) -> None:
-        fetch_model(model(trust_remote_code=True), tmp_path / "out", offline=False, root=tmp_path)
-        assert "modeling_own.py" in names(tmp_path / "out")
-
     def test_the_token_goes_to_the_hub_and_into_no_message(
         self, hub: Hub, tmp_path: Path, capsys: pytest.CaptureFixture[str]
     ) -> None:

@@ -74,6 +74,13 @@ def test_shared_prefixes_compute_fewer_tokens(folder: Path) -> None:
     assert plain["tokens"] == padded["tokens"]
 
 
+def test_rows_of_like_length_are_padded_together_where_that_changes_no_weight(folder: Path) -> None:
+    by_token = run(folder, "token", packing="none", loss="token")
+    by_row = run(folder, "row", packing="none", loss="row")
+    assert by_token["tokens"] == by_row["tokens"]
+    assert by_token["computed_share"] < by_row["computed_share"]
+
+
 def test_the_same_seed_gives_the_same_adapter_to_the_bit(folder: Path) -> None:
     lora = {"dropout": 0.1}
     first = run(folder, "first", seed=3, lora=lora)

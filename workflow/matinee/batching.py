@@ -36,6 +36,26 @@ def rows_per_pass(rows: int, rows_per_step: int) -> int:
     return rows // rows_per_step * rows_per_step or rows
 
 
+def deal_by_length(
+    step: Sequence[int], lengths: Sequence[int], batch_size: int, *, padded: bool
+) -> list[list[int]]:
+    """The rows of one optimizer step as micro-batches of at most `batch_size`, by their lengths.
+
+    `padded`: rows of like length together, so that little is padded. Else long rows with short
+    ones, so that every micro-batch holds about as many tokens and none needs far more memory.
+    """
+    longest_first = sorted(step, key=lambda row: (-lengths[row], row))
+    if padded:
+        starts = range(0, len(longest_first), batch_size)
+        return [longest_first[start : start + batch_size] for start in starts]
+    count = -(-len(longest_first) // batch_size)
+    dealt: list[list[int]] = [[] for _ in range(count)]
+    for place, row in enumerate(longest_first):
+        lap, seat = divmod(place, count)
+        dealt[seat if lap % 2 == 0 else count - 1 - seat].append(row)
+    return dealt
+
+
 def prefix_groups(rows: Sequence[Row], *, share: bool) -> list[list[int]]:
     """Row numbers grouped by common beginning, or one group per row."""
     if not share:
@@ -44,7 +64,11 @@ def prefix_groups(rows: Sequence[Row], *, share: bool) -> list[list[int]]:
 
 
 class EpochBatches:
-    """A batch sampler whose order depends on seed and epoch alone, so that a run can resume."""
+    """A batch sampler whose order depends on seed and epoch alone, so that a run can resume.
+
+    With `lengths` (tokens per row) the rows of each optimizer step are dealt out by them, see
+    `deal_by_length`; which rows make a step stays the same.
+    """
 
     def __init__(
         self,
@@ -52,6 +76,9 @@ class EpochBatches:
         batch_size: int,
         accumulation: int,
         seed: int | None,
+        lengths: Sequence[int] | None = None,
+        *,
+        padded: bool = False,
     ) -> None:
         self._groups = groups
         self.batch_size = batch_size
@@ -59,6 +86,8 @@ class EpochBatches:
         self._accumulation = accumulation
         self._seed = seed
         self._epoch = 0
+        self._lengths = lengths
+        self._padded = padded
 
     def set_epoch(self, epoch: int) -> None:
         """Chooses the order of that pass."""
@@ -71,4 +100,14 @@ class EpochBatches:
     def __iter__(self) -> Iterator[list[int]]:
         # A string seed is hashed by value, alike on every Python and platform.
         order = None if self._seed is None else random.Random(f"{self._seed}/{self._epoch}")
-        return iter(plan_batches(self._groups, self.batch_size, self._accumulation, order))
+        planned = plan_batches(self._groups, self.batch_size, self._accumulation, order)
+        if self._lengths is None:
+            return iter(planned)
+        return iter(self._dealt(planned, self._lengths))
+
+    def _dealt(self, planned: list[list[int]], lengths: Sequence[int]) -> list[list[int]]:
+        dealt = []
+        for start in range(0, len(planned), self._accumulation):
+            step = [row for batch in planned[start : start + self._accumulation] for row in batch]
+            dealt += deal_by_length(step, lengths, self.batch_size, padded=self._padded)
+        return dealt

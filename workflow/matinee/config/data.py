@@ -26,9 +26,6 @@ class HubSource(Settings):
         description="Glob patterns of the files to fetch. Empty: what a model needs "
         "(safetensors, tokenizer, configuration); for a data set it must be given.",
     )
-    trust_remote_code: bool = Field(
-        default=False, description="Allow code that comes with the model to run. Off for safety."
-    )
 
 
 class PackageSource(Settings):

@@ -42,7 +42,7 @@ def patterns_of(source: HubSource, what: str) -> list[str]:
         raise SourceError(
             "`files` is empty; a data set must say which files it needs, such as ['*.json']"
         )
-    return [*MODEL_FILES, *(["*.py"] if source.trust_remote_code else [])]
+    return list(MODEL_FILES)
 
 
 def ignored_by(source: HubSource) -> list[str]:

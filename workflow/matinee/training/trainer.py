@@ -110,12 +110,19 @@ def _schedule(settings: Training) -> str:
 
 
 def epoch_batches(job: Job, settings: Training) -> EpochBatches:
-    """The run's micro-batches, dealt out over the processes that train together."""
+    """The run's micro-batches, dealt out over the processes that train together.
+
+    With `loss: row` a row's weight depends on the rows beside it, which are left as they come; with
+    `shared_prefix` rows with a common beginning must stay together.
+    """
+    by_length = settings.loss == "token" and settings.packing != "shared_prefix"
     return EpochBatches(
         prefix_groups(job.rows, share=settings.packing == "shared_prefix"),
         settings.batch_size,
         settings.gradient_accumulation * processes(),
         job.seed if job.shuffle else None,
+        [len(ids) for ids, _ in job.rows] if by_length else None,
+        padded=settings.packing == "none",
     )
 
 
