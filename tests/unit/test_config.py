@@ -135,6 +135,13 @@ def test_one_mistake_is_one_line_with_its_key(
     assert line.startswith(message)
 
 
+def test_a_spread_model_measures_no_validation_loss(root: Path) -> None:
+    values = changed("variants/0/validation_share", 0.1)
+    spread = {"devices": 2, "sharding": "fsdp", "gradient_accumulation": 2}
+    values["variants"][0]["training"].update(spread)
+    assert problems(values, root) == ["variants[0]: validation_share needs sharding none"]
+
+
 def test_two_models_cannot_be_published_under_one_name(root: Path) -> None:
     values = changed("variants/0/seeds", [1, 2])
     values["publish"] = {"owner": "me", "name": "{variant}"}

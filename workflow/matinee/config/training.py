@@ -147,6 +147,13 @@ class Variant(Settings):
     seeds: list[int] = Field(default=[42], min_length=1, description="One training run per seed.")
 
     @model_validator(mode="after")
+    def _validation_is_not_spread(self) -> Self:
+        # The devices hold out unlike numbers of rows, and a spread model needs them in step.
+        if self.validation_share > 0 and self.training.sharding == "fsdp":
+            raise ValueError("validation_share needs sharding none")
+        return self
+
+    @model_validator(mode="after")
     def _seeds_differ(self) -> Self:
         if len(set(self.seeds)) != len(self.seeds):
             raise ValueError(f"seeds repeat: {self.seeds}")
