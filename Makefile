@@ -3,7 +3,8 @@
 #   make demo     two real small models, trained and tested on this machine: results/report.html
 #   make smoke    the identical chain on tiny random models, in a minute
 #   make test     the whole test suite
-#   make lint     ruff, mypy, snakefmt, snakemake --lint
+#   make faults   kills, full disks and the like, for a quarter of an hour
+#   make lint     ruff, mypy, snakefmt, snakemake --lint, known holes, secrets
 #   make chat     talk to the demo's tuned model in the browser; MODEL=folder for another
 #   make bench    speed and memory, as pairs in one run
 #   make lock     write the lock files from pyproject.toml anew
@@ -41,7 +42,7 @@ MODEL ?= results/merged/base/s42/model
 UNTUNED ?= $(if $(filter results/merged/base/s42/model,$(MODEL)),results/model/gemma3_270m)
 DEMO := --configfile config.yaml workflow/presets/demo.yaml
 
-.PHONY: help demo smoke chat test lint bench lock clean
+.PHONY: help demo smoke chat test faults lint bench lock clean
 
 help:
 	@sed -n 's/^#   //p' Makefile
@@ -84,6 +85,10 @@ lint: $(VENV)/dev.stamp
 	@$(IN_VENV) mypy
 	@$(IN_VENV) snakefmt --check Snakefile workflow/rules
 	@$(IN_VENV) snakemake --lint
+	@$(IN_VENV) scripts/audit.sh
+
+faults: $(VENV)/dev.stamp
+	@$(IN_VENV) python -m pytest -m "faults or not faults" tests/faults
 
 bench: $(VENV)/dev.stamp
 	@$(IN_VENV) scripts/bench.sh

@@ -8,6 +8,7 @@ export PYTHONPATH=workflow:tests
 model=${MODEL:-results/model/smollm2_135m_instruct}
 [ -d "$model" ] || { echo "No model in $model: run make demo first, or set MODEL=FOLDER."; exit 1; }
 
+python benchmarks/frame.py
 python benchmarks/synthesis.py
 python benchmarks/report.py
 python benchmarks/fuzz_parsing.py

@@ -12,10 +12,29 @@ os.environ["WANDB_MODE"] = "disabled"
 for name in ("WORLD_SIZE", "RANK", "LOCAL_RANK", "MATINEE_TERMINAL"):
     os.environ.pop(name, None)
 
-from hypothesis import HealthCheck, settings  # noqa: E402 (after the environment is set)
+from pathlib import Path  # noqa: E402 (after the environment is set)
+
+import pytest  # noqa: E402
+from clones import SMOKE, Clone, copy_repository  # noqa: E402
+from hypothesis import HealthCheck, settings  # noqa: E402
 
 # No timed assertions: a busy machine must not fail a test.
 settings.register_profile(
     "matinee", deadline=None, suppress_health_check=[HealthCheck.too_slow], max_examples=60
 )
 settings.load_profile("matinee")
+
+
+@pytest.fixture(scope="session")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Clone:
+    """A clone in which the smoke preset has run to its end. Not to be changed for good."""
+    clone = copy_repository(tmp_path_factory.mktemp("finished"))
+    run = clone.snakemake("--configfile", *SMOKE)
+    assert run.returncode == 0, run.stderr[-4000:]
+    return clone
+
+
+@pytest.fixture
+def clone(tmp_path: Path) -> Clone:
+    """A fresh clone in which nothing has run."""
+    return copy_repository(tmp_path / "clone")

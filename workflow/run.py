@@ -7,6 +7,7 @@ Every rule of the workflow calls this file, and prints the call: copy it to run 
 from __future__ import annotations
 
 import json
+import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -22,6 +23,10 @@ app = typer.Typer(
 Params = Annotated[str, typer.Option(help="The stage's settings as JSON.")]
 Output = Annotated[Path, typer.Option(help="What the stage writes.")]
 Inputs = Annotated[list[Path], typer.Option(help="Repeat the option for several files.")]
+Gpus = Annotated[
+    Optional[int],  # noqa: UP045 (typer reads it)
+    typer.Option(help="Devices to hold for this stage; left out, all visible ones are used."),
+]
 
 
 @app.command("fetch-model")
@@ -115,12 +120,18 @@ def train_adapter(
     tokens: Annotated[Path, typer.Option()],
     checkpoints: Annotated[Path, typer.Option(help="Survives a kill; removed at the end.")],
     output: Output,
+    gpus: Gpus = None,
 ) -> None:
     """LoRA fine-tuning of one variant with one seed."""
     from matinee.config import Training
     from matinee.stages import training
     from matinee.training.parallel import processes, relaunch
 
+    devices = _hold_devices(gpus)
+    if len(devices) > 1:
+        from matinee.training.parallel import relaunch
+
+        relaunch(len(devices))
     values = json.loads(params)
     settings = Training.model_validate(values["training"])
     if settings.devices > 1 and processes() == 1:
@@ -144,11 +155,13 @@ def merge_model(
     adapter: Annotated[Path, typer.Option()],
     tokens: Annotated[Path, typer.Option()],
     output: Output,
+    gpus: Gpus = None,
 ) -> None:
     """Merge an adapter into its base, export the model and certify it."""
     from matinee.config import Export
     from matinee.stages import training
 
+    _hold_devices(gpus)
     values = json.loads(params)
     training.merge_model(
         base,
@@ -191,11 +204,13 @@ def run_scenarios(
     suite: Annotated[Path, typer.Option()],
     output: Output,
     model: Annotated[Optional[Path], typer.Option()] = None,  # noqa: UP045 (typer reads it)
+    gpus: Gpus = None,
 ) -> None:
     """Let one subject work through (a part of) a suite; keep every raw text."""
     from matinee.config import Limits, Reference, SampledRuns
     from matinee.stages import evaluation
 
+    _hold_devices(gpus)
     values = json.loads(params)
     reference = values.get("reference")
     sampling = values.get("sampling")
@@ -241,6 +256,25 @@ def score_scenarios(
     from matinee.stages import evaluation
 
     evaluation.score_scenarios(suite, transcripts, json.loads(params)["form"], output)
+
+
+@app.command("check-determinism")
+def check_determinism(
+    params: Params,
+    suite: Annotated[Path, typer.Option()],
+    model: Annotated[Path, typer.Option()],
+    base: Annotated[Path, typer.Option(help="The start model, for training.")],
+    tokens: Annotated[Path, typer.Option()],
+    output: Output,
+    gpus: Gpus = None,
+) -> None:
+    """Run stages again in other batch sizes, parts and threads, and compare bit by bit."""
+    from matinee.stages import determinism
+
+    _hold_devices(gpus)
+    determinism.check_determinism(
+        json.loads(params), suite=suite, model=model, base=base, tokens=tokens, output=output
+    )
 
 
 @app.command("render-report")
@@ -436,6 +470,15 @@ def schema() -> None:
     typer.echo(json.dumps(json_schema(), indent=2, sort_keys=True, ensure_ascii=False))
 
 
+def _hold_devices(gpus: int | None) -> tuple[str, ...]:
+    """Devices leased for this process; none where it is one of several that share a lease."""
+    if gpus is None or "WORLD_SIZE" in os.environ:
+        return ()
+    from matinee.leases import lease_until_exit
+
+    return lease_until_exit(gpus)
+
+
 def _configuration(values: dict[str, Any]) -> Any:
     from matinee.checking import parse_configuration
 
@@ -457,16 +500,20 @@ def _need(module: str, requirements: str) -> None:
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Runs a stage; an error that a user can mend is one message and exit status 1."""
-    from matinee import progress
-    from matinee.errors import UserError
+    from matinee import process, progress
+    from matinee.errors import UserError, storage_problem
 
     stage = sys.argv[1] if len(sys.argv) > 1 else "matinee"
     try:
+        process.begin()
         app(arguments)
     except UserError as error:
         progress.say(f"✗ {stage}: {error}")
         raise SystemExit(1) from None
     except Exception as error:
+        if problem := storage_problem(error):
+            progress.say(f"✗ {stage}: {problem}")
+            raise SystemExit(1) from None
         # A fault of ours: the traceback goes to the log, one line to whoever watches.
         progress.say(f"✗ {stage}: {type(error).__name__}: {error} (traceback in the stage's log)")
         raise

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from matinee.devices import Placement, Precision, place
+from matinee.devices import Placement, Precision, describe_build, place
 from matinee.errors import EngineError
 
 
@@ -53,3 +53,41 @@ def test_what_is_asked_for_is_taken(hardware, asked: Precision) -> None:  # type
 )
 def test_a_precision_is_a_torch_type(precision: Precision, name: str) -> None:
     assert str(Placement("cpu", precision, "").dtype) == f"torch.{name}"
+
+
+class TestTheBuildOfTorch:
+    @pytest.fixture
+    def build(self, monkeypatch: pytest.MonkeyPatch):  # type: ignore[no-untyped-def]
+        import torch
+
+        from matinee import leases
+
+        monkeypatch.setattr(leases, "_machine", list)
+        monkeypatch.delenv("MATINEE_CPU", raising=False)
+
+        def pretend(cuda: str | None, hip: str | None, given: str) -> None:
+            monkeypatch.setattr(torch.version, "cuda", cuda)
+            monkeypatch.setattr(torch.version, "hip", hip)
+            monkeypatch.setenv("CUDA_VISIBLE_DEVICES", given)
+
+        return pretend
+
+    @pytest.mark.parametrize(
+        ("cuda", "hip", "expected"),
+        [("12.8", None, "CUDA 12.8"), (None, "6.4", "ROCm 6.4"), (None, None, "a CPU build")],
+    )
+    def test_is_named(  # type: ignore[no-untyped-def]
+        self, build, cuda: str | None, hip: str | None, expected: str
+    ) -> None:
+        build(cuda, hip, given="")
+        assert expected in describe_build()
+
+    def test_for_the_cpu_refuses_a_job_that_was_given_a_gpu(self, build) -> None:  # type: ignore[no-untyped-def]
+        build(None, None, given="0")
+        with pytest.raises(EngineError, match=r"given a GPU \(0\), but torch .* a CPU build"):
+            describe_build()
+
+    def test_for_the_cpu_may_be_meant(self, build, monkeypatch) -> None:  # type: ignore[no-untyped-def]
+        build(None, None, given="0")
+        monkeypatch.setenv("MATINEE_CPU", "1")
+        assert "a CPU build" in describe_build()

@@ -1,4 +1,4 @@
-"""What the rules ask of the configuration: inputs, and cores that are worth it."""
+"""What the rules ask of the configuration: inputs, cores that are worth it, GPUs."""
 
 from __future__ import annotations
 
@@ -6,9 +6,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
+from matinee.checking import parse_configuration
 from matinee.config import Configuration
 from matinee.plan import Plan
+
+ROOT = Path(__file__).parents[2]
 
 
 def plan(datasets: list[dict[str, Any]], data: list[dict[str, Any]]) -> Plan:
@@ -67,3 +71,30 @@ def test_cores_are_asked_for_where_there_may_be_many_rows(
 def test_the_validation_share_reaches_the_mix() -> None:
     found = plan([made(10)], [{"dataset": "made"}])
     assert '"validation_share":0.0' in found.mix("chat")
+
+
+@pytest.mark.parametrize(
+    ("cores", "gpus", "threads"),
+    [
+        (8, 2, 4),  # two trainings at once
+        (8, 1, 8),
+        (64, 4, 8),
+        (2, 4, 1),
+        (8, None, 8),
+        (None, None, 8),  # a cluster: the job has the cores to itself
+    ],
+)
+def test_jobs_on_gpus_share_the_cores(cores: int | None, gpus: int | None, threads: int) -> None:
+    assert Plan.gpu_threads(cores, gpus) == threads
+
+
+@pytest.mark.parametrize(("engine", "of_model"), [("transformers", 1), ("gold", 0)])
+def test_only_what_computes_here_takes_a_gpu(engine: str, of_model: int) -> None:
+    values = yaml.safe_load((ROOT / "config.yaml").read_text(encoding="utf-8"))
+    values["evaluation"]["engine"] = engine
+    values["evaluation"]["references"] = [
+        {"id": "vendor", "base_url": "http://127.0.0.1:9/v1", "model": "x"}
+    ]
+    found = Plan(parse_configuration(values, ROOT))
+    assert found.gpus("chat-untuned") == of_model
+    assert found.gpus("ref-vendor") == 0

@@ -139,6 +139,7 @@ class TestHub:
         with socket.socket() as nobody:
             nobody.bind(("127.0.0.1", 0))
             port = nobody.getsockname()[1]
+        # pragma: allowlist nextline secret
         monkeypatch.setenv("HF_ENDPOINT", f"http://user:password@127.0.0.1:{port}")
         with pytest.raises(SourceError) as failure:
             fetch_model(model(), tmp_path / "out", offline=False, root=tmp_path)

@@ -94,11 +94,11 @@ class TestUrl:
         assert server.requests == []
 
     def test_signatures_in_the_address_are_not_shown(self, server: Hub, tmp_path: Path) -> None:
-        url = f"{server.address}/gone.json?signature=secret"
+        url = f"{server.address}/gone.json?expires=hidden"
         source = config.UrlSource(kind="url", url=url, sha256="0" * 64)
         with pytest.raises(SourceError, match="status 404") as failure:
             fetch_dataset([source], tmp_path / "out", offline=False, root=tmp_path)
-        assert "secret" not in str(failure.value)
+        assert "hidden" not in str(failure.value)
 
 
 def write_wheel(folder: Path, name: str, inside: str, content: bytes) -> None:

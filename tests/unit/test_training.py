@@ -100,6 +100,7 @@ def test_training_learns(folder: Path) -> None:
     assert seen[-1] < 0.8 * seen[0]
 
 
+# pragma: allowlist nextline secret (`ghs_` begins a real token too)
 def test_row_loss_weighs_micro_batches_and_token_loss_weighs_tokens(folder: Path) -> None:
     import torch
 

@@ -167,12 +167,13 @@ class Conversation:
 
 def read_conversations(path: Path) -> Iterator[Conversation]:
     """Rows that `write_conversations` wrote. Raises DataError with the line."""
-    with path.open(encoding="utf-8", newline="\n") as lines:
+    # Bytes: a line that is no UTF-8 must have its number in the message too.
+    with path.open("rb") as lines:
         for number, line in enumerate(lines, start=1):
             yield parse_row(line, f"{path}:{number}")
 
 
-def parse_row(line: str, place: str) -> Conversation:
+def parse_row(line: str | bytes, place: str) -> Conversation:
     """One line that `write_conversations` wrote. `place` names it in the DataError."""
     try:
         return Conversation.from_row(json.loads(line))

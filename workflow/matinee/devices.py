@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
@@ -28,6 +29,31 @@ class Placement:
 
         names = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
         return names[self.precision]
+
+
+def describe_build() -> str:
+    """Which torch this is and what it computes on, in a few words.
+
+    A login node without a GPU may have resolved to a build of torch that cannot use the GPU of
+    the job. Raises EngineError where the job was given one; MATINEE_CPU=1 means it all the same.
+    """
+    import torch
+
+    from matinee.leases import VARIABLE, visible_devices
+
+    if torch.version.cuda is not None:
+        return f"torch {torch.__version__}, for CUDA {torch.version.cuda}"
+    if torch.version.hip is not None:
+        return f"torch {torch.__version__}, for ROCm {torch.version.hip}"
+    given = visible_devices()
+    if given and os.environ.get("MATINEE_CPU") != "1":
+        raise EngineError(
+            f"This job was given a GPU ({given[0].name}), but torch {torch.__version__} here is "
+            "a CPU build. Install a build for your GPU (https://pytorch.org/get-started/), ask "
+            f"for no GPU (--set-resources train_adapter:gpu=0, or {VARIABLE}= on a workstation), "
+            "or set MATINEE_CPU=1 to train on the CPU beside it."
+        )
+    return f"torch {torch.__version__}, a CPU build"
 
 
 def place(asked: Literal["auto", "fp32", "bf16", "fp16"]) -> Placement:

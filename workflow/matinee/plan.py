@@ -27,6 +27,10 @@ from matinee.errors import SourceError
 TEMPLATES = Path(__file__).parent / "templates"
 RESOURCES = Path(__file__).parents[1] / "resources"
 FEW_ROWS = 5000
+# More threads than this help a job on a GPU no further.
+GPU_JOB_THREADS = 8
+# Played again to certify determinism, where it is asked for by name.
+CERTIFIED_CASES = 12
 
 
 def canonical(value: Any) -> str:
@@ -76,6 +80,18 @@ class Subject:
         return CALL_FORMS[self.variant.template] if self.variant else "hermes"
 
 
+@dataclass(frozen=True)
+class Certified:
+    """The subject, suite and training that are made again to certify determinism."""
+
+    subject: str
+    suite: str
+    variant: str
+    seed: str
+    model: str
+    base: str
+
+
 class Plan:
     """The configuration as the rules see it."""
 
@@ -90,13 +106,16 @@ class Plan:
         self.subject_ids = list(self.subjects)
         self.version = __version__
 
-    def tell_environment(self) -> None:
+    def tell_environment(self, environments: Path | None = None) -> None:
         """Tells the stages what is no parameter of theirs, because it must not rerun them.
 
         Whether the network may be used, where training is watched, that descriptor 3 is the
-        terminal (the shell commands keep it open while output goes to the log), and that `python`
-        is the interpreter of this workflow, unless --use-conda activates another.
+        terminal (the shell commands keep it open while output goes to the log), which process
+        drives them, and that `python` is the interpreter of this workflow, unless --use-conda
+        activates another: one below `environments`.
         """
+        os.environ["MATINEE_DRIVER"] = str(os.getpid())
+        os.environ["MATINEE_CONDA"] = str(environments.absolute()) if environments else ""
         os.environ["MATINEE_OFFLINE"] = "1" if self.configuration.offline else "0"
         os.environ["WANDB_MODE"] = self.configuration.wandb.mode
         os.environ["WANDB_PROJECT"] = self.configuration.wandb.project
@@ -118,6 +137,18 @@ class Plan:
                 f"The network is forbidden (`offline: true`), and this is missing:\n{listed}\n"
                 "Run once with `offline: false`, or bring the files and name them as `kind: path`."
             )
+
+    @staticmethod
+    def gpu_threads(cores: int | None, gpus: int | None) -> int:
+        """Threads of a job on a GPU: a share of the cores where several such jobs run at once."""
+        if cores is None or gpus is None or gpus < 2:
+            return GPU_JOB_THREADS
+        return max(1, min(GPU_JOB_THREADS, cores // gpus))
+
+    def gpus(self, subject: str) -> int:
+        """How many GPUs testing a subject takes; an endpoint computes elsewhere."""
+        local = self.configuration.evaluation.engine == "transformers"
+        return 1 if local and self.subjects[subject].variant else 0
 
     def _subjects(self) -> Iterable[Subject]:
         for variant in self.configuration.variants:
@@ -320,6 +351,37 @@ class Plan:
         """The Jinja files that spell a subject's prompts; none for an endpoint."""
         variant = self.subjects[subject].variant
         return self.template_files(variant.id) if variant else []
+
+    @property
+    def certified(self) -> Certified:
+        """The first variant's tuned model on the first suite."""
+        variant = self.configuration.variants[0]
+        seed = str(variant.seeds[0])
+        return Certified(
+            f"{variant.id}-tuned-s{seed}",
+            self.suite_ids[0],
+            variant.id,
+            seed,
+            f"results/merged/{variant.id}/s{seed}/model",
+            f"results/model/{variant.model}",
+        )
+
+    def determinism(self) -> str:
+        """How determinism is certified."""
+        chosen = self.certified
+        evaluation = self.configuration.evaluation
+        return canonical(
+            {
+                "cases": evaluation.determinism_cases or CERTIFIED_CASES,
+                "run": json.loads(self.run(chosen.subject, chosen.suite, "0")),
+                "train": json.loads(self.train(chosen.variant, chosen.seed)),
+            }
+        )
+
+    def determinism_for_report(self) -> list[str]:
+        """The certificate, where the configuration asks for it."""
+        wanted = self.configuration.evaluation.determinism_cases > 0
+        return ["results/determinism.json"] if wanted else []
 
     def parse(self, subject: str) -> str:
         """How a subject's calls are spelled."""

@@ -51,7 +51,10 @@ def say(line: str) -> None:
     stream.write(line + "\n")
     stream.flush()
     if stream is not sys.stderr:
-        sys.stderr.write(line + "\n")
+        # The log may lie on a disk that is full, which is then what is being said.
+        with contextlib.suppress(OSError):
+            sys.stderr.write(line + "\n")
+            sys.stderr.flush()
 
 
 def duration(seconds: float) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import glob
 import hashlib
 import json
 import os
@@ -11,12 +12,15 @@ import re
 import resource
 import shlex
 import shutil
+import socket
 import sys
 import time
 from collections.abc import Iterator
 from importlib import metadata
 from pathlib import Path
 from typing import Any
+
+from matinee.errors import DataError
 
 SOFTWARE = ("matinee", "torch", "transformers", "peft", "accelerate", "datasets", "tokenizers")
 
@@ -25,14 +29,34 @@ SOFTWARE = ("matinee", "torch", "transformers", "peft", "accelerate", "datasets"
 def whole(path: Path) -> Iterator[Path]:
     """A sibling path to write a file or folder to; it takes `path`'s place only on success."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    beside = path.with_name(f".{path.name}.{os.getpid()}.part")
-    _remove(beside)
+    host = socket.gethostname()
+    beside = path.with_name(f".{path.name}.{host}.{os.getpid()}.part")
+    _remove_abandoned(path, host)
     try:
         yield beside
-        _remove(path)
+        if path.is_dir():
+            _remove(path)
         beside.replace(path)
     finally:
         _remove(beside)
+
+
+def _remove_abandoned(path: Path, host: str) -> None:
+    """Removes what processes of this machine left beside `path` when they were killed."""
+    for left in path.parent.glob(f".{glob.escape(f'{path.name}.{host}')}.*.part"):
+        number = left.name.split(".")[-2]
+        if number == str(os.getpid()) or (number.isdecimal() and not _is_alive(int(number))):
+            _remove(left)
+
+
+def _is_alive(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True
 
 
 def _remove(path: Path) -> None:
@@ -64,10 +88,22 @@ def write_lines(path: Path, rows: list[dict[str, Any]]) -> None:
 
 
 def read_lines(path: Path) -> list[dict[str, Any]]:
-    """The rows of a JSON Lines file."""
+    """The rows of a JSON Lines file. Raises DataError with the line that is damaged."""
+    rows: list[dict[str, Any]] = []
+    number = 0
     # Not splitlines(): model text may hold U+2028, which JSON leaves unescaped.
     with path.open(encoding="utf-8", newline="\n") as lines:
-        return [json.loads(line) for line in lines if line.strip()]
+        try:
+            for line in lines:
+                number += 1
+                if line.strip():
+                    rows.append(json.loads(line))
+        except ValueError as error:
+            raise DataError(
+                f"{path}:{max(number, 1)}: damaged ({error}). Delete the file and give the same "
+                "command again: it is made anew."
+            ) from error
+    return rows
 
 
 def sha256_file(path: Path) -> str:
@@ -95,6 +131,8 @@ def hardware() -> dict[str, Any]:
         else os.cpu_count(),
         "memory_gb": round(memory / 1e9, 1),
     }
+    if visible := os.environ.get("CUDA_VISIBLE_DEVICES"):
+        found["visible_devices"] = visible.split(",")
     torch = sys.modules.get("torch")
     if torch is not None and torch.cuda.is_available():
         found["accelerators"] = [
@@ -120,6 +158,19 @@ def command() -> str | None:
     if Path(sys.argv[0]).name != "run.py":
         return None
     return shlex.join(["python", *sys.argv])
+
+
+def _redacted(value: Any) -> Any:
+    """The value without tokens and passwords, which an address may hold."""
+    from matinee.sources.integrity import redact
+
+    if isinstance(value, str):
+        return redact(value)
+    if isinstance(value, dict):
+        return {key: _redacted(each) for key, each in value.items()}
+    if isinstance(value, list | tuple):
+        return [_redacted(each) for each in value]
+    return value
 
 
 class Recorder:
@@ -148,9 +199,9 @@ class Recorder:
             path,
             {
                 "stage": self.stage,
-                "parameters": self.parameters,
-                "facts": self.facts,
-                "command": command(),
+                "parameters": _redacted(self.parameters),
+                "facts": _redacted(self.facts),
+                "command": _redacted(command()),
                 "versions": versions(),
                 "hardware": hardware(),
                 "started": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(self._started)),

@@ -8,6 +8,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
 from matinee.batching import Row
+from matinee.errors import DataError
 from matinee.rendering import TokenRow
 
 if TYPE_CHECKING:
@@ -64,7 +65,10 @@ class TokenWriter:
 
 
 def read_tokens(path: Path, *, held_out: bool = False) -> list[Row]:
-    """The rows to train on, or those held out, as (ids, mask)."""
+    """The rows to train on, or those held out, as (ids, mask).
+
+    Raises DataError for a file that is damaged.
+    """
     table = _read(path, held_out)
     return list(zip(table["ids"].to_pylist(), table["mask"].to_pylist(), strict=True))
 
@@ -79,6 +83,13 @@ def read_some(path: Path, positions: Sequence[int]) -> list[TokenRow]:
 
 
 def _read(path: Path, held_out: bool) -> pa.Table:
+    import pyarrow as pa
     import pyarrow.parquet as pq
 
-    return pq.read_table(path, filters=[("held_out", "==", held_out)])
+    try:
+        return pq.read_table(path, filters=[("held_out", "==", held_out)])
+    except (pa.ArrowException, OSError) as error:
+        raise DataError(
+            f"{path} cannot be read ({str(error).splitlines()[0]}). Delete it and give the same "
+            "command again: it is made anew."
+        ) from error

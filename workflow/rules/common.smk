@@ -7,21 +7,66 @@ from snakemake.utils import min_version
 min_version("9.0")
 sys.path.insert(0, str(Path(workflow.basedir) / "workflow"))
 
+from matinee import driver
 from matinee.checking import parse_configuration
 from matinee.errors import UserError
 from matinee.plan import Plan
 
+deployment = workflow.deployment_settings
+with_conda = "conda" in map(str, deployment.deployment_method)
+# Not for lint, summaries and dry runs, which may look on while another driver is at work, and not
+# inside of a cluster job.
+runs_jobs = (
+    workflow.is_main_process
+    and workflow._cores is not None
+    and not workflow.output_settings.dryrun
+)
+
 try:
+    if with_conda and workflow.is_main_process:
+        driver.require_conda()
     plan = Plan(parse_configuration(config, Path.cwd()))
     plan.require_sources()
+    if runs_jobs:
+        driver.require_writable(Path("results"))
+        # The name keeps the file open, and with it the lock, until this process ends.
+        held = driver.hold(Path.cwd())
+        if moved := driver.mend_clock(Path("results")):
+            print(moved, file=sys.stderr)
 except UserError as error:
     # Not a WorkflowError: that one is silent under `--quiet all`, and shows a line of this file.
     sys.exit(str(error))
 
-plan.tell_environment()
+plan.tell_environment(
+    Path(deployment.conda_prefix or ".snakemake/conda") if with_conda else None
+)
 ENVIRONMENT = "../../environment.yml"
 # What `--cache` shares between clones. Without a cache to share, Snakemake would warn at every run.
 CACHED = "omit-software" if "SNAKEMAKE_OUTPUT_CACHE" in os.environ else False
+
+# A cluster asks all processes of a job to end. Bash must not die before the stage has: `trap`
+# lets it wait for what the stage saves.
+shell.prefix("set -euo pipefail; trap : TERM; ")
+
+
+def growing(amount):
+    """A resource that grows with each attempt, for profiles with `retries`."""
+    return lambda wildcards, attempt: amount * attempt
+
+
+# Where several GPUs are given (`--cores 8 --resources gpu=2`), their jobs share the cores.
+GPU_THREADS = plan.gpu_threads(
+    workflow._cores,
+    (
+        workflow.global_resources["gpu"].value
+        if "gpu" in workflow.global_resources
+        else None
+    ),
+)
+
+
+# For `--sdm apptainer`: apptainer build matinee.sif apptainer.def
+container: "matinee.sif"
 
 
 wildcard_constraints:

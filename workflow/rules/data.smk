@@ -9,8 +9,8 @@ rule fetch_model:
     conda:
         ENVIRONMENT
     resources:
-        mem_mb=8000,
-        runtime=120,
+        mem_mb=growing(8000),
+        runtime=growing(120),
     params:
         settings=lambda wildcards: plan.model(wildcards.model),
     shell:
@@ -29,8 +29,8 @@ rule fetch_dataset:
         ENVIRONMENT
     cache: CACHED
     resources:
-        mem_mb=2000,
-        runtime=60,
+        mem_mb=growing(2000),
+        runtime=growing(60),
     params:
         settings=lambda wildcards: plan.dataset_fetch(wildcards.dataset),
     shell:
@@ -52,8 +52,8 @@ rule format_dataset:
         ENVIRONMENT
     cache: CACHED
     resources:
-        mem_mb=4000,
-        runtime=60,
+        mem_mb=growing(4000),
+        runtime=growing(60),
     params:
         settings=lambda wildcards: plan.dataset(wildcards.dataset),
         # Another release may read otherwise: what it finds in a shared cache must be its own.
@@ -75,8 +75,8 @@ rule synthesize_dataset:
     conda:
         ENVIRONMENT
     resources:
-        mem_mb=2000,
-        runtime=30,
+        mem_mb=growing(2000),
+        runtime=growing(30),
     params:
         settings=lambda wildcards: plan.dataset(wildcards.dataset),
     shell:
@@ -94,8 +94,8 @@ rule mix_data:
     conda:
         ENVIRONMENT
     resources:
-        mem_mb=4000,
-        runtime=30,
+        mem_mb=growing(4000),
+        runtime=growing(30),
     params:
         settings=lambda wildcards: plan.mix(wildcards.variant),
         parts=lambda wildcards, input: [f"--part {path}" for path in input],
@@ -118,8 +118,8 @@ rule tokenize_data:
         ENVIRONMENT
     threads: lambda wildcards: plan.tokenize_threads(wildcards.variant)
     resources:
-        mem_mb=4000,
-        runtime=60,
+        mem_mb=growing(4000),
+        runtime=growing(60),
     params:
         settings=lambda wildcards: plan.tokenize(wildcards.variant),
     shell:
@@ -145,8 +145,8 @@ rule check_leakage:
     conda:
         ENVIRONMENT
     resources:
-        mem_mb=4000,
-        runtime=60,
+        mem_mb=growing(4000),
+        runtime=growing(60),
     params:
         leakage=plan.leakage(),
         suites=lambda wildcards, input: [f"--suite {path}" for path in input.suites],

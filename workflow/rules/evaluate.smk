@@ -13,8 +13,8 @@ rule prepare_suite:
     conda:
         ENVIRONMENT
     resources:
-        mem_mb=1000,
-        runtime=10,
+        mem_mb=growing(1000),
+        runtime=growing(10),
     params:
         settings=lambda wildcards: plan.suite(wildcards.suite),
     shell:
@@ -35,11 +35,11 @@ rule run_scenarios:
         ENVIRONMENT
     # The longest way through the workflow leads over training: tests of start models can wait.
     priority: -1
-    threads: 8
+    threads: GPU_THREADS
     resources:
-        gpu=1,
-        mem_mb=32000,
-        runtime=240,
+        gpu=lambda wildcards: plan.gpus(wildcards.subject),
+        mem_mb=growing(32000),
+        runtime=growing(240),
     params:
         settings=lambda wildcards: plan.run(
             wildcards.subject, wildcards.suite, wildcards.part
@@ -47,7 +47,7 @@ rule run_scenarios:
         model=lambda wildcards, input: f"--model {input.model}" if input.model else "",
     shell:
         "python workflow/run.py run-scenarios --params {params.settings:q} --suite {input.suite}"
-        " {params.model} --output {output} 3>&2 > {log} 2>&1"
+        " {params.model} --gpus {resources.gpu} --output {output} 3>&2 > {log} 2>&1"
 
 
 rule parse_transcripts:
@@ -61,8 +61,8 @@ rule parse_transcripts:
     conda:
         ENVIRONMENT
     resources:
-        mem_mb=2000,
-        runtime=30,
+        mem_mb=growing(2000),
+        runtime=growing(30),
     params:
         settings=lambda wildcards: plan.parse(wildcards.subject),
         parts=lambda wildcards, input: [f"--part {path}" for path in input.parts],
@@ -82,8 +82,8 @@ rule score_scenarios:
     conda:
         ENVIRONMENT
     resources:
-        mem_mb=2000,
-        runtime=30,
+        mem_mb=growing(2000),
+        runtime=growing(30),
     params:
         settings=lambda wildcards: plan.parse(wildcards.subject),
     shell:

@@ -8,6 +8,7 @@ rule render_report:
         plan.trained("training", "metrics.json"),
         plan.trained("training", "trainer_state.json"),
         plan.trained("merged", "merge.json"),
+        plan.determinism_for_report(),
         expand("results/suite/{suite}.json", suite=plan.suite_ids),
         expand(
             "results/data/{variant}/{name}.json",
@@ -36,8 +37,8 @@ rule render_report:
     conda:
         ENVIRONMENT
     resources:
-        mem_mb=2000,
-        runtime=30,
+        mem_mb=growing(2000),
+        runtime=growing(30),
     params:
         configuration=lambda wildcards: plan.report(),
     shell:

@@ -24,11 +24,11 @@ rule train_adapter:
         "results/logs/train_adapter/{variant}-s{seed}.log",
     conda:
         ENVIRONMENT
-    threads: 8
+    threads: GPU_THREADS
     resources:
         gpu=lambda wildcards: plan.devices(wildcards.variant),
-        mem_mb=32000,
-        runtime=720,
+        mem_mb=growing(32000),
+        runtime=growing(720),
     params:
         settings=lambda wildcards: plan.train(wildcards.variant, wildcards.seed),
         # Snakemake deletes a job's declared outputs before it runs again; these must survive.
@@ -39,7 +39,7 @@ rule train_adapter:
     shell:
         "python workflow/run.py train-adapter --params {params.settings:q} --model {input.model}"
         " --tokens {input.tokens} --checkpoints {params.checkpoints} --output {params.folder}"
-        " 3>&2 > {log} 2>&1"
+        " --gpus {resources.gpu} 3>&2 > {log} 2>&1"
 
 
 rule merge_model:
@@ -62,18 +62,18 @@ rule merge_model:
         "results/logs/merge_model/{variant}-s{seed}.log",
     conda:
         ENVIRONMENT
-    threads: 8
+    threads: GPU_THREADS
     resources:
         gpu=1,
-        mem_mb=32000,
-        runtime=60,
+        mem_mb=growing(32000),
+        runtime=growing(60),
     params:
         settings=lambda wildcards: plan.merge(wildcards.variant),
         folder="results/merged/{variant}/s{seed}",
     shell:
         "python workflow/run.py merge-model --params {params.settings:q} --base {input.base}"
         " --adapter {input.adapter} --tokens {input.tokens} --output {params.folder}"
-        " 3>&2 > {log} 2>&1"
+        " --gpus {resources.gpu} 3>&2 > {log} 2>&1"
 
 
 rule publish_model:

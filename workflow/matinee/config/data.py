@@ -7,7 +7,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
-from matinee.config.base import Identifier, Settings
+from matinee.config.base import Address, Identifier, Settings
 from matinee.synthesis.settings import SynthesisSettings
 
 
@@ -50,7 +50,7 @@ class UrlSource(Settings):
     """A file at an address. One checksum is required."""
 
     kind: Literal["url"]
-    url: str = Field(pattern=r"^https?://", description="Address of the file.")
+    url: Address = Field(pattern=r"^https?://", description="Address of the file.")
     sha256: str | None = Field(
         default=None, pattern=r"^[0-9a-f]{64}$", description="Checksum of the file."
     )

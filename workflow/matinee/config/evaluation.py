@@ -7,7 +7,7 @@ from typing import Literal, Self, get_args
 
 from pydantic import Field, model_validator
 
-from matinee.config.base import Identifier, Settings
+from matinee.config.base import Address, Identifier, Settings
 from matinee.scenarios import BfclCategory
 
 
@@ -75,7 +75,7 @@ class Reference(Settings):
     """A model behind an OpenAI-compatible endpoint that runs the same suites."""
 
     id: Identifier
-    base_url: str = Field(
+    base_url: Address = Field(
         pattern=r"^https?://", description="Where /chat/completions is, for example https://…/v1."
     )
     model: str = Field(description="The model's name at the endpoint.")
@@ -132,6 +132,12 @@ class Evaluation(Limits):
     sampling: SampledRuns | None = Field(
         default=None,
         description="Run every subject once more, several times per case, with drawn tokens.",
+    )
+    determinism_cases: int = Field(
+        default=0,
+        ge=0,
+        description="With more than 0, so many cases are played again in other batch sizes, parts "
+        "and threads, a few training steps are done again, and the report says what was equal.",
     )
 
     def limits(self) -> Limits:

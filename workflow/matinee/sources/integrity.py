@@ -14,7 +14,7 @@ from typing import Any, Literal
 from matinee.errors import SourceError
 
 Algorithm = Literal["sha256", "sha1", "git"]
-TOKEN_VARIABLES = ("HF_TOKEN", "HUGGING_FACE_HUB_TOKEN", "MODELSCOPE_API_TOKEN")
+SECRET_VARIABLE = re.compile(r"TOKEN$|API_KEY$|SECRET|PASSWORD", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
@@ -102,8 +102,8 @@ def describe_files(folder: Path) -> dict[str, dict[str, Any]]:
 
 def redact(text: str) -> str:
     """The text without tokens, passwords in addresses, and signatures in query strings."""
-    for variable in TOKEN_VARIABLES:
-        if (secret := os.environ.get(variable)) and len(secret) >= 4:
+    for variable, secret in os.environ.items():
+        if len(secret) >= 8 and SECRET_VARIABLE.search(variable):
             text = text.replace(secret, "[token]")
     text = re.sub(r"\bhf_[A-Za-z0-9]{8,}", "[token]", text)
     text = re.sub(r"(\w+://)[^/\s@]+@", r"\1", text)

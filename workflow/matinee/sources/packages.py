@@ -66,7 +66,8 @@ def is_cached(source: PackageSource) -> bool:
 
 def file_name(source: PackageSource) -> str:
     """The whole file's name: that of its first part without `.part00`."""
-    return re.sub(r"\.part-?\d+$", "", Path(source.files[0]).name)
+    name = re.sub(r"\.part-?\d+$", "", Path(source.files[0]).name)
+    return "data" if name in ("", "..") else name
 
 
 def _kept(source: PackageSource) -> Path:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from fnmatch import fnmatchcase
+from pathlib import PurePosixPath
 
 from matinee.config import HubSource
 from matinee.errors import SourceError
@@ -60,6 +61,7 @@ def select(names: Iterable[str], source: HubSource, what: str) -> list[str]:
     Raises SourceError when nothing fits, or when a model has only pickles.
     """
     names = sorted(names)
+    require_plain(names)
     patterns = patterns_of(source, what)
     ignored = ignored_by(source)
     chosen = [name for name in names if matches(name, patterns) and not matches(name, ignored)]
@@ -69,6 +71,14 @@ def select(names: Iterable[str], source: HubSource, what: str) -> list[str]:
         listed = ", ".join(names[:20]) or "none"
         raise SourceError(f"no file matches {patterns}. Files there: {listed}")
     return chosen
+
+
+def require_plain(names: Iterable[str]) -> None:
+    """Raises SourceError for a listing with a name that would leave the folder it belongs in."""
+    for name in names:
+        parts = PurePosixPath(name).parts
+        if name.startswith("/") or ".." in parts or "\\" in name or "\0" in name:
+            raise SourceError(f"the listing names a file outside of the repository: {name!r}")
 
 
 def require_safe_weights(chosen: list[str], all_names: list[str]) -> None:

@@ -49,7 +49,8 @@ def _promised(source: UrlSource) -> Checksum:
 
 
 def _kept(source: UrlSource) -> Path:
-    name = PurePosixPath(unquote(urlsplit(source.url).path)).name or "data"
+    name = PurePosixPath(unquote(urlsplit(source.url).path)).name
+    name = "data" if name in ("", "..") else name
     return cache_folder() / "urls" / _promised(source).value / name
 
 

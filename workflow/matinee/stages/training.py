@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any
 
-from matinee import progress, records
+from matinee import process, progress, records
 from matinee.config import Export, Training
 from matinee.tokens import read_tokens
+from matinee.weights import require_whole
 
 CERTIFIED_PROMPTS = 8
 
@@ -25,6 +27,32 @@ def train_adapter(
     output: Path,
 ) -> None:
     """Trains one variant with one seed; leaves adapter, metrics, trainer state and loss curve."""
+    # A checkpoint belongs to its token rows: other rows under the same settings start afresh.
+    checkpoints = checkpoints.with_name(f"{checkpoints.name}-{records.sha256_file(tokens)[:8]}")
+    with _alone(checkpoints) as waited:
+        if waited and (output / "run.json").exists():
+            # Snakemake had removed it before this job: the other process, whose driver is gone,
+            # was given the same work and has finished it.
+            progress.say(f"✓ trained {variant} s{seed}: by the process that was waited for")
+            return
+        _train(model, tokens, settings, variant, seed, shuffle, checkpoints, output)
+
+
+def _alone(checkpoints: Path) -> AbstractContextManager[bool]:
+    """Two trainings in one folder of checkpoints would delete each other's files."""
+    return nullcontext(False) if "WORLD_SIZE" in os.environ else process.sole(checkpoints)
+
+
+def _train(
+    model: Path,
+    tokens: Path,
+    settings: Training,
+    variant: str,
+    seed: int,
+    shuffle: bool,
+    checkpoints: Path,
+    output: Path,
+) -> None:
     # Before torch is imported: the same order of additions on every run, and no stray uploads.
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
     # Told by the environment, not by parameters: where a run is watched does not change it.
@@ -32,9 +60,12 @@ def train_adapter(
     os.environ["WANDB_DIR"] = str(output)
     os.environ.setdefault("WANDB_SILENT", "true")
     from matinee.curves import draw_loss
+    from matinee.devices import describe_build
     from matinee.training import Job, train
     from matinee.training.parallel import is_main
 
+    require_whole(model)
+    progress.say(f"train {variant} s{seed}: {describe_build()}")
     parameters = {
         "variant": variant,
         "seed": seed,
@@ -43,8 +74,6 @@ def train_adapter(
     }
     recorder = records.Recorder("train_adapter", parameters)
     output.mkdir(parents=True, exist_ok=True)
-    # A checkpoint belongs to its token rows: other rows under the same settings start afresh.
-    checkpoints = checkpoints.with_name(f"{checkpoints.name}-{records.sha256_file(tokens)[:8]}")
     # The same run wherever it is taken up again, so that a resumed run is one run.
     os.environ["WANDB_RUN_ID"] = checkpoints.name
     os.environ["WANDB_RESUME"] = "allow"
@@ -91,6 +120,8 @@ def merge_model(
     from matinee.exporting import complete_export
     from matinee.merging import merge
 
+    require_whole(base)
+    require_whole(adapter)
     recorder = records.Recorder(
         "merge_model", {"variant": variant, "template": template, **export.model_dump(mode="json")}
     )
