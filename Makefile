@@ -32,9 +32,8 @@ DEVICES := $(shell { nvidia-smi -L 2>/dev/null || true; } | wc -l)
 CORES := $(shell getconf _NPROCESSORS_ONLN)
 GIGABYTES := $(shell awk '/^MemAvailable/ {print int($$2 / 1000000)}' /proc/meminfo 2>/dev/null || echo 0)
 PAIRS := $(shell test $(DEVICES) -eq 0 -a $(CORES) -ge 2 -a "$(GIGABYTES)" -ge 12 && echo yes)
-HALF := $(shell echo $$(($(CORES) / 2)))
 ifeq ($(PAIRS),yes)
-PLACES := --resources gpu=2 --set-threads $(foreach rule,train_adapter merge_model run_scenarios,$(rule)=$(HALF))
+PLACES := --resources gpu=2
 else
 PLACES := --resources gpu=$(shell echo $$(($(DEVICES) > 0 ? $(DEVICES) : 1)))
 endif
