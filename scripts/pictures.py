@@ -11,6 +11,7 @@ from __future__ import annotations
 import shutil
 import sys
 from pathlib import Path
+from typing import Any
 
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "chrome")
 # Name, width, height, device pixels per pixel, colour scheme.
@@ -21,32 +22,37 @@ PICTURES = (
 )
 
 
-def take_pictures(report: Path, folder: Path) -> list[Path]:
-    """Writes the pictures and returns their paths. Raises SystemExit where no browser is found."""
+def take_pictures(browser: Any, report: Path, folder: Path) -> list[Path]:
+    """Writes the pictures with an opened browser of playwright, and returns their paths."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, width, height, scale, scheme in PICTURES:
+        page = browser.new_page(
+            viewport={"width": width, "height": height},
+            device_scale_factor=scale,
+            color_scheme=scheme,
+        )
+        page.goto(report.resolve().as_uri())
+        page.wait_for_function("() => document.getElementById('count').textContent !== ''")
+        page.screenshot(path=folder / name)
+        page.close()
+    return [folder / name for name, *_ in PICTURES]
+
+
+def main(report: Path, folder: Path) -> None:
+    """Opens the system's browser and takes the pictures. SystemExit where there is none."""
     from playwright.sync_api import sync_playwright
 
     found = next(filter(None, map(shutil.which, BROWSERS)), None)
     if found is None:
         raise SystemExit(f"No browser found (looked for {', '.join(BROWSERS)}). Install chromium.")
-    folder.mkdir(parents=True, exist_ok=True)
     with sync_playwright() as driver:
         browser = driver.chromium.launch(executable_path=found, args=["--no-sandbox"])
-        for name, width, height, scale, scheme in PICTURES:
-            page = browser.new_page(
-                viewport={"width": width, "height": height},
-                device_scale_factor=scale,
-                color_scheme="dark" if scheme == "dark" else "light",
-            )
-            page.goto(report.resolve().as_uri())
-            page.wait_for_function("() => document.getElementById('count').textContent !== ''")
-            page.screenshot(path=folder / name)
-            page.close()
+        for picture in take_pictures(browser, report, folder):
+            print(picture)
         browser.close()
-    return [folder / name for name, *_ in PICTURES]
 
 
 if __name__ == "__main__":
     if len(sys.argv) != 3:
         raise SystemExit(__doc__)
-    for picture in take_pictures(Path(sys.argv[1]), Path(sys.argv[2])):
-        print(picture)
+    main(Path(sys.argv[1]), Path(sys.argv[2]))

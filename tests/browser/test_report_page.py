@@ -282,7 +282,7 @@ def test_a_case_that_flipped_since_an_earlier_run_is_one_click_away(
     assert watched.complaints == []
 
 
-def test_the_pictures_for_the_readme(tmp_path: Path, report: Path) -> None:
+def test_the_pictures_for_the_readme(browser: Any, tmp_path: Path, report: Path) -> None:
     place = Path(__file__).parents[2] / "scripts" / "pictures.py"
     spec = importlib.util.spec_from_file_location("pictures", place)
     assert spec is not None
@@ -291,7 +291,7 @@ def test_the_pictures_for_the_readme(tmp_path: Path, report: Path) -> None:
     spec.loader.exec_module(script)
     sizes = {
         picture.name: struct.unpack(">II", picture.read_bytes()[16:24])
-        for picture in script.take_pictures(report, tmp_path)
+        for picture in script.take_pictures(browser, report, tmp_path)
     }
     assert sizes == {
         "report.png": (1440, 1080),
