@@ -6,7 +6,7 @@ from collections import Counter
 
 from matinee.comparison import Result
 from matinee.report.data import ReportData
-from matinee.report.language import Language, duration, number, p_text, percent
+from matinee.report.language import Language, duration, p_text, percent
 from matinee.report.sections import subject_label
 
 
@@ -84,5 +84,5 @@ def _cost(data: ReportData, words: Language) -> str:
         device=" / ".join(devices),
         runs=len(data.trainings),
         total=duration(total, words),
-        memory=number(round(memory / 1000, 1)),
+        memory=f"{memory / 1000:.1f}",
     )
