@@ -50,7 +50,8 @@ def test_what_shares_more_comes_first(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ['"', "天气 OR", "a* NEAR(b)", "'; DROP TABLE entry; --", "   ", ""]
+    "text",
+    ['"', "天气 OR", "a* NEAR(b)", "'; DROP TABLE entry; --", "天\0气\0的", "\ud800天气", "  ", ""],
 )
 def test_a_search_takes_any_text(tmp_path: Path, text: str) -> None:
     memory = LongTermMemory(tmp_path)

@@ -1,0 +1,161 @@
+"""Operations of an OpenAPI document as tools: only those allowed, within time and size."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Collection, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+from urllib.parse import quote, urlsplit
+
+from matinee.agent.tools import answered, refused
+from matinee.conversations import Tool, canonical_json
+from matinee.errors import UserError
+from matinee.openapi import Operation
+from matinee.simulation.answers import Refusal, refusal
+from matinee.simulation.arguments import Parameters
+from matinee.transcripts import Observation
+
+if TYPE_CHECKING:
+    import httpx
+
+_LONGEST_MESSAGE = 300
+
+
+class _Denied(Exception):
+    """A call that is not made, or not read to its end; becomes an observation."""
+
+    def __init__(self, error: str, reason: str) -> None:
+        super().__init__(reason)
+        self.error = error
+
+
+class OpenApiTools:
+    """Calls the operations of a document over HTTP.
+
+    `allow`: names of the operations that may be called; nothing else is shown or called. `hosts`:
+    names of the hosts that may be reached, with the port where it is not the usual one. Redirects
+    are not followed, since they could lead elsewhere. `timeout`: seconds for a whole call.
+    `longest_answer`: bytes that are read. `headers`: sent with each call, for keys; the model never
+    sees them. Raises UserError for an operation that is not there or whose host is not allowed.
+    """
+
+    def __init__(
+        self,
+        operations: Sequence[Operation],
+        *,
+        allow: Collection[str],
+        hosts: Collection[str],
+        timeout: float = 15.0,
+        longest_answer: int = 200_000,
+        headers: Mapping[str, str] | None = None,
+    ) -> None:
+        known = {operation.tool.name: operation for operation in operations}
+        missing = sorted(set(allow) - known.keys())
+        if missing:
+            raise UserError(
+                f"The document has no operation {missing[0]!r}. It has: {', '.join(known)}."
+            )
+        self._operations = {name: known[name] for name in known if name in allow}
+        for operation in self._operations.values():
+            _refuse_other_hosts(operation, hosts)
+        self._parameters = {name: Parameters(one.tool) for name, one in self._operations.items()}
+        self._timeout = timeout
+        self._longest_answer = longest_answer
+        self._headers = dict(headers or {})
+
+    @property
+    def tools(self) -> tuple[Tool, ...]:
+        """The allowed operations, in the document's order."""
+        return tuple(operation.tool for operation in self._operations.values())
+
+    def call(self, name: str, arguments: str) -> Observation:
+        """The observation of one call; arguments are checked before anything is sent."""
+        import httpx
+
+        operation = self._operations.get(name)
+        if operation is None:
+            return refused(name, "unknown_tool", f"没有名为{name[:60]}的工具")
+        try:
+            values = self._parameters[name].read(arguments)
+            return answered(name, self._send(operation, values))
+        except Refusal as refused_arguments:
+            return refusal(name, refused_arguments)
+        except _Denied as denied:
+            return refused(name, denied.error, str(denied), code=10020)
+        except httpx.TimeoutException:
+            return refused(name, "timeout", f"请求超时（{self._timeout:g}秒）", code=10021)
+        except (httpx.HTTPError, httpx.InvalidURL) as error:
+            said = type(error).__name__
+            return refused(name, "server_error", f"无法连接服务（{said}）", code=10020)
+
+    def _send(self, operation: Operation, values: dict[str, Any]) -> Any:
+        import httpx
+
+        deadline = time.monotonic() + self._timeout
+        places = operation.places
+        body: Any = {name: value for name, value in values.items() if places[name] == "body"}
+        headers = {n: str(v) for n, v in values.items() if places[n] == "header"} | self._headers
+        with (
+            httpx.Client(timeout=self._timeout, follow_redirects=False, trust_env=False) as client,
+            client.stream(
+                operation.method.upper(),
+                _filled(operation, values),
+                params={n: _plain(v) for n, v in values.items() if places[n] == "query"},
+                headers=headers,
+                json=(body["body"] if operation.whole_body else body) if body else None,
+            ) as response,
+        ):
+            return self._decoded(response, deadline)
+
+    def _decoded(self, response: httpx.Response, deadline: float) -> Any:
+        """The answer's JSON, or its text."""
+        if response.is_redirect:
+            raise _Denied("redirect", "服务要求转到别的地址，没有跟随")
+        read = bytearray()
+        for part in response.iter_bytes():
+            read += part
+            if len(read) > self._longest_answer:
+                raise _Denied("too_large", f"结果超过{self._longest_answer}字节，没有读完")
+            if time.monotonic() > deadline:
+                raise _Denied("timeout", f"请求超时（{self._timeout:g}秒）")
+        text = read.decode("utf-8", "replace")
+        if response.is_error:
+            said = " ".join(text.split())[:_LONGEST_MESSAGE]
+            raise _Denied("server_error", f"服务返回HTTP {response.status_code}：{said}")
+        try:
+            return json.loads(text)
+        except ValueError:
+            return text
+
+
+def _refuse_other_hosts(operation: Operation, hosts: Collection[str]) -> None:
+    host = urlsplit(operation.address).netloc.rpartition("@")[2]
+    if host not in hosts:
+        raise UserError(
+            f"The operation {operation.tool.name!r} calls {host}, which is not among the allowed "
+            f"hosts ({', '.join(hosts) or 'none'}). Add it if you trust it."
+        )
+
+
+def _filled(operation: Operation, values: dict[str, Any]) -> str:
+    """The address with its path parameters, each kept within its own part of the path."""
+    address = operation.address
+    for name, value in values.items():
+        if operation.places[name] == "path":
+            text = str(_plain(value))
+            if text in ("", ".", ".."):
+                raise _Denied("out_of_range", f"{name}不能是“{text}”")
+            address = address.replace("{" + name + "}", quote(text, safe=""))
+    return address
+
+
+def _plain(value: Any) -> Any:
+    """A value as it stands in a path or query: true, not True; lists part by part."""
+    if isinstance(value, bool) or value is None:
+        return canonical_json(value)
+    if isinstance(value, dict):
+        return canonical_json(value)
+    if isinstance(value, list):
+        return [_plain(part) for part in value]
+    return value
