@@ -23,7 +23,7 @@ compile() {
 compile requirements.txt
 compile requirements-serve.txt --extra serve
 compile requirements-chat.txt --extra serve --extra chat
-compile requirements-dev.txt --extra dev --extra serve --extra chat
+compile requirements-dev.txt --extra dev --extra serve --extra chat --extra mcp
 
 {
     cat <<'YAML'

@@ -76,6 +76,9 @@ DOCUMENT: dict[str, Any] = {
 }
 
 
+TWICE = {"operationId": "x"}
+
+
 @dataclass
 class Service:
     """What a service was asked, and where it is."""
@@ -165,8 +168,7 @@ def test_references_are_written_out_and_a_schema_within_itself_ends(tmp_path: Pa
         (DOCUMENT | {"paths": {"/a": {"get": 3}}}, "not as OpenAPI has it"),
         (DOCUMENT | {"paths": {"/a": {"get": {"parameters": [{"$ref": "b.json"}]}}}}, "another"),
         (
-            DOCUMENT
-            | {"paths": {"/a": {"get": {"operationId": "x"}, "put": {"operationId": "x"}}}},
+            DOCUMENT | {"paths": {"/a": {"get": TWICE, "put": TWICE}}},
             "two operations",
         ),
     ],
