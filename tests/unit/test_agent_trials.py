@@ -212,6 +212,13 @@ def test_what_cannot_be_done_must_be_said(text: str, honest: bool) -> None:
     assert score_ask(ask, DAY, [Answered(text, True)]).success is honest
 
 
+def test_what_the_model_wrote_is_kept_raw(tmp_path: Path) -> None:
+    run = {t.task: t for t in trials(Configuration("react"), tmp_path)}
+    outputs = run["chain-weather-1"].asks[0].outputs
+    assert len(outputs) == run["chain-weather-1"].steps
+    assert outputs[0].startswith("<tool_call>")
+
+
 # --- the comparison ---
 
 

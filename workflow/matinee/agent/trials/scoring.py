@@ -11,7 +11,7 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict
 
-from matinee.agent.events import Answered, CallObserved, Event
+from matinee.agent.events import Answered, CallObserved, Event, ModelWrote
 from matinee.agent.trials.tasks import Ask
 from matinee.agent.trials.tools import task_world
 from matinee.conversations import canonical_json
@@ -36,7 +36,8 @@ class AskScore(BaseModel):
 
     `success`: the answer holds every fact, the order was kept, and an impossible question was
     answered honestly. `found`: the facts stood in what the tools or memory returned, whether or
-    not the answer repeats them. `wrong`: the first thing that is wrong, or empty.
+    not the answer repeats them. `wrong`: the first thing that is wrong, or empty. `outputs`: all
+    that the model wrote, raw.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -48,6 +49,7 @@ class AskScore(BaseModel):
     success: bool
     found: bool
     wrong: str
+    outputs: tuple[str, ...] = ()
 
 
 def score_ask(ask: Ask, day: datetime.date, events: Sequence[Event]) -> AskScore:
@@ -75,6 +77,7 @@ def score_ask(ask: Ask, day: datetime.date, events: Sequence[Event]) -> AskScore
         success=not wrong,
         found=all(any(says(text, fact) for text in material) for fact in facts),
         wrong=wrong,
+        outputs=tuple(event.text for event in events if isinstance(event, ModelWrote)),
     )
 
 
