@@ -12,9 +12,9 @@ from typing import Any
 
 import pytest
 
+from matinee.agent.openapi_operations import Operation, read_operations
 from matinee.agent.openapi_tools import OpenApiTools
 from matinee.errors import UserError
-from matinee.openapi import Operation, read_operations
 
 DOCUMENT: dict[str, Any] = {
     "openapi": "3.0.3",

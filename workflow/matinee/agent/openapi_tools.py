@@ -8,10 +8,10 @@ from collections.abc import Collection, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, urlsplit
 
+from matinee.agent.openapi_operations import Operation
 from matinee.agent.tools import answered, refused
 from matinee.conversations import Tool, canonical_json
 from matinee.errors import UserError
-from matinee.openapi import Operation
 from matinee.simulation.answers import Refusal, refusal
 from matinee.simulation.arguments import Parameters
 from matinee.transcripts import Observation
