@@ -25,9 +25,9 @@ rule fetch_dataset:
         directory("results/dataset/{dataset}/raw"),
     log:
         "results/logs/fetch_dataset/{dataset}.log",
+    cache: CACHED
     conda:
         ENVIRONMENT
-    cache: CACHED
     resources:
         mem_mb=growing(2000),
         runtime=growing(60),
@@ -48,9 +48,9 @@ rule format_dataset:
         "results/logs/format_dataset/{dataset}.log",
     wildcard_constraints:
         dataset=plan.fetched(),
+    cache: CACHED
     conda:
         ENVIRONMENT
-    cache: CACHED
     resources:
         mem_mb=growing(4000),
         runtime=growing(60),

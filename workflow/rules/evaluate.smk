@@ -31,10 +31,10 @@ rule run_scenarios:
         "results/evaluation/{subject}/{suite}/parts/{part}.jsonl",
     log:
         "results/logs/run_scenarios/{subject}-{suite}-{part}.log",
-    conda:
-        ENVIRONMENT
     # The longest way through the workflow leads over training: tests of start models can wait.
     priority: -1
+    conda:
+        ENVIRONMENT
     threads: GPU_THREADS
     resources:
         gpu=lambda wildcards: plan.gpus(wildcards.subject),
