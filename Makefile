@@ -31,7 +31,7 @@ FAILED := { echo "Stopped. Logs: $(abspath results/logs). The same command goes 
 DEVICES := $(shell { nvidia-smi -L 2>/dev/null || true; } | wc -l)
 CORES := $(shell getconf _NPROCESSORS_ONLN)
 GIGABYTES := $(shell awk '/^MemAvailable/ {print int($$2 / 1000000)}' /proc/meminfo 2>/dev/null || echo 0)
-PAIRS := $(shell test $(DEVICES) -eq 0 -a $(CORES) -ge 2 -a "$(GIGABYTES)" -ge 12 && echo yes)
+PAIRS := $(shell test $(DEVICES) -eq 0 -a $(CORES) -ge 2 -a "$(GIGABYTES)" -ge 14 && echo yes)
 ifeq ($(PAIRS),yes)
 PLACES := --resources gpu=2
 else
