@@ -139,7 +139,7 @@ def test_answers_grow_together() -> None:
             heard.done(str(number))
         heard.done("first")
         assert engine.work.widest == 8
-        assert engine.work.tokens == 3300 + 7 * 50
+        assert engine.work.tokens == 600 + 7 * 50
         assert engine.work.steps < 700  # one by one it would be 950
 
 
