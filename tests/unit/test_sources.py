@@ -214,6 +214,7 @@ class TestOffline:
                     ],
                 )
             ],
+            evaluation=config.Evaluation.model_construct(suites=[]),
         )
         lines = missing_sources(configuration, tmp_path)
         assert [line.split(":")[0] for line in lines] == ["model `tiny`", "dataset `rows`"]

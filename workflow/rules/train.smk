@@ -88,7 +88,8 @@ rule publish_model:
     conda:
         ENVIRONMENT
     resources:
-        runtime=120,
+        mem_mb=growing(4000),
+        runtime=growing(120),
     params:
         settings=lambda wildcards: plan.publish(wildcards.variant, wildcards.seed),
     shell:
