@@ -180,6 +180,8 @@ def _stage(threads: int, *arguments: str) -> None:
     """A stage in a process of its own, for the number of threads is fixed when it starts."""
     environment = {**os.environ, "OMP_NUM_THREADS": str(threads), "WANDB_MODE": "disabled"}
     environment["MKL_NUM_THREADS"] = environment["OMP_NUM_THREADS"]
+    # The terminal's descriptor is not handed on: its number may be anything there.
+    environment.pop("MATINEE_TERMINAL", None)
     command = [sys.executable, str(RUN), *arguments]
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
     sys.stderr.write(done.stderr)
