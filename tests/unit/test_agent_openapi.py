@@ -12,9 +12,9 @@ from typing import Any
 
 import pytest
 
-from matinee.agent.openapi_operations import Operation, read_operations
 from matinee.agent.openapi_tools import OpenApiTools
 from matinee.errors import UserError
+from matinee.openapi import ImportedTools, import_openapi
 
 DOCUMENT: dict[str, Any] = {
     "openapi": "3.0.3",
@@ -76,9 +76,6 @@ DOCUMENT: dict[str, Any] = {
 }
 
 
-TWICE = {"operationId": "x"}
-
-
 @dataclass
 class Service:
     """What a service was asked, and where it is."""
@@ -118,66 +115,16 @@ def service() -> Iterator[Service]:
     server.shutdown()
 
 
-def operations(folder: Path, host: str, document: Any = DOCUMENT) -> tuple[Operation, ...]:
+def imported(folder: Path, host: str, document: Any = DOCUMENT) -> ImportedTools:
     path = folder / "api.json"
     path.write_text(json.dumps(document).replace("HOST", host), encoding="utf-8")
-    return read_operations(path)
+    return import_openapi(path)
 
 
 def source(folder: Path, service: Service, **options: Any) -> OpenApiTools:
-    found = operations(folder, service.host)
-    return OpenApiTools(
-        found,
-        **{"allow": [one.tool.name for one in found], "hosts": [service.host], **options},
-    )
-
-
-# --- the document ---
-
-
-def test_operations_become_tools_with_their_parameters(tmp_path: Path) -> None:
-    found = {one.tool.name: one for one in operations(tmp_path, "example.com")}
-    assert list(found) == [
-        "getItem", "addItem", "slow", "large", "away", "broken", "get_text",
-    ]  # fmt: skip
-    item = found["getItem"]
-    assert item.tool.description == "查一件商品"
-    assert item.address == "http://example.com/v1/items/{id}"
-    assert item.places == {"id": "path", "full": "query", "tags": "query"}
-    assert item.tool.schema["required"] == ["id"]
-    assert item.tool.schema["properties"]["full"] == {"type": "boolean", "description": "是否全部"}
-
-
-def test_references_are_written_out_and_a_schema_within_itself_ends(tmp_path: Path) -> None:
-    added = next(one for one in operations(tmp_path, "h") if one.tool.name == "addItem")
-    schema = added.tool.schema
-    assert schema["required"] == ["name"]
-    assert schema["properties"]["note"] == {"type": ["string", "null"]}
-    assert schema["properties"]["parts"]["items"]["properties"]["name"] == {"type": "string"}
-    assert "$ref" not in added.tool.parameters
-
-
-@pytest.mark.parametrize(
-    ("document", "message"),
-    [
-        ({"swagger": "2.0"}, "not an OpenAPI 3 document"),
-        ([1], "not an OpenAPI 3 document"),
-        ({"openapi": "3.1.0", "paths": {}}, "no server"),
-        (DOCUMENT | {"servers": [{"url": "/v1"}]}, "no server"),
-        (DOCUMENT | {"components": {}}, "leads nowhere"),
-        (DOCUMENT | {"paths": {"/a": {"get": 3}}}, "not as OpenAPI has it"),
-        (DOCUMENT | {"paths": {"/a": {"get": {"parameters": [{"$ref": "b.json"}]}}}}, "another"),
-        (
-            DOCUMENT | {"paths": {"/a": {"get": TWICE, "put": TWICE}}},
-            "two operations",
-        ),
-    ],
-)
-def test_a_document_that_cannot_be_used_is_refused(
-    tmp_path: Path, document: Any, message: str
-) -> None:
-    with pytest.raises(UserError, match=message):
-        operations(tmp_path, "h", document)
+    found = imported(folder, service.host)
+    names = [tool["name"] for tool in found.tools]
+    return OpenApiTools(found, **{"allow": names, "hosts": [service.host], **options})
 
 
 # --- what may be called ---
@@ -192,7 +139,11 @@ def test_only_allowed_operations_are_shown_and_called(tmp_path: Path, service: S
 
 @pytest.mark.parametrize(
     ("options", "message"),
-    [({"hosts": ["example.com"]}, "allowed hosts"), ({"allow": ["no"]}, "'no'")],
+    [
+        ({"hosts": ["example.com"]}, "allowed hosts"),
+        ({"server": "http://example.com/v1"}, "allowed hosts"),
+        ({"allow": ["no"]}, "'no'"),
+    ],
 )
 def test_other_hosts_and_operations_are_refused_before_any_call(
     tmp_path: Path, service: Service, options: dict[str, Any], message: str
@@ -233,6 +184,46 @@ def test_wrong_arguments_are_not_sent(
     assert service.seen == []
 
 
+def test_a_document_without_a_server_needs_one(tmp_path: Path, service: Service) -> None:
+    found = imported(tmp_path, "h", DOCUMENT | {"servers": [{"url": "/v1"}]})
+    with pytest.raises(UserError, match="no server"):
+        OpenApiTools(found, allow=["getItem"], hosts=[service.host])
+    server = f"http://{service.host}/v2"
+    OpenApiTools(found, allow=["getItem"], hosts=[service.host], server=server).call(
+        "getItem", '{"id": "a"}'
+    )
+    assert service.seen[0][1] == "/v2/items/a"
+
+
+@pytest.mark.parametrize(
+    ("media", "sent"),
+    [
+        ("application/x-www-form-urlencoded", b"name=%E6%A1%8C%E5%AD%90&parts=1&parts=2"),
+        ("multipart/form-data", b'name="name"\r\n\r\n' + "桌子".encode()),
+        ("application/vnd.shop+json", '{"name":"桌子","parts":[1,2]}'.encode()),
+    ],
+)
+def test_a_body_is_sent_in_the_documents_media_type(
+    tmp_path: Path, service: Service, media: str, sent: bytes
+) -> None:
+    fields = {"name": {"type": "string"}, "parts": {"type": "array"}}
+    content = {media: {"schema": {"type": "object", "properties": fields}}}
+    added = {"post": {"operationId": "add", "requestBody": {"content": content}}}
+    found = imported(tmp_path, service.host, DOCUMENT | {"paths": {"/a": added}})
+    tools = OpenApiTools(found, allow=["add"], hosts=[service.host])
+    tools.call("add", '{"name": "桌子", "parts": [1, 2]}')
+    assert sent in service.seen[0][3]
+    assert service.seen[0][2]["Content-Type"].startswith(media.replace("vnd.shop+", ""))
+
+
+def test_a_body_that_is_no_object_is_sent_whole(tmp_path: Path, service: Service) -> None:
+    content = {"application/json": {"schema": {"type": "array", "items": {"type": "integer"}}}}
+    added = {"post": {"operationId": "add", "requestBody": {"content": content}}}
+    found = imported(tmp_path, service.host, DOCUMENT | {"paths": {"/a": added}})
+    OpenApiTools(found, allow=["add"], hosts=[service.host]).call("add", '{"body": [1, 2]}')
+    assert json.loads(service.seen[0][3]) == [1, 2]
+
+
 # --- what is read ---
 
 
@@ -253,6 +244,6 @@ def test_an_answer_that_is_no_json_is_text(tmp_path: Path, service: Service) -> 
 
 
 def test_a_service_that_is_not_there_is_an_observation(tmp_path: Path) -> None:
-    found = operations(tmp_path, "127.0.0.1:9")
+    found = imported(tmp_path, "127.0.0.1:9")
     tools = OpenApiTools(found, allow=["get_text"], hosts=["127.0.0.1:9"], timeout=5)
     assert tools.call("get_text", "{}").error == "server_error"

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping
 from typing import TYPE_CHECKING, Any
-from urllib.parse import quote, urlsplit
+from urllib.parse import quote, urljoin, urlsplit
 
-from matinee.agent.openapi_operations import Operation
 from matinee.agent.tools import answered, refused
 from matinee.conversations import Tool, canonical_json
 from matinee.errors import UserError
+from matinee.openapi import ImportedTools, Operation
 from matinee.simulation.answers import Refusal, refusal
 from matinee.simulation.arguments import Parameters
 from matinee.transcripts import Observation
@@ -33,41 +33,39 @@ class _Denied(Exception):
 class OpenApiTools:
     """Calls the operations of a document over HTTP.
 
-    `allow`: names of the operations that may be called; nothing else is shown or called. `hosts`:
-    names of the hosts that may be reached, with the port where it is not the usual one. Redirects
-    are not followed, since they could lead elsewhere. `timeout`: seconds for a whole call.
-    `longest_answer`: bytes that are read. `headers`: sent with each call, for keys; the model never
-    sees them. Raises UserError for an operation that is not there or whose host is not allowed.
+    `server`: the address to use instead of the document's first. `allow`: names of the operations
+    that may be called; nothing else is shown or called. `hosts`: names of the hosts that may be
+    reached, with the port where it is not the usual one. Redirects are not followed, since they
+    could lead elsewhere. `timeout`: seconds for a whole call. `longest_answer`: bytes that are
+    read. `headers`: sent with each call, for keys; the model never sees them. Raises UserError for
+    an operation that is not there, and for a host that is not allowed or not known.
     """
 
     def __init__(
         self,
-        operations: Sequence[Operation],
+        document: ImportedTools,
         *,
         allow: Collection[str],
         hosts: Collection[str],
+        server: str | None = None,
         timeout: float = 15.0,
         longest_answer: int = 200_000,
         headers: Mapping[str, str] | None = None,
     ) -> None:
-        known = {operation.tool.name: operation for operation in operations}
+        known = {str(one.tool["name"]): one for one in document.operations}
         missing = sorted(set(allow) - known.keys())
         if missing:
             raise UserError(
                 f"The document has no operation {missing[0]!r}. It has: {', '.join(known)}."
             )
+        self._server = server or document.server
+        _refuse_other_hosts(self._server, hosts)
         self._operations = {name: known[name] for name in known if name in allow}
-        for operation in self._operations.values():
-            _refuse_other_hosts(operation, hosts)
-        self._parameters = {name: Parameters(one.tool) for name, one in self._operations.items()}
+        self.tools = tuple(Tool.from_openai(one.tool) for one in self._operations.values())
+        self._parameters = {tool.name: Parameters(tool) for tool in self.tools}
         self._timeout = timeout
         self._longest_answer = longest_answer
         self._headers = dict(headers or {})
-
-    @property
-    def tools(self) -> tuple[Tool, ...]:
-        """The allowed operations, in the document's order."""
-        return tuple(operation.tool for operation in self._operations.values())
 
     def call(self, name: str, arguments: str) -> Observation:
         """The observation of one call; arguments are checked before anything is sent."""
@@ -93,20 +91,29 @@ class OpenApiTools:
         import httpx
 
         deadline = time.monotonic() + self._timeout
-        places = operation.places
-        body: Any = {name: value for name, value in values.items() if places[name] == "body"}
-        headers = {n: str(v) for n, v in values.items() if places[n] == "header"} | self._headers
+        query = {n: _plain(v) for n, v in values.items() if operation.places[n] == "query"}
         with (
             httpx.Client(timeout=self._timeout, follow_redirects=False, trust_env=False) as client,
             client.stream(
                 operation.method.upper(),
-                _filled(operation, values),
-                params={n: _plain(v) for n, v in values.items() if places[n] == "query"},
-                headers=headers,
-                json=(body["body"] if operation.whole_body else body) if body else None,
+                self._address(operation, values),
+                params=query,
+                headers=self._headers,
+                **_body(operation, values),
             ) as response,
         ):
             return self._decoded(response, deadline)
+
+    def _address(self, operation: Operation, values: dict[str, Any]) -> str:
+        """The address with its path parameters, each kept within its own part of the path."""
+        path = operation.path.lstrip("/")
+        for name, value in values.items():
+            if operation.places[name] == "path":
+                text = str(_plain(value))
+                if text in ("", ".", ".."):
+                    raise _Denied("out_of_range", f"{name}不能是“{text}”")
+                path = path.replace("{" + name + "}", quote(text, safe=""))
+        return urljoin(self._server.rstrip("/") + "/", path)
 
     def _decoded(self, response: httpx.Response, deadline: float) -> Any:
         """The answer's JSON, or its text."""
@@ -129,25 +136,28 @@ class OpenApiTools:
             return text
 
 
-def _refuse_other_hosts(operation: Operation, hosts: Collection[str]) -> None:
-    host = urlsplit(operation.address).netloc.rpartition("@")[2]
+def _refuse_other_hosts(server: str, hosts: Collection[str]) -> None:
+    if not server:
+        raise UserError("The document names no server with a full address; give one (`server`).")
+    host = urlsplit(server).netloc.rpartition("@")[2]
     if host not in hosts:
         raise UserError(
-            f"The operation {operation.tool.name!r} calls {host}, which is not among the allowed "
-            f"hosts ({', '.join(hosts) or 'none'}). Add it if you trust it."
+            f"The document's server is {host}, which is not among the allowed hosts "
+            f"({', '.join(hosts) or 'none'}). Add it if you trust it."
         )
 
 
-def _filled(operation: Operation, values: dict[str, Any]) -> str:
-    """The address with its path parameters, each kept within its own part of the path."""
-    address = operation.address
-    for name, value in values.items():
-        if operation.places[name] == "path":
-            text = str(_plain(value))
-            if text in ("", ".", ".."):
-                raise _Denied("out_of_range", f"{name}不能是“{text}”")
-            address = address.replace("{" + name + "}", quote(text, safe=""))
-    return address
+def _body(operation: Operation, values: dict[str, Any]) -> dict[str, Any]:
+    """The request's body as httpx takes it; nothing where no argument goes there."""
+    fields = {name: value for name, value in values.items() if operation.places[name] == "body"}
+    if not fields:
+        return {}
+    if "json" in operation.body:
+        return {"json": fields[operation.whole_body] if operation.whole_body else fields}
+    plain = {name: _plain(value) for name, value in fields.items()}
+    if operation.body.startswith("multipart/"):
+        return {"files": {name: (None, str(value)) for name, value in plain.items()}}
+    return {"data": plain}
 
 
 def _plain(value: Any) -> Any:

@@ -147,9 +147,7 @@ class LiveTransformersEngine:
         constrained: CallForm | None = None,
     ) -> LiveTransformersEngine:
         """Loads model and tokenizer from a folder. `constrained`: calls can only be so spelled."""
-        model, renderer = load(folder, template, placement)
-        vocabulary = model.config.get_text_config().vocab_size
-        constrainer = Constrainer(renderer, constrained, vocabulary) if constrained else None
+        model, renderer, constrainer = load(folder, template, placement, constrained)
         return cls(model, renderer, batch_size, context, constrainer)
 
     def submit(self, request: Request, listener: Listener) -> Ticket:

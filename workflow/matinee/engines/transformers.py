@@ -8,7 +8,7 @@ from collections import deque
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from matinee.attention import Layout, use_layouts
 from matinee.devices import Placement
@@ -22,6 +22,7 @@ from matinee.engines.decoding import (
     SlotCache,
 )
 from matinee.engines.sampling import GREEDY, Chooser
+from matinee.loading import load_model
 from matinee.packing import MINIMUM_PREFIX, common_prefix
 from matinee.parsing import CallForm
 from matinee.rendering import Renderer
@@ -74,9 +75,7 @@ class TransformersEngine:
         constrained: CallForm | None = None,
     ) -> TransformersEngine:
         """Loads model and tokenizer from a folder. `constrained`: calls can only be so spelled."""
-        model, renderer = load(folder, template, placement)
-        vocabulary = model.config.get_text_config().vocab_size
-        constrainer = Constrainer(renderer, constrained, vocabulary) if constrained else None
+        model, renderer, constrainer = load(folder, template, placement, constrained)
         return cls(model, renderer, batch_size, constrainer)
 
     def serve(self, requests: Iterable[Request], reply: Reply) -> None:
@@ -95,13 +94,17 @@ class TransformersEngine:
         return self._renderer.prompt(request.messages, request.tools)
 
 
-def load(folder: Path, template: str, placement: Placement) -> tuple[PreTrainedModel, Renderer]:
-    """The model of a folder on its device, and what spells its prompts."""
-    from transformers import AutoModelForCausalLM, AutoTokenizer
+def load(
+    folder: Path, template: str, placement: Placement, constrained: CallForm | None = None
+) -> tuple[PreTrainedModel, Renderer, Constrainer | None]:
+    """The model of a folder on its device, what spells its prompts, and what bounds its answers."""
+    from transformers import AutoTokenizer
 
-    model: Any = AutoModelForCausalLM.from_pretrained(folder, dtype=placement.dtype)
+    model = load_model(folder, placement)
     renderer = Renderer(AutoTokenizer.from_pretrained(folder), template)
-    return model.to(placement.device), renderer
+    vocabulary = model.config.get_text_config().vocab_size
+    constrainer = Constrainer(renderer, constrained, vocabulary) if constrained else None
+    return model, renderer, constrainer
 
 
 class Run:

@@ -1,5 +1,5 @@
-"""An OpenAPI document turned into a list of tools."""
+"""An OpenAPI document turned into a list of tools, and how each of them is called."""
 
-from matinee.openapi.importing import ImportedTools, import_openapi
+from matinee.openapi.importing import ImportedTools, Operation, import_openapi
 
-__all__ = ["ImportedTools", "import_openapi"]
+__all__ = ["ImportedTools", "Operation", "import_openapi"]

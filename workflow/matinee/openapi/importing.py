@@ -7,10 +7,10 @@ form) body. Headers and cookies are the business of whoever carries a call out.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from matinee.conversations import Tool
 from matinee.documents import Document, Place, Problem, open_document
@@ -26,17 +26,49 @@ _BODY_TYPES = re.compile(
 _LONGEST_NAME = 64
 
 
+Goes = Literal["path", "query", "body"]
+
+
+@dataclass(frozen=True)
+class Operation:
+    """One operation: the bare tool that a model sees, and how a call of it is sent.
+
+    `path`: as in the document, with `{name}` where a path parameter goes. `places`: where each
+    argument goes. `body`: the media type of the body, empty where there is none. `whole_body`: the
+    argument that is the body; empty where the body is an object of its arguments.
+    """
+
+    tool: dict[str, Any]
+    method: str
+    path: str
+    places: Mapping[str, Goes] = field(default_factory=dict)
+    body: str = ""
+    whole_body: str = ""
+
+
 @dataclass(frozen=True)
 class ImportedTools:
-    """The tools, bare, and what was left out of them, each with its place."""
+    """The operations of a document, what was left out of them, each with its place.
 
-    tools: tuple[dict[str, Any], ...]
+    `server`: the address of the document's first server; empty where it names none in full.
+    """
+
+    operations: tuple[Operation, ...]
     left_out: tuple[str, ...]
+    server: str = ""
+
+    @property
+    def tools(self) -> tuple[dict[str, Any], ...]:
+        """The tools, bare."""
+        return tuple(operation.tool for operation in self.operations)
 
 
 @dataclass(frozen=True)
-class _Operation:
-    """`at`: the keys that lead to it. `shared`: the parameters of its path, and where they are."""
+class _Described:
+    """An operation as the document describes it.
+
+    `at`: the keys that lead to it. `shared`: the parameters of its path, and where they are.
+    """
 
     name: str
     method: str
@@ -58,15 +90,15 @@ def import_openapi(file: Path, operations: Sequence[str] = ()) -> ImportedTools:
     Raises ScenarioError with every problem, its file and its line.
     """
     document = open_document(file)
-    tools: list[dict[str, Any]] = []
+    usable: list[Operation] = []
     left_out: list[Problem] = []
     if document.value is not None and _usable_version(document):
         found = list(_operations(document))
         _refuse_repeated(document, found)
         schemas = Schemas(document.value)
         for operation in _allowed(document, found, operations):
-            tool = _tool(document, schemas, operation, left_out)
-            tools += [tool] if tool else []
+            one = _operation(document, schemas, operation, left_out)
+            usable += [one] if one else []
         if not found and not document.problems:
             document.report("no operations under paths", ("paths",))
     if document.problems:
@@ -75,7 +107,19 @@ def import_openapi(file: Path, operations: Sequence[str] = ()) -> ImportedTools:
             f"{file} cannot be turned into tools:\n{lines}\n"
             "Correct these places, or leave the operations out with --operation."
         )
-    return ImportedTools(tuple(tools), tuple(map(str, left_out)))
+    return ImportedTools(tuple(usable), tuple(map(str, left_out)), _first_server(document.value))
+
+
+def _first_server(document: dict[str, Any]) -> str:
+    """The first server's address with its variables' defaults; empty where it is not a full one."""
+    try:
+        server = document["servers"][0]
+        address = str(server["url"])
+        for name, variable in (server.get("variables") or {}).items():
+            address = address.replace("{" + name + "}", str(variable["default"]))
+    except (KeyError, IndexError, TypeError, AttributeError):
+        return ""
+    return address if address.startswith(("http://", "https://")) else ""
 
 
 def _usable_version(document: Document) -> bool:
@@ -91,7 +135,7 @@ def _usable_version(document: Document) -> bool:
     return False
 
 
-def _operations(document: Document) -> Iterator[_Operation]:
+def _operations(document: Document) -> Iterator[_Described]:
     paths = document.value.get("paths")
     if not isinstance(paths, dict):
         document.report("`paths` must be a mapping", ("paths",))
@@ -109,7 +153,7 @@ def _operations(document: Document) -> Iterator[_Operation]:
             value = item.get(method)
             if isinstance(value, dict):
                 name = str(value.get("operationId") or f"{method} {path}")
-                yield _Operation(_fitted(name), method, str(path), value, (*at, method), shared)
+                yield _Described(_fitted(name), method, str(path), value, (*at, method), shared)
             elif value is not None:
                 document.report(f"{method} must be a mapping", (*at, method))
 
@@ -127,8 +171,8 @@ def _fitted(name: str) -> str:
     return re.sub(r"[^A-Za-z0-9_-]+", "_", name).strip("_")[:_LONGEST_NAME]
 
 
-def _refuse_repeated(document: Document, operations: Sequence[_Operation]) -> None:
-    first: dict[str, _Operation] = {}
+def _refuse_repeated(document: Document, operations: Sequence[_Described]) -> None:
+    first: dict[str, _Described] = {}
     for operation in operations:
         other = first.setdefault(operation.name, operation)
         if other is not operation:
@@ -138,8 +182,8 @@ def _refuse_repeated(document: Document, operations: Sequence[_Operation]) -> No
 
 
 def _allowed(
-    document: Document, operations: Sequence[_Operation], wanted: Sequence[str]
-) -> list[_Operation]:
+    document: Document, operations: Sequence[_Described], wanted: Sequence[str]
+) -> list[_Described]:
     known = {key: one for one in operations for key in (one.name, one.called)}
     known |= {
         str(one.value["operationId"]): one for one in operations if "operationId" in one.value
@@ -152,48 +196,70 @@ def _allowed(
     return [one for one in operations if not wanted or one.at in chosen]
 
 
-def _tool(
-    document: Document, schemas: Schemas, operation: _Operation, left_out: list[Problem]
-) -> dict[str, Any] | None:
-    """The operation as a tool; None where a problem was noted."""
-    properties: dict[str, Any] = {}
-    required: list[str] = []
+def _operation(
+    document: Document, schemas: Schemas, described: _Described, left_out: list[Problem]
+) -> Operation | None:
+    """The operation; None where a problem was noted."""
     before = len(document.problems)
     schemas = schemas.with_own_names()
-    for at, name, schema, needed in _inputs(document, schemas, operation, left_out):
-        if name in properties:
-            document.report(f"two inputs of {operation.called} have the name {name!r}", at)
-        properties[name] = schema
-        required += [name] if needed else []
-    parameters: dict[str, Any] = {"type": "object", "properties": properties}
+    inputs: dict[str, _Input] = {}
+    for one in _inputs(document, schemas, described, left_out):
+        if one.name in inputs:
+            text = f"two inputs of {described.called} have the name {one.name!r}"
+            document.report(text, one.at)
+        inputs[one.name] = one
+    parameters: dict[str, Any] = {
+        "type": "object",
+        "properties": {name: one.schema for name, one in inputs.items()},
+    }
+    required = [name for name, one in inputs.items() if one.required]
     parameters |= {"required": required} if required else {}
     _lift_definitions(parameters)
     tool = {
-        "name": operation.name,
-        "description": _description(operation),
+        "name": described.name,
+        "description": _description(described),
         "parameters": parameters,
     }
     if len(document.problems) == before:
         try:
             Parameters(Tool.from_openai(tool))
         except ScenarioError as error:
-            document.report(str(error), operation.at)
-    return tool if len(document.problems) == before else None
+            document.report(str(error), described.at)
+    if len(document.problems) > before:
+        return None
+    return Operation(
+        tool,
+        described.method,
+        described.path,
+        {name: one.goes for name, one in inputs.items()},
+        next((one.media for one in inputs.values() if one.media), ""),
+        next((name for name, one in inputs.items() if one.whole), ""),
+    )
 
 
-def _description(operation: _Operation) -> str:
+def _description(operation: _Described) -> str:
     said = [operation.value.get("summary"), operation.value.get("description")]
     words = [" ".join(str(text).split()) for text in said if text]
     return " ".join(dict.fromkeys(words)) or operation.called
 
 
-_Input = tuple[Place, str, dict[str, Any], bool]
+@dataclass(frozen=True)
+class _Input:
+    """What a caller gives. `media`: of the body it goes into. `whole`: it is that body."""
+
+    at: Place
+    name: str
+    schema: dict[str, Any]
+    required: bool
+    goes: Goes
+    media: str = ""
+    whole: bool = False
 
 
 def _inputs(
-    document: Document, schemas: Schemas, operation: _Operation, left_out: list[Problem]
+    document: Document, schemas: Schemas, operation: _Described, left_out: list[Problem]
 ) -> Iterator[_Input]:
-    """Place, name, schema and whether it is required, of everything that a caller gives."""
+    """Everything that a caller gives."""
     listed = {}
     own = tuple(
         ((*operation.at, "parameters", number), parameter)
@@ -233,7 +299,8 @@ def _parameter(
         return None
     if value.get("description"):
         schema["description"] = str(value["description"])
-    return at, name, schema, value["in"] == "path" or value.get("required") is True
+    required = value["in"] == "path" or value.get("required") is True
+    return _Input(at, name, schema, required, value["in"])
 
 
 def _schema_of(value: dict[str, Any]) -> Any:
@@ -246,7 +313,7 @@ def _schema_of(value: dict[str, Any]) -> Any:
 
 
 def _body(
-    document: Document, schemas: Schemas, operation: _Operation, taken: set[str]
+    document: Document, schemas: Schemas, operation: _Described, taken: set[str]
 ) -> Iterator[_Input]:
     """The fields of the body, or the body as one parameter where it is no plain object."""
     at: Place = (*operation.at, "requestBody")
@@ -271,12 +338,13 @@ def _body(
     flat = schema.get("type") == "object" and not set(schema) - _FLAT and properties
     if not flat or taken & set(properties):
         name = _BODY if _BODY not in taken else "request_body"
-        yield at, name, schema, needed
+        yield _Input(at, name, schema, needed, "body", str(kinds[0]), whole=True)
         return
     for name, inner in properties.items():
         definitions = {"$defs": schema["$defs"]} if "$defs" in schema else {}
         # A body that may be left out asks for nothing.
-        yield at, name, {**inner, **definitions}, needed and name in schema.get("required", [])
+        asked = needed and name in schema.get("required", [])
+        yield _Input(at, name, {**inner, **definitions}, asked, "body", str(kinds[0]))
 
 
 _FLAT = {"type", "properties", "required", "title", "description", "$defs", "additionalProperties"}

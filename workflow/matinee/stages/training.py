@@ -5,12 +5,15 @@ from __future__ import annotations
 import os
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from matinee import process, progress, records
 from matinee.config import Export, Training
 from matinee.tokens import read_tokens
 from matinee.weights import require_whole
+
+if TYPE_CHECKING:
+    from matinee.training import Job
 
 CERTIFIED_PROMPTS = 8
 
@@ -35,50 +38,22 @@ def train_adapter(
             # was given the same work and has finished it.
             progress.say(f"✓ trained {variant} s{seed}: by the process that was waited for")
             return
-        _train(model, tokens, settings, variant, seed, shuffle, checkpoints, output)
+        _prepare_environment(checkpoints.name, output)
+        from matinee.devices import describe_build
+        from matinee.training import Job
 
-
-def _alone(checkpoints: Path) -> AbstractContextManager[bool]:
-    """Two trainings in one folder of checkpoints would delete each other's files."""
-    return nullcontext(False) if "WORLD_SIZE" in os.environ else process.sole(checkpoints)
-
-
-def _train(
-    model: Path,
-    tokens: Path,
-    settings: Training,
-    variant: str,
-    seed: int,
-    shuffle: bool,
-    checkpoints: Path,
-    output: Path,
-) -> None:
-    # Before torch is imported: the same order of additions on every run, and no stray uploads.
-    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
-    # Told by the environment, not by parameters: where a run is watched does not change it.
-    wandb_mode = os.environ.get("WANDB_MODE", "disabled")
-    os.environ["WANDB_DIR"] = str(output)
-    os.environ.setdefault("WANDB_SILENT", "true")
-    from matinee.curves import draw_loss
-    from matinee.devices import describe_build
-    from matinee.training import Job, train
-    from matinee.training.parallel import is_main
-
-    require_whole(model)
-    progress.say(f"train {variant} s{seed}: {describe_build()}")
-    parameters = {
-        "variant": variant,
-        "seed": seed,
-        "shuffle_rows": shuffle,
-        "training": settings.model_dump(mode="json"),
-    }
-    recorder = records.Recorder("train_adapter", parameters)
-    output.mkdir(parents=True, exist_ok=True)
-    # The same run wherever it is taken up again, so that a resumed run is one run.
-    os.environ["WANDB_RUN_ID"] = checkpoints.name
-    os.environ["WANDB_RESUME"] = "allow"
-    metrics = train(
-        Job(
+        require_whole(model)
+        progress.say(f"train {variant} s{seed}: {describe_build()}")
+        recorder = records.Recorder(
+            "train_adapter",
+            {
+                "variant": variant,
+                "seed": seed,
+                "shuffle_rows": shuffle,
+                "training": settings.model_dump(mode="json"),
+            },
+        )
+        job = Job(
             model=model,
             rows=read_tokens(tokens),
             validation=read_tokens(tokens, held_out=True),
@@ -87,17 +62,46 @@ def _train(
             shuffle=shuffle,
             checkpoints=checkpoints,
             output=output,
-            label=f"train {variant} s{seed}",
-            report_to_wandb=wandb_mode != "disabled",
+            label=f"{variant} s{seed}",
+            report_to_wandb=os.environ.get("WANDB_MODE", "disabled") != "disabled",
         )
-    )
+        _train(job, recorder)
+
+
+def _alone(checkpoints: Path) -> AbstractContextManager[bool]:
+    """Two trainings in one folder of checkpoints would delete each other's files."""
+    return nullcontext(False) if "WORLD_SIZE" in os.environ else process.sole(checkpoints)
+
+
+def _prepare_environment(run: str, output: Path) -> None:
+    """Before torch is imported: the same order of additions on every run, and no stray uploads.
+
+    Where a run is watched is told by the environment, not by parameters: it does not change it.
+    """
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+    output.mkdir(parents=True, exist_ok=True)
+    os.environ["WANDB_DIR"] = str(output)
+    # The service of another process (a notebook that started us) may still hold this run's id.
+    os.environ.pop("WANDB_SERVICE", None)
+    os.environ.setdefault("WANDB_SILENT", "true")
+    # The same run wherever it is taken up again, so that a resumed run is one run.
+    os.environ["WANDB_RUN_ID"] = run
+    os.environ["WANDB_RESUME"] = "allow"
+
+
+def _train(job: Job, recorder: records.Recorder) -> None:
+    from matinee.curves import draw_loss
+    from matinee.training import train
+    from matinee.training.parallel import is_main
+
+    metrics = train(job)
     if not is_main():
         return
-    draw_loss(output / "trainer_state.json", f"{variant}, seed {seed}", output)
+    draw_loss(job.output / "trainer_state.json", job.label, job.output)
     recorder.add(metrics=metrics)
-    recorder.write(output / "run.json")
+    recorder.write(job.output / "run.json")
     progress.say(
-        f"✓ trained {variant} s{seed}: {metrics['steps']:,} steps, loss "
+        f"✓ trained {job.label}: {metrics['steps']:,} steps, loss "
         f"{metrics['train_loss']:.4f}, {metrics['tokens_per_second']:,.0f} tokens/s, "
         f"{recorder.summary()}"
     )

@@ -78,7 +78,7 @@ def _smaller(job: Job, settings: Training, shortages: list[str]) -> Training:
         )
     smaller = _halved(settings)
     progress.say(
-        f"! {job.label}: out of memory at {shortages[-1]}; going on with batch_size "
+        f"! train {job.label}: out of memory at {shortages[-1]}; going on with batch_size "
         f"{smaller.batch_size}, gradient_accumulation {smaller.gradient_accumulation}"
     )
     return smaller

@@ -91,7 +91,7 @@ def training_arguments(job: Job, settings: Training, placement: Placement) -> Tr
         eval_steps=VALIDATION_EVERY,
         seed=job.seed,
         report_to=["wandb"] if job.report_to_wandb else [],
-        run_name=job.label.replace(" ", "-"),
+        run_name=f"train {job.label}".replace(" ", "-"),
         disable_tqdm=True,
         remove_unused_columns=False,
         dataloader_pin_memory=placement.device == "cuda",
@@ -282,7 +282,7 @@ def _callbacks(job: Job, meter: EnergyMeter, vocabulary: int) -> list[TrainerCal
     )
 
     return [
-        ProgressBar(job.label),
+        ProgressBar(f"train {job.label}"),
         StopOnSignal(),
         SoundLoss(job.checkpoints, vocabulary),
         MeterEnergy(meter),

@@ -1,0 +1,106 @@
+"""Whole suites: gold succeeds everywhere, null where nothing is due, and noise breaks nothing."""
+
+from __future__ import annotations
+
+import random
+from pathlib import Path
+from typing import Any
+
+import pytest
+from cases import (
+    GOOD,
+    air,
+    ask_city,
+    ask_two,
+    ask_unknown,
+    chain,
+    loan,
+    news,
+    nothing,
+    parallel,
+    retry,
+    the_chain,
+)
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from playing import play, suite, tools
+
+from matinee.engines.scripted import GoldEngine, NullEngine
+from matinee.parsing import CallForm
+from matinee.playing import run_suite
+from matinee.scenarios import Scenario, Suite
+from matinee.scoring import reparse, score, score_suite
+from matinee.transcripts import Transcript, Verdict
+
+RESOURCES = Path(__file__).parents[2] / "workflow" / "resources"
+
+
+def inline_suite() -> Suite:
+    cases = [air, news, loan, parallel, chain, ask_city, ask_two, ask_unknown, nothing, retry]
+    return suite(
+        *(case.model_copy(update={"id": f"case-{number}"}) for number, case in enumerate(cases))
+    )
+
+
+def real_suite() -> Suite:
+    loading = pytest.importorskip("matinee.suites")
+    if not (RESOURCES / "scenarios" / "suite.yaml").is_file():
+        pytest.skip("the scenarios are not there")
+    loaded: Suite = loading.load_suite(RESOURCES / "scenarios", RESOURCES / "tools.json")
+    return loaded
+
+
+def run(which: Suite, engine: Any, form: CallForm) -> list[Verdict]:
+    transcripts = run_suite(
+        which, engine, subject="scripted", form=form, max_steps=8, max_new_tokens=100
+    )
+    return score_suite(which, transcripts)
+
+
+@pytest.mark.parametrize("form", ["hermes", "action"])
+@pytest.mark.parametrize("load", [inline_suite, real_suite])
+def test_gold_succeeds_in_every_case(load: Any, form: CallForm) -> None:
+    which = load()
+    verdicts = run(which, GoldEngine(which, form), form)
+    assert [(v.case, v.detail) for v in verdicts if not v.success] == []
+    assert all(v.metrics["mentioned"] is not False for v in verdicts)
+    assert all(v.metrics["steps"] >= v.metrics["shortest_steps"] for v in verdicts)  # type: ignore[operator]
+
+
+@pytest.mark.parametrize("load", [inline_suite, real_suite])
+def test_null_succeeds_exactly_where_nothing_is_due(load: Any) -> None:
+    which = load()
+    verdicts = run(which, NullEngine(), "hermes")
+    idle = {s.id for s in which.scenarios if not any(t.calls or t.ask for t in s.turns)}
+    assert {v.case for v in verdicts if v.success} == idle
+    assert 0 < len(idle) < len(verdicts)
+
+
+OUTPUTS = sorted({text for _, outputs in GOOD.values() for text in outputs} | set(the_chain()))
+
+
+def mutated(text: str, seed: int) -> str:
+    """The text with pieces cut out, doubled, swapped or replaced by other outputs' pieces."""
+    source = random.Random(seed)
+    for _ in range(source.randrange(4)):
+        a, b = sorted((source.randrange(len(text) + 1), source.randrange(len(text) + 1)))
+        other = source.choice(OUTPUTS)
+        cut = source.randrange(len(other) + 1)
+        piece = source.choice(["", text[a:b] * 2, other[cut : cut + 12], "\ud800", "：", "'", "}"])
+        text = text[:a] + piece + text[b:]
+    return text
+
+
+@settings(max_examples=300, deadline=None)
+@given(
+    st.sampled_from([case for case, _ in GOOD.values()]),
+    st.lists(st.tuples(st.sampled_from(OUTPUTS), st.integers(0, 2**32)), min_size=24, max_size=24),
+)
+def test_no_output_makes_the_loop_or_the_scorer_raise(
+    case: Scenario, choices: list[tuple[str, int]]
+) -> None:
+    transcript: Transcript = play(case, *(mutated(text, seed) for text, seed in choices))
+    for lenient in (False, True):
+        verdict = score(case, reparse(transcript, "hermes", lenient), tools())
+        assert verdict.success == (verdict.error is None)
+        verdict.model_dump_json().encode("utf-8")

@@ -1,0 +1,61 @@
+"""Commands that check or make what a user brings."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated, Optional
+
+import typer
+
+app = typer.Typer()
+
+
+@app.command("check-scenarios")
+def check_scenarios(
+    scenarios: Path,
+    tools: Path,
+    fixtures: Annotated[
+        Optional[Path],  # noqa: UP045 (typer reads it)
+        typer.Option(help="What your own tools return."),
+    ] = None,
+) -> None:
+    """Say what is wrong with a folder of scenarios and a tool list, by file and line."""
+    from matinee.suites import check_suite
+
+    problems = check_suite(scenarios, tools, fixtures)
+    for problem in problems:
+        typer.echo(problem)
+    if problems:
+        raise typer.Exit(1)
+    typer.echo("All scenarios are sound.")
+
+
+@app.command("import-openapi")
+def import_openapi(
+    document: Annotated[Path, typer.Argument(help="OpenAPI 3.0 or 3.1, YAML or JSON.")],
+    out: Annotated[Path, typer.Option(help="The list of tools that is written.")],
+    operation: Annotated[
+        Optional[list[str]],  # noqa: UP045 (typer reads it)
+        typer.Option(help='operationId or "GET /path"; repeat it. None: all operations.'),
+    ] = None,
+) -> None:
+    """Turn the operations of an OpenAPI document into a list of tools."""
+    from matinee import records
+    from matinee.openapi import import_openapi as read
+
+    imported = read(document, operation or [])
+    records.write_json(out, list(imported.tools))
+    for line in imported.left_out:
+        typer.echo(line)
+    count = "1 tool" if len(imported.tools) == 1 else f"{len(imported.tools)} tools"
+    names = ", ".join(tool["name"] for tool in imported.tools)
+    typer.echo(f"{count} written to {out}: {names}")
+
+
+@app.command("schema")
+def schema() -> None:
+    """Print the JSON Schema of config.yaml."""
+    from matinee.config import json_schema
+
+    typer.echo(json.dumps(json_schema(), indent=2, sort_keys=True, ensure_ascii=False))
