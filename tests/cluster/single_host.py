@@ -195,6 +195,9 @@ def _until(reached: object, problem: str, seconds: float = 60.0) -> None:
 def _stop(daemons: list[subprocess.Popen[bytes]]) -> None:
     # Jobs first: what a failed test left running must not outlive it.
     subprocess.run(["scancel", "--full", "--user=root"], capture_output=True, check=False)
+    end = time.monotonic() + 60
+    while _queued() and time.monotonic() < end:
+        time.sleep(0.2)
     for daemon in reversed(daemons):
         daemon.terminate()
     for daemon in daemons:
@@ -203,3 +206,9 @@ def _stop(daemons: list[subprocess.Popen[bytes]]) -> None:
         except subprocess.TimeoutExpired:
             daemon.kill()
             daemon.wait()
+
+
+def _queued() -> bool:
+    """Whether jobs wait, run, or are still being ended."""
+    done = subprocess.run(["squeue", "--noheader"], capture_output=True, text=True, check=False)
+    return bool(done.stdout.strip())

@@ -21,6 +21,7 @@ TURN_ENDS: dict[str, str | None] = {
     "chatml_action": "<|im_end|>",
     "plain_action": None,
     "gemma": "<end_of_turn>",
+    "gemma_action": "<end_of_turn>",
 }
 
 

@@ -9,13 +9,14 @@ from pydantic import Field, model_validator
 from matinee.config.base import Identifier, Settings
 from matinee.config.data import MixPart
 
-PromptTemplate = Literal["chatml_hermes", "chatml_action", "plain_action", "gemma"]
+PromptTemplate = Literal["chatml_hermes", "chatml_action", "plain_action", "gemma", "gemma_action"]
 CallForm = Literal["hermes", "action"]
 CALL_FORMS: dict[str, CallForm] = {
     "chatml_hermes": "hermes",
     "chatml_action": "action",
     "plain_action": "action",
     "gemma": "hermes",
+    "gemma_action": "action",
 }
 
 
