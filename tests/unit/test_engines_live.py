@@ -178,6 +178,27 @@ def test_the_common_beginning_follows_what_is_asked() -> None:
         assert [heard.done(key).cached_tokens >= 70 for key in ("a", "b")] == [True, True]
 
 
+def test_the_common_beginning_changes_under_load_where_two_begin_alike() -> None:
+    """The lists differ after ten tokens, and the engine is never without work."""
+    start = head(5, 10)
+    one, other = start + head(3, 50), start + head(4, 70)
+    model = FAMILIES["llama"](seed=3).eval()
+    heard = Heard()
+    with live(batch_size=2) as engine:
+        for number in range(2):
+            engine.submit(request(f"old {number}", [20], one), heard.listener(f"old {number}"))
+            heard.done(f"old {number}")
+        for number in range(8):
+            key, new = str(number), 5 + 3 * (number % 3)
+            engine.submit(request(key, [30 + number], other, new), heard.listener(key))
+        for number in range(8):
+            done = heard.done(str(number))
+            new = 5 + 3 * (number % 3)
+            assert done.text == one_by_one(model, [*other, 30 + number], new)
+        assert [heard.done(key).cached_tokens >= 80 for key in ("5", "6", "7")] == [True] * 3
+        assert engine.work.shared == 80
+
+
 def test_whoever_leaves_makes_room() -> None:
     heard = Heard()
     with live(batch_size=1) as engine:

@@ -89,12 +89,16 @@ class LiveEngine(Protocol):
 
 @dataclass
 class Work:
-    """What an engine has done so far: requests ended, steps, tokens, and the most side by side."""
+    """What an engine has done so far: requests ended, steps, tokens, and the most side by side.
+
+    `shared`: tokens of the beginning that is kept once for all.
+    """
 
     requests: int = 0
     steps: int = 0
     tokens: int = 0
     widest: int = 0
+    shared: int = 0
 
 
 @dataclass(frozen=True)
@@ -307,10 +311,12 @@ class LiveRun(Run):
         """The free slot that holds most of the prompt, and what it keeps; else the oldest."""
         holding = {number: common_prefix(slot.ids, prompt) for number, slot in self._kept.items()}
         best = max(holding, key=lambda number: holding[number], default=None)
-        if best is None or holding[best] <= common_prefix(self._prefix, prompt):
-            empty = [number for number in self._free if number not in self._kept]
-            return (empty or self._free)[0], None
-        return best, self._kept[best]
+        ahead = common_prefix(self._prefix, prompt)
+        if best is not None and holding[best] > ahead:
+            return best, self._kept[best]
+        empty = [number for number in self._free if number not in self._kept]
+        # Whoever leans on a few tokens of the kept beginning would hold up its change.
+        return (empty or self._free)[0], None if ahead >= MINIMUM_PREFIX else Slot(0)
 
     def _share_head(self, request: Request, rows: Sequence[Running]) -> None:
         """Keeps the request's head once for all, where more requests begin so than otherwise."""
@@ -325,6 +331,7 @@ class LiveRun(Run):
         ):
             return
         self._prefix = head
+        self._work.shared = len(head)
         self._kept = {number: slot for number, slot in self._kept.items() if not slot.shared}
         positions = list(range(len(head)))
         self._forward(head, positions, PrefixLayout(self._cache), [len(head) - 1])
