@@ -8,7 +8,7 @@ import pytest
 from tiny import FAMILIES, gemma, llama, random_rows, training
 
 from matinee import kernels
-from matinee.attention import PackedLayout, use_layouts
+from matinee.attention import AttentionCall, PackedLayout, use_layouts
 from matinee.devices import Placement
 from matinee.kernels import Choice, FlexLayout, Heads, VarlenLayout, choose_kernel, trial
 from matinee.packing import Group
@@ -30,7 +30,7 @@ def states(groups: list[Group], *, keys: int = 2) -> list[Any]:
 
 
 def attended(layout: Any, groups: list[Group], window: int | None, keys: int = 2) -> Any:
-    return layout.attend(0, *states(groups, keys=keys), scaling=0.3, window=window, dropout=0.0)
+    return layout.attend(AttentionCall(0, *states(groups, keys=keys), scaling=0.3, window=window))
 
 
 @pytest.fixture
@@ -110,7 +110,7 @@ def test_a_mask_is_made_once_for_all_layers(monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.setattr(kernels, "block_mask", lambda *a: made.append(a[1]) or real(*a))
     layout = FlexLayout(SHARED)
     for layer, window in enumerate([None, 20, None, 20]):
-        layout.attend(layer, *states(SHARED), scaling=0.3, window=window, dropout=0.0)
+        layout.attend(AttentionCall(layer, *states(SHARED), scaling=0.3, window=window))
     assert made == [None, 20]
 
 

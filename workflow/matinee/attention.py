@@ -8,6 +8,7 @@ function that is registered under `config._attn_implementation`. We register one
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
 from matinee.errors import EngineError
@@ -23,21 +24,34 @@ NAME = "matinee_layout"
 UNSUPPORTED = ("softcap", "s_aux", "head_mask")
 
 
+@dataclass(frozen=True)
+class AttentionCall:
+    """What a layer asks for.
+
+    `query`: (1, heads, tokens, head size); `key` and `value` may have fewer heads. `scaling`: of
+    the scores, None for that of SDPA. `window`: how far a token looks back, itself included; None
+    for all the way. `dropout`: share of attention weights left out.
+    """
+
+    layer: int
+    query: Tensor
+    key: Tensor
+    value: Tensor
+    scaling: float | None = None
+    window: int | None = None
+    dropout: float = 0.0
+
+    @property
+    def states(self) -> tuple[Tensor, Tensor, Tensor]:
+        """Query, key and value."""
+        return self.query, self.key, self.value
+
+
 class Layout(Protocol):
     """Which tokens see which, and where keys and values are kept."""
 
-    def attend(
-        self,
-        layer: int,
-        query: Tensor,
-        key: Tensor,
-        value: Tensor,
-        *,
-        scaling: float | None,
-        window: int | None,
-        dropout: float,
-    ) -> Tensor:
-        """Attention output (1, heads, tokens, head size); key and value may have fewer heads."""
+    def attend(self, call: AttentionCall) -> Tensor:
+        """Attention output (1, heads, tokens, head size)."""
         ...
 
 
@@ -67,9 +81,8 @@ def _attention(
                 "Set `packing: none` for training."
             )
     layer: int = module.layer_idx  # type: ignore[assignment]
-    output = kwargs["layout"].attend(
-        layer, query, key, value, scaling=scaling, window=sliding_window, dropout=dropout
-    )
+    call = AttentionCall(layer, query, key, value, scaling, sliding_window, dropout)
+    output = kwargs["layout"].attend(call)
     return output.transpose(1, 2).contiguous(), None
 
 
@@ -90,21 +103,12 @@ class PackedLayout:
                 self._places.append((prefix, len(self._lengths)))
                 self._lengths.append(length)
 
-    def attend(
-        self,
-        layer: int,
-        query: Tensor,
-        key: Tensor,
-        value: Tensor,
-        *,
-        scaling: float | None,
-        window: int | None,
-        dropout: float,
-    ) -> Tensor:
+    def attend(self, call: AttentionCall) -> Tensor:
         """Attention output (1, heads, L, head size) for a packed sequence of L tokens."""
         from torch import cat, split
         from torch.nn.functional import scaled_dot_product_attention
 
+        query, key, value = call.states
         key, value = repeat_heads(key, query.shape[1]), repeat_heads(value, query.shape[1])
         # Split, not sliced: the gradient of each slice would be a tensor of the whole length.
         queries, keys, values = (
@@ -121,17 +125,17 @@ class PackedLayout:
                     cat([keys[prefix], keys[place]], dim=2),
                     cat([values[prefix], values[place]], dim=2),
                 )
-                mask = self._mask(self._lengths[prefix], length, window, query)
-            elif window is not None and length > window:
-                mask = self._mask(0, length, window, query)
+                mask = self._mask(self._lengths[prefix], length, call.window, query)
+            elif call.window is not None and length > call.window:
+                mask = self._mask(0, length, call.window, query)
             outputs.append(
                 scaled_dot_product_attention(
                     queries[place],
                     *seen,
                     attn_mask=mask,
                     is_causal=mask is None,
-                    scale=scaling,
-                    dropout_p=dropout,
+                    scale=call.scaling,
+                    dropout_p=call.dropout,
                 )
             )
         return cat(outputs, dim=2)

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from functools import cache
 from typing import TYPE_CHECKING, Any, Literal
 
-from matinee.attention import Layout, PackedLayout
+from matinee.attention import AttentionCall, Layout, PackedLayout
 from matinee.devices import Placement
 from matinee.packing import Group
 
@@ -66,27 +66,18 @@ class VarlenLayout:
         self._lengths = [length for group in groups for length in group.branches]
         self._starts: Tensor | None = None
 
-    def attend(
-        self,
-        layer: int,
-        query: Tensor,
-        key: Tensor,
-        value: Tensor,
-        *,
-        scaling: float | None,
-        window: int | None,
-        dropout: float,
-    ) -> Tensor:
+    def attend(self, call: AttentionCall) -> Tensor:
         """Attention output (1, heads, L, head size) for a packed sequence of L tokens."""
         import torch
         from torch.nn.attention import varlen
 
+        query, key, value = call.states
         if self._starts is None:
             ends = torch.tensor(self._lengths, dtype=torch.int32).cumsum(0, dtype=torch.int32)
             self._starts = torch.nn.functional.pad(ends, (1, 0)).to(query.device)
         longest = max(self._lengths)
         # (-1, 0) is the kernel's word for causal without a window.
-        left = -1 if window is None else window - 1
+        left = -1 if call.window is None else call.window - 1
         rows = [states[0].transpose(0, 1) for states in (query, key, value)]
         output: Any = varlen.varlen_attn(
             rows[0],
@@ -96,7 +87,7 @@ class VarlenLayout:
             self._starts,
             longest,
             longest,
-            scale=scaling,
+            scale=call.scaling,
             window_size=(left, 0),
             enable_gqa=key.shape[1] != query.shape[1],
         )
@@ -111,27 +102,18 @@ class FlexLayout:
         self._groups = groups
         self._masks: dict[int, Any] = {}
 
-    def attend(
-        self,
-        layer: int,
-        query: Tensor,
-        key: Tensor,
-        value: Tensor,
-        *,
-        scaling: float | None,
-        window: int | None,
-        dropout: float,
-    ) -> Tensor:
+    def attend(self, call: AttentionCall) -> Tensor:
         """Attention output (1, heads, L, head size) for a packed sequence of L tokens."""
+        query, key, value = call.states
         # Every layer with that window asks for the same mask.
-        if (window or 0) not in self._masks:
-            self._masks[window or 0] = block_mask(self._groups, window, query.device)
+        if (call.window or 0) not in self._masks:
+            self._masks[call.window or 0] = block_mask(self._groups, call.window, query.device)
         output: Tensor = _flex(query.device.type)(
             query,
             key,
             value,
-            block_mask=self._masks[window or 0],
-            scale=scaling,
+            block_mask=self._masks[call.window or 0],
+            scale=call.scaling,
             enable_gqa=key.shape[1] != query.shape[1],
         )
         return output
@@ -237,7 +219,7 @@ def _difference_from_sdpa(
 
     def computed(layout: Layout, states: list[Tensor]) -> list[Tensor]:
         leaves = [state.detach().requires_grad_() for state in states]
-        output = layout.attend(0, *leaves, scaling=None, window=None, dropout=0.0)
+        output = layout.attend(AttentionCall(0, *leaves))
         (output.float() * weights).sum().backward()  # type: ignore[no-untyped-call]
         return [output.detach(), *(leaf.grad for leaf in leaves if leaf.grad is not None)]
 

@@ -10,6 +10,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from matinee.attention import AttentionCall, branch_mask, repeat_heads
+
 if TYPE_CHECKING:
     from torch import Tensor
 
@@ -56,33 +58,22 @@ class PrefixLayout:
 
     cache: SlotCache
 
-    def attend(
-        self,
-        layer: int,
-        query: Tensor,
-        key: Tensor,
-        value: Tensor,
-        *,
-        scaling: float | None,
-        window: int | None,
-        dropout: float,
-    ) -> Tensor:
+    def attend(self, call: AttentionCall) -> Tensor:
         """Attention output (1, heads, P, D)."""
         from torch.nn.functional import scaled_dot_product_attention
 
-        from matinee.attention import branch_mask, repeat_heads
-
-        self.cache.prefix[layer] = (key, value)
+        query, key, value = call.states
+        self.cache.prefix[call.layer] = (key, value)
         length = query.shape[2]
-        windowed = window is not None and length > window
-        mask = branch_mask(0, (length,), window).to(query.device) if windowed else None
+        windowed = call.window is not None and length > call.window
+        mask = branch_mask(0, (length,), call.window).to(query.device) if windowed else None
         return scaled_dot_product_attention(
             query,
             repeat_heads(key, query.shape[1]),
             repeat_heads(value, query.shape[1]),
             attn_mask=mask,
             is_causal=mask is None,
-            scale=scaling,
+            scale=call.scaling,
         )
 
 
@@ -96,22 +87,13 @@ class PrefillLayout:
     cache: SlotCache
     parts: Sequence[tuple[int, int, int, int]]
 
-    def attend(
-        self,
-        layer: int,
-        query: Tensor,
-        key: Tensor,
-        value: Tensor,
-        *,
-        scaling: float | None,
-        window: int | None,
-        dropout: float,
-    ) -> Tensor:
+    def attend(self, call: AttentionCall) -> Tensor:
         """Attention output (1, heads, sum of new tokens, D)."""
         import torch
 
+        query, key, value = call.states
         need = max(kept + new for _, _, kept, new in self.parts)
-        own_key, own_value = self.cache.own(layer, need, key)
+        own_key, own_value = self.cache.own(call.layer, need, key)
         outputs = []
         start = 0
         for number, shared, kept, new in self.parts:
@@ -119,27 +101,27 @@ class PrefillLayout:
             own_key[number, :, kept : kept + new] = key[0, :, start:end]
             own_value[number, :, kept : kept + new] = value[0, :, start:end]
             # What has left the window of the first new token is seen by none of them.
-            first = 0 if window is None else max(0, shared + kept - window + 1)
+            first = 0 if call.window is None else max(0, shared + kept - call.window + 1)
             own = slice(max(0, first - shared), kept + new)
             seen = [own_key[number : number + 1, :, own]]
             seen_values = [own_value[number : number + 1, :, own]]
             if first < shared:
-                prefix_key, prefix_value = self.cache.prefix[layer]
+                prefix_key, prefix_value = self.cache.prefix[call.layer]
                 seen.insert(0, prefix_key[:, :, first:shared])
                 seen_values.insert(0, prefix_value[:, :, first:shared])
             total = shared + kept + new
             place = torch.arange(total - new, total, device=query.device)
             distance = place[:, None] - torch.arange(first, total, device=query.device)[None, :]
             mask = distance >= 0
-            if window is not None:
-                mask &= distance < window
+            if call.window is not None:
+                mask &= distance < call.window
             outputs.append(
                 _grouped_attention(
                     query[:, :, start:end],
                     torch.cat(seen, dim=2),
                     torch.cat(seen_values, dim=2),
                     mask,
-                    scaling,
+                    call.scaling,
                 )
             )
             start = end
@@ -178,17 +160,7 @@ class DecodeLayout:
     cache: SlotCache
     rows: Sequence[tuple[int, int, int]]
 
-    def attend(
-        self,
-        layer: int,
-        query: Tensor,
-        key: Tensor,
-        value: Tensor,
-        *,
-        scaling: float | None,
-        window: int | None,
-        dropout: float,
-    ) -> Tensor:
+    def attend(self, call: AttentionCall) -> Tensor:
         """Attention output (1, heads, B, D).
 
         Scores over the prefix are one product for all slots; the softmax runs over prefix and own
@@ -196,15 +168,16 @@ class DecodeLayout:
         """
         import torch
 
+        query, key, value = call.states
         batch, heads, size = query.shape[2], query.shape[1], query.shape[3]
         kv_heads = key.shape[1]
         # (B, K, G, D): the query heads that share a key head side by side.
         asked = query[0].transpose(0, 1).reshape(batch, kv_heads, heads // kv_heads, size)
-        asked = asked * (size**-0.5 if scaling is None else scaling)
-        own = self._own(layer, key, value, window)
+        asked = asked * (size**-0.5 if call.scaling is None else call.scaling)
+        own = self._own(call.layer, key, value, call.window)
         mine = own.scores(asked)
         top = mine.amax(dim=-1, keepdim=True)
-        ahead = self._ahead(layer, asked, window)
+        ahead = self._ahead(call.layer, asked, call.window)
         if ahead is not None:
             top = torch.maximum(top, ahead.scores.amax(dim=-1, keepdim=True))
         # In place from here on: over a long prefix, passes over the scores cost as much as they.
