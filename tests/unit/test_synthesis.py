@@ -304,3 +304,38 @@ def test_every_setting_has_a_description() -> None:
         name for name, field in SynthesisSettings.model_fields.items() if field.description
     }
     assert described | {"conversations"} == set(SynthesisSettings.model_fields)
+
+
+def test_extra_parameters_are_listed_and_never_given() -> None:
+    catalogue = load_catalogue(CATALOGUE)
+    listed = 0
+    for row in rows_of(5, 400, masked_share=0.0, extras_share=1.0):
+        extras = {
+            tool.name: set(tool.schema["properties"]) - set(catalogue.tools[tool.name].by_name)
+            for tool in row.tools
+        }
+        listed += sum(map(len, extras.values()))
+        for message in row.messages:
+            for call in message.tool_calls:
+                assert not extras[call.name] & set(call.values), row.id
+    assert listed > 1000
+    assert all(
+        set(tool.schema["properties"]) == set(catalogue.tools[tool.name].by_name)
+        for row in rows_of(5, 400, masked_share=0.0, extras_share=0.0)
+        for tool in row.tools
+    )
+
+
+def test_arguments_stand_in_the_order_of_the_list() -> None:
+    catalogue = load_catalogue(CATALOGUE)
+    moved = 0
+    for row in rows_of(6, 400, masked_share=0.0):
+        shown = {tool.name: list(tool.schema["properties"]) for tool in row.tools}
+        for message in row.messages:
+            for call in message.tool_calls:
+                given = list(call.values)
+                assert given == [name for name in shown[call.name] if name in given], row.id
+                moved += given != [
+                    name for name in catalogue.tools[call.name].by_name if name in given
+                ]
+    assert moved > 20

@@ -72,6 +72,11 @@ class SynthesisSettings(BaseModel):
         description="Share of the masked lists whose parameter names are changed as well "
         "(another spelling style, an affix, or an abbreviation).",
     )
+    extras_share: Share = Field(
+        default=0.2,
+        description="Share of the tools in a list that have one or two more optional parameters, "
+        "such as the page, which nobody asks about: a model must leave them out.",
+    )
     mix: dict[Category, float] = Field(
         default=DEFAULT_MIX,
         description="Weight of each kind of conversation; a kind that is not named is only made "

@@ -36,7 +36,8 @@ class World:
                 if arguments[parameter.name] not in issued:
                     return UNKNOWN_ID
                 shown[parameter.name] = issued[arguments[parameter.name]]
-        rng = random.Random(f"{self._seed}|{name}|{canonical_json(arguments)}")
+        asked = canonical_json(dict(sorted(arguments.items())))
+        rng = random.Random(f"{self._seed}|{name}|{asked}")
         setting = Setting(rng, self._language)
         if tool.rows is None:
             return self._fields(tool.returns, shown, setting)

@@ -37,12 +37,7 @@ class Script:
         written = tuple(
             ToolCall(
                 self.tools.names.tool(call.tool.name),
-                canonical_json(
-                    {
-                        self.tools.names.parameter(call.tool.name, name): value
-                        for name, value in call.values.items()
-                    }
-                ),
+                canonical_json(self.tools.arguments(call.tool.name, call.values)),
             )
             for call in calls
         )

@@ -14,12 +14,25 @@ from matinee.synthesis.catalogue import Catalogue, CatalogueTool, Parameter
 from matinee.synthesis.dates import draw_today
 from matinee.synthesis.naming import Names, mask_tools, rename_parameters
 from matinee.synthesis.settings import Language, SynthesisSettings
+from matinee.synthesis.texts import Pair
 from matinee.synthesis.values import Setting
+
+# Optional parameters that many interfaces have and few users mention: names, type, default, label.
+_EXTRAS: tuple[tuple[tuple[str, ...], str, Any, Pair], ...] = (
+    (("page", "page_no", "pageNum", "p"), "integer", 1, Pair("页码", "page")),
+    (("limit", "size", "rows", "count"), "integer", 20, Pair("每页条数", "results a page")),
+    (("lang", "locale"), "string", "zh", Pair("返回语言", "language of the answer")),
+    (("format", "fmt"), "string", "json", Pair("返回格式", "format of the answer")),
+    (("sort", "order_by"), "string", "asc", Pair("排序方式", "order of the results")),
+)
 
 
 @dataclass(frozen=True)
 class Dialect:
-    """How the descriptions of one list are written and how its tools wrap their answers."""
+    """How the descriptions of one list are written and how its tools wrap their answers.
+
+    `shuffled`: parameters stand in a random order, and not with the most important ones first.
+    """
 
     codes: str
     enumerated: bool
@@ -28,6 +41,7 @@ class Dialect:
     source_note: str
     envelope: str
     empty_required: bool
+    shuffled: bool
 
 
 @dataclass(frozen=True)
@@ -41,6 +55,13 @@ class ToolList:
     today: date | None
     dialect: Dialect
     rendered: tuple[Tool, ...]
+
+    def arguments(self, tool: str, values: dict[str, Any]) -> dict[str, Any]:
+        """The values under the names and in the order that the list gives the tool's parameters."""
+        name = self.names.tool(tool)
+        shown = next(one for one in self.rendered if one.name == name).schema["properties"]
+        named = {self.names.parameter(tool, key): value for key, value in values.items()}
+        return {key: named[key] for key in shown if key in named}
 
 
 @dataclass
@@ -61,8 +82,11 @@ class Composer:
         names = self._names(rng, tools)
         dialect = _draw_dialect(rng)
         today = draw_today(rng) if rng.random() < self.settings.system_share else None
-        rendered = tuple(_render(rng, tool, language, dialect, names, today) for tool in tools)
-        return ToolList(list_id, tuple(tools), names, language, today, dialect, rendered)
+        rendered = []
+        for tool in tools:
+            extras = _draw_extras(rng, tool, language, self.settings.extras_share)
+            rendered.append(_render(rng, tool, language, dialect, names, today, extras))
+        return ToolList(list_id, tuple(tools), names, language, today, dialect, tuple(rendered))
 
     def _choose(
         self, rng: random.Random, wanted: Iterable[tuple[CatalogueTool, ...]]
@@ -120,7 +144,25 @@ def _draw_dialect(rng: random.Random) -> Dialect:
         source_note=rng.choice(("由{name}返回", "通过{name}获取", "见{name}", "来自{name}")),
         envelope=rng.choice(("bare", "bare", "code", "result")),
         empty_required=rng.random() < 0.5,
+        shuffled=rng.random() < 0.5,
     )
+
+
+def _draw_extras(
+    rng: random.Random, tool: CatalogueTool, language: Language, share: float
+) -> dict[str, dict[str, Any]]:
+    """Schemas, by name, of one or two parameters that nobody will ask about; mostly none."""
+    if rng.random() >= share:
+        return {}
+    extras: dict[str, dict[str, Any]] = {}
+    for names, kind, default, label in rng.sample(_EXTRAS, rng.randint(1, 2)):
+        name = rng.choice(names)
+        if name not in tool.by_name:
+            told = f"，默认{default}" if language == "zh" else f", default {default}"
+            extras[name] = {"type": kind, "description": label[language] + told}
+            if rng.random() < 0.5:
+                extras[name]["default"] = default
+    return extras
 
 
 def _render(
@@ -130,11 +172,16 @@ def _render(
     dialect: Dialect,
     names: Names,
     today: date | None,
+    extras: dict[str, dict[str, Any]],
 ) -> Tool:
-    properties: dict[str, Any] = {}
+    described = dict(extras)
     for parameter in tool.parameters:
         name = names.parameter(tool.name, parameter.name)
-        properties[name] = _schema(rng, parameter, language, dialect, names, today)
+        described[name] = _schema(rng, parameter, language, dialect, names, today)
+    order = [*(name for name in described if name not in extras), *extras]
+    if dialect.shuffled:
+        rng.shuffle(order)
+    properties = {name: described[name] for name in order}
     schema: dict[str, Any] = {"type": "object", "properties": properties}
     if tool.required or dialect.empty_required:
         schema["required"] = [names.parameter(tool.name, name) for name in tool.required]
