@@ -77,6 +77,11 @@ class SynthesisSettings(BaseModel):
         description="Share of the tools in a list that have one or two more optional parameters, "
         "such as the page, which nobody asks about: a model must leave them out.",
     )
+    shuffled_share: Share = Field(
+        default=0.5,
+        description="Share of tool lists whose parameters stand in a random order, which the "
+        "calls follow. Elsewhere the most important ones come first.",
+    )
     mix: dict[Category, float] = Field(
         default=DEFAULT_MIX,
         description="Weight of each kind of conversation; a kind that is not named is only made "

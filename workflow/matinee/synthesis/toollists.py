@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 from collections import Counter
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import date
 from typing import Any
 
@@ -29,10 +29,7 @@ _EXTRAS: tuple[tuple[tuple[str, ...], str, Any, Pair], ...] = (
 
 @dataclass(frozen=True)
 class Dialect:
-    """How the descriptions of one list are written and how its tools wrap their answers.
-
-    `shuffled`: parameters stand in a random order, and not with the most important ones first.
-    """
+    """How the descriptions of one list are written and how its tools wrap their answers."""
 
     codes: str
     enumerated: bool
@@ -41,7 +38,6 @@ class Dialect:
     source_note: str
     envelope: str
     empty_required: bool
-    shuffled: bool
 
 
 @dataclass(frozen=True)
@@ -81,11 +77,15 @@ class Composer:
         rng.shuffle(tools)
         names = self._names(rng, tools)
         dialect = _draw_dialect(rng)
+        # Drawn apart: without them, a seed gives the rows that it gave before there were any.
+        layout = random.Random(f"{list_id}|layout")
+        shuffled = layout.random() < self.settings.shuffled_share
         today = draw_today(rng) if rng.random() < self.settings.system_share else None
         rendered = []
         for tool in tools:
-            extras = _draw_extras(rng, tool, language, self.settings.extras_share)
-            rendered.append(_render(rng, tool, language, dialect, names, today, extras))
+            extras = _draw_extras(layout, tool, language, self.settings.extras_share)
+            shown = _render(rng, tool, language, dialect, names, today, extras)
+            rendered.append(_with_shuffled_parameters(layout, shown) if shuffled else shown)
         return ToolList(list_id, tuple(tools), names, language, today, dialect, tuple(rendered))
 
     def _choose(
@@ -144,7 +144,6 @@ def _draw_dialect(rng: random.Random) -> Dialect:
         source_note=rng.choice(("由{name}返回", "通过{name}获取", "见{name}", "来自{name}")),
         envelope=rng.choice(("bare", "bare", "code", "result")),
         empty_required=rng.random() < 0.5,
-        shuffled=rng.random() < 0.5,
     )
 
 
@@ -174,18 +173,24 @@ def _render(
     today: date | None,
     extras: dict[str, dict[str, Any]],
 ) -> Tool:
-    described = dict(extras)
+    properties: dict[str, Any] = {}
     for parameter in tool.parameters:
         name = names.parameter(tool.name, parameter.name)
-        described[name] = _schema(rng, parameter, language, dialect, names, today)
-    order = [*(name for name in described if name not in extras), *extras]
-    if dialect.shuffled:
-        rng.shuffle(order)
-    properties = {name: described[name] for name in order}
+        properties[name] = _schema(rng, parameter, language, dialect, names, today)
+    properties |= {name: extra for name, extra in extras.items() if name not in properties}
     schema: dict[str, Any] = {"type": "object", "properties": properties}
     if tool.required or dialect.empty_required:
         schema["required"] = [names.parameter(tool.name, name) for name in tool.required]
     return Tool(names.tool(tool.name), tool.about[language], canonical_json(schema))
+
+
+def _with_shuffled_parameters(rng: random.Random, tool: Tool) -> Tool:
+    """The tool with its parameters in another order, not with the most important ones first."""
+    schema = tool.schema
+    order = list(schema["properties"])
+    rng.shuffle(order)
+    properties = {name: schema["properties"][name] for name in order}
+    return replace(tool, parameters=canonical_json(schema | {"properties": properties}))
 
 
 def _schema(
