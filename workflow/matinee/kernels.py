@@ -219,7 +219,8 @@ def _difference_from_sdpa(
 
     def computed(layout: Layout, states: list[Tensor]) -> list[Tensor]:
         leaves = [state.detach().requires_grad_() for state in states]
-        output = layout.attend(AttentionCall(0, *leaves))
+        query, key, value = leaves
+        output = layout.attend(AttentionCall(0, query, key, value))
         (output.float() * weights).sum().backward()  # type: ignore[no-untyped-call]
         return [output.detach(), *(leaf.grad for leaf in leaves if leaf.grad is not None)]
 
