@@ -15,10 +15,10 @@ from matinee.plan import Plan
 deployment = workflow.deployment_settings
 with_conda = "conda" in map(str, deployment.deployment_method)
 # Not for lint, summaries and dry runs, which may look on while another driver is at work, and not
-# inside of a cluster job.
+# inside of a cluster job. A driver of cluster jobs is given a number of jobs, and no cores.
 runs_jobs = (
     workflow.is_main_process
-    and workflow._cores is not None
+    and (workflow._cores is not None or workflow.resource_settings.nodes is not None)
     and not workflow.output_settings.dryrun
 )
 
