@@ -224,6 +224,11 @@ def test_an_answer_that_takes_too_long_is_ended() -> None:
         assert told.value.response.headers["x-should-retry"] == "false"
         with pytest.raises(openai.APIError, match=r"longer than 0\.2 s"):
             list(slow.ask(stream=True))
+        # The client has the last word of the stream before the server has put everything away.
+        requests_left = 200
+        while slow.served.under_way and requests_left:
+            slow.client.models.list()
+            requests_left -= 1
         assert [ticket.cancelled for ticket in engine.tickets] == [True, True]
         assert slow.served.under_way == 0
         engine.hold.set()
