@@ -13,24 +13,28 @@ from __future__ import annotations
 
 import argparse
 import statistics
+import sys
 import time
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from matinee.config import CALL_FORMS
-from matinee.devices import place
-from matinee.engines.base import Completion, Engine, Reply, Request
-from matinee.engines.transformers import TransformersEngine, load
-from matinee.memory import keep_freed
-from matinee.playing import run_suite
-from matinee.records import hardware, versions, write_json
-from matinee.rendering import Renderer
-from matinee.scenarios import Suite
-from matinee.suites import load_suite, select
+ROOT = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(ROOT / "workflow"))
 
-RESOURCES = Path(__file__).parents[1] / "workflow" / "resources"
+from matinee.config import CALL_FORMS  # noqa: E402
+from matinee.devices import place  # noqa: E402
+from matinee.engines.base import Completion, Engine, Reply, Request  # noqa: E402
+from matinee.engines.transformers import TransformersEngine, load  # noqa: E402
+from matinee.memory import keep_freed  # noqa: E402
+from matinee.playing import run_suite  # noqa: E402
+from matinee.records import hardware, versions, write_json  # noqa: E402
+from matinee.rendering import Renderer  # noqa: E402
+from matinee.scenarios import Suite  # noqa: E402
+from matinee.suites import load_suite, select  # noqa: E402
+
+RESOURCES = ROOT / "workflow" / "resources"
 # Logits of one model computed in two orders differ by less than this.
 TIE = {"fp32": 1e-3, "bf16": 0.25, "fp16": 0.05}
 

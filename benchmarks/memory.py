@@ -14,6 +14,9 @@ import statistics
 import subprocess
 import sys
 import time
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "workflow"))
 
 SIZE = 20_000_000  # 80 MB in fp32: above glibc's largest threshold for mapping a block afresh
 REPEATS = 40

@@ -1,4 +1,4 @@
-"""PYTHONPATH=workflow:tests python benchmarks/report.py [--subjects 8] [--cases 2000]
+"""How fast a report is made: `python benchmarks/report.py [--subjects 8] [--cases 2000]`.
 
 Makes a synthetic results folder and times what the report stage does with it. Prints the seconds
 of each part, the size of the page, and the peak memory.
@@ -7,16 +7,20 @@ of each part, the size of the page, and the peak memory.
 from __future__ import annotations
 
 import argparse
+import sys
 import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import TypeVar
 
-from unit.report_fixture import Shape, make_results
+ROOT = Path(__file__).resolve().parents[1]
+sys.path[:0] = [str(ROOT / "workflow"), str(ROOT / "tests" / "unit")]
 
-from matinee.records import peak_memory_mb
-from matinee.report import collect, write_report, write_summary, write_tables
+from report_fixture import Shape, make_results  # noqa: E402
+
+from matinee.records import peak_memory_mb  # noqa: E402
+from matinee.report import collect, write_report, write_summary, write_tables  # noqa: E402
 
 Result = TypeVar("Result")
 

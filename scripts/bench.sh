@@ -3,7 +3,6 @@
 # MODEL names a model folder for training and evaluation; the demo leaves one under results/model.
 set -euo pipefail
 cd "$(dirname "$0")/.."
-export PYTHONPATH=workflow:tests
 
 model=${MODEL:-results/model/smollm2_135m_instruct}
 [ -d "$model" ] || { echo "No model in $model: run make demo first, or set MODEL=FOLDER."; exit 1; }

@@ -132,23 +132,28 @@ class TestTheTimeLimit:
         values = yaml.safe_load((site.folder / SMOKE[1]).read_text(encoding="utf-8"))
         variant = copy.deepcopy(values["variants"][0])
         variant["training"] |= {"save_steps": 1_000_000, "logging_steps": 1_000}
-        variant["training"]["epochs"] = self._epochs(finished, seconds=150)
+        variant["training"]["epochs"] = self._epochs(finished, seconds=270)
         values |= {"variants": [variant]}
         (site.folder / SMOKE[1]).write_text(yaml.safe_dump(values), encoding="utf-8")
         return site
 
     @staticmethod
     def _write_profile(site: Clone) -> None:
-        """One minute for the first attempt, two for the next; SLURM's own signal at its end."""
+        """Two minutes for the first attempt, four for the next; SLURM's own signal near its end.
+
+        SLURM may send the signal up to a minute early: a first attempt of one minute could be told
+        to stop before it has begun to train.
+        """
         profile = site.folder / "slurm/config.yaml"
         text = profile.read_text(encoding="utf-8")
         assert "runtime: 720 * attempt" in text
         assert "--signal=TERM@120" in text
-        text = text.replace("runtime: 720 * attempt", "runtime: attempt")
+        text = text.replace("runtime: 720 * attempt", "runtime: 2 * attempt")
         profile.write_text(text.replace("--signal=TERM@120", "--signal=TERM@1"), encoding="utf-8")
 
     @staticmethod
     def _epochs(finished: Clone, seconds: float) -> float:
+        """As many as took `seconds` beside another training; alone it may take half of that."""
         folder = finished.folder / "results/training/chat/s42"
         measured = records.read_json(folder / "metrics.json")
         per_epoch = measured["steps"] / measured["steps_per_second"]

@@ -55,6 +55,14 @@ class Training(Settings):
     weight_decay: float = Field(
         default=0.0, ge=0, strict=False, description="AdamW's, on the adapter's weights."
     )
+    adam_beta2: float = Field(
+        default=0.999,
+        gt=0,
+        lt=1,
+        strict=False,
+        description="AdamW's memory of squared gradients. In trainings of less than a few hundred "
+        "steps 0.95 to 0.99 follows a growing gradient sooner, and prevents jumps of the loss.",
+    )
     max_grad_norm: float = Field(
         default=1.0, gt=0, strict=False, description="A gradient of larger norm is scaled to it."
     )

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 from unittest import mock
 
-from matinee.errors import SourceError
+from matinee.errors import SourceError, storage_problem
 from matinee.sources.integrity import make_readable
 
 
@@ -29,6 +29,8 @@ def convert_gguf(file: Path, folder: Path) -> None:
             )
             tokenizer = AutoTokenizer.from_pretrained(file.parent, gguf_file=file.name)
         except (ValueError, KeyError, OSError, NotImplementedError, struct.error) as error:
+            if storage_problem(error):
+                raise
             raise SourceError(
                 f"{file.name} is not a GGUF file that transformers can read ({error}). "
                 "Give the model as a folder with safetensors instead."

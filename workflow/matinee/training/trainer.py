@@ -76,6 +76,7 @@ def training_arguments(job: Job, settings: Training, placement: Placement) -> Tr
         lr_scheduler_type=_schedule(settings),
         warmup_steps=settings.warmup_steps,
         weight_decay=settings.weight_decay,
+        adam_beta2=settings.adam_beta2,
         max_grad_norm=settings.max_grad_norm,
         optim="adamw_torch",
         bf16=placement.precision == "bf16",
