@@ -1,6 +1,6 @@
 """Training on one GPU: the published chat run on Yi-6B's architecture with random weights.
 
-    python benchmarks/training_gpu.py             # under eight minutes on an H200; no downloads
+    python benchmarks/training_gpu.py             # sized for eight minutes on an H200; no downloads
     python benchmarks/training_gpu.py --tiny      # the same with a tiny model, on any machine
 
 Rows have the lengths of glaive's rows and random tokens; 16 of them make an optimizer step. Timed

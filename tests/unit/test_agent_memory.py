@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from matinee.agent import Agent, Answered, Event, Kept, MemoryHit, Task, serve
-from matinee.agent.dates import named_periods, with_dates_resolved
+from matinee.agent.dates import named_periods, without_dates
 from matinee.agent.long_term import LongTermMemory
 from matinee.agent.memories import MemoryEntry
 from matinee.agent.planning import ReactPlanner
@@ -179,6 +179,11 @@ def test_how_long_an_answer_may_be_used(
         ("成都2023年6月3日天气", "帮我查一下成都二〇二三年六月三号的天气，谢谢"),
         ("成都2023-06-03天气", "成都2023年6月3日天气"),
         ("昨天成都多少度", "成都昨天多少度？"),
+        ("5 + 3是多少？", "5+3，多少"),
+        ("１.５万元换美元", "1.5万元，换美元。"),
+        ("“C++”是什么？", "C++是什么"),
+        ("查zhihu.com的备案号。", "zhihu.com的备案号"),
+        ("空气质量 - 成都", "成都：空气质量"),
     ],
 )
 def test_other_words_for_the_same_question(asked: str, again: str) -> None:
@@ -196,6 +201,16 @@ def test_other_words_for_the_same_question(asked: str, again: str) -> None:
         ("贷款70万20年", "贷款20万70年"),
         ("贷款70万", "贷款7万"),
         ("成都昨天下雨", "成都昨天没下雨"),
+        ("查<北京>的天气", "查<上海>的天气"),
+        ("查<2023年5月1日北京>的天气", "查<2023年5月1日上海>的天气"),
+        ("5 - 3", "5 + 3"),
+        ("-5度是几华氏度", "5度是几华氏度"),
+        ("6×3", "6÷3"),
+        ("100$换人民币", "100€换人民币"),
+        ("C++是什么", "C#是什么"),
+        ("1.5万", "15万"),
+        ("第1、5题", "第15题"),
+        ("贷款2 0万", "贷款20万"),
     ],
 )
 def test_another_question_is_not_the_same(asked: str, again: str) -> None:
@@ -247,7 +262,12 @@ def test_the_days_that_a_question_names(text: str, found: str) -> None:
 
 @given(st.text(alphabet="0123456789年月日号-/.上下个周一二三十零昨今明天去前", max_size=20))
 def test_no_text_breaks_the_reading_of_dates(text: str) -> None:
-    with_dates_resolved(text, TODAY)
+    without_dates(text, TODAY)
+
+
+def test_what_stands_beside_the_dates_of_a_question() -> None:
+    assert without_dates("昨天<北京>和二〇二三年五月1日的天气", TODAY) == "<北京>和的天气"
+    assert without_dates("2023年2月30日", TODAY) == "2023年2月30日"
 
 
 @pytest.mark.parametrize(

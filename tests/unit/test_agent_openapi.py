@@ -196,6 +196,37 @@ def test_a_document_without_a_server_needs_one(tmp_path: Path, service: Service)
 
 
 @pytest.mark.parametrize(
+    ("path", "arguments", "sent"),
+    [
+        ("/items:batchGet", "{}", "/v1/items:batchGet"),
+        ("/{id}:cancel", '{"id": "a:b"}', "/v1/a%3Ab:cancel"),
+        ("/items/{id}", '{"id": [1, "x,y", true]}', "/v1/items/1,x%2Cy,true"),
+        ("/items/{id}", '{"id": [".", "."]}', "/v1/items/.,."),
+    ],
+)
+def test_a_path_is_added_to_the_server_as_it_stands(
+    tmp_path: Path, service: Service, path: str, arguments: str, sent: str
+) -> None:
+    inputs = [{"name": "id", "in": "path", "required": True, "schema": {}}]
+    operation = {"operationId": "one", "parameters": inputs if "{id}" in path else []}
+    found = imported(tmp_path, service.host, DOCUMENT | {"paths": {path: {"get": operation}}})
+    OpenApiTools(found, allow=["one"], hosts=[service.host]).call("one", arguments)
+    assert [seen[1] for seen in service.seen] == [sent]
+
+
+@pytest.mark.parametrize("value", ["[]", '[".."]', '[""]'])
+def test_a_list_that_would_lead_elsewhere_is_not_sent(
+    tmp_path: Path, service: Service, value: str
+) -> None:
+    inputs = [{"name": "id", "in": "path", "required": True, "schema": {"type": "array"}}]
+    paths = {"/items/{id}": {"get": {"operationId": "one", "parameters": inputs}}}
+    found = imported(tmp_path, service.host, DOCUMENT | {"paths": paths})
+    tools = OpenApiTools(found, allow=["one"], hosts=[service.host])
+    assert tools.call("one", f'{{"id": {value}}}').error == "out_of_range"
+    assert service.seen == []
+
+
+@pytest.mark.parametrize(
     ("media", "sent"),
     [
         ("application/x-www-form-urlencoded", b"name=%E6%A1%8C%E5%AD%90&parts=1&parts=2"),

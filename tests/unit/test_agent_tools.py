@@ -158,8 +158,11 @@ def test_the_tools_of_a_server_over_stdio() -> None:
     ("name", "arguments", "error"),
     [
         ("get_current_time", '{"timezone": "Mars/Olympus"}', "tool_error"),
-        ("get_current_time", "{}", "tool_error"),
+        ("get_current_time", "{}", "missing_parameter"),
+        ("get_current_time", '{"timezone": 8}', "wrong_type"),
+        ("get_current_time", '{"timezone": "UTC", "city": "苏州"}', "unknown_parameter"),
         ("get_current_time", "[", "bad_arguments"),
+        ("get_current_time", "[1]", "bad_arguments"),
         ("convert_time", "{}", "unknown_tool"),
     ],
 )
@@ -169,6 +172,13 @@ def test_what_a_server_refuses_becomes_an_observation(
     with connect_mcp(TIME_SERVER, allow=["get_current_time"]) as source:
         assert [tool.name for tool in source.tools] == ["get_current_time"]
         assert source.call(name, arguments).error == error
+
+
+@mcp
+def test_wrong_arguments_do_not_reach_a_server(monkeypatch: pytest.MonkeyPatch) -> None:
+    with connect_mcp(TIME_SERVER) as source:
+        monkeypatch.setattr(source, "_portal", None)
+        assert source.call("get_current_time", '{"timezone": 8}').error == "wrong_type"
 
 
 @mcp

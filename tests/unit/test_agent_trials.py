@@ -9,11 +9,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from trial_gold import TrialGoldEngine
 
 from matinee.agent.events import Answered, CallObserved
 from matinee.agent.procedures import procedure_for, read_procedures
 from matinee.agent.trials.comparing import ALL, Configuration, Trial, run_configuration
-from matinee.agent.trials.gold import TrialGoldEngine
 from matinee.agent.trials.scoring import fact_values, says, score_ask
 from matinee.agent.trials.tables import as_markdown, compare
 from matinee.agent.trials.tasks import KINDS, PROCEDURES, Ask, TaskSuite, read_tasks

@@ -256,6 +256,7 @@ def test_what_no_template_can_spell_fails_alone() -> None:
         engine.submit(Request("bad", broken, (), 5), heard.listener("bad"))
         failure = heard.until("bad", Failure)
         assert "template" in failure.reason  # type: ignore[union-attr]
+        assert failure.of_request  # type: ignore[union-attr]
         assert heard.done("good").completion_tokens == 50
 
 
@@ -265,6 +266,7 @@ def test_after_a_fault_of_the_model_others_are_served(caplog: pytest.LogCaptureF
         engine.submit(request("bad", [10**6]), heard.listener("bad"))  # beyond the vocabulary
         failure = heard.until("bad", Failure)
         assert "log" in failure.reason  # type: ignore[union-attr]
+        assert not failure.of_request  # type: ignore[union-attr]
         engine.submit(request("good", [7, 8]), heard.listener("good"))
         assert heard.done("good").text == one_by_one(FAMILIES["llama"](seed=3).eval(), [7, 8], 6)
     assert "The model failed" in caplog.text

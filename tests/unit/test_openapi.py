@@ -264,6 +264,18 @@ MISTAKES = [
     ("application/json: {schema: {type: a", "text/csv: {schema: {type: a", "api.yaml:42: a body"),
     ("schema: {type: array, items", "schema: {type: heap, items", "api.yaml:40: Tool add_notes"),
     (PERSON, "author: 3", "api.yaml:24: a schema must be a mapping, found 3"),
+    (f"application/json: {{schema: {BOOK}}}", "application/json: 1", "api.yaml:24: application/js"),
+    ("components:", "components: null\nothers:", "api.yaml:6: '#/components/parameters/Isbn' lead"),
+    ("components:", "components: x\nothers:", "api.yaml:24: '#/components/schemas/Book' leads"),
+    ("components:", "components: []\nothers:", "api.yaml:24: '#/components/schemas/Book' leads"),
+    ("required: [reader]", "required: [[]]", "api.yaml:30: `required` must be a list of names"),
+    ("required: [title]", "required: null", "api.yaml:24: `required` must be a list of names"),
+    ("required: [title]", "required: true", "api.yaml:24: `required` must be a list of names"),
+    (
+        "subtitle: {type: string, nullable: true}",
+        "subtitle: {type: string, nullable: true, enum: null}",
+        "api.yaml:24: `enum` must be a list, found None",
+    ),
 ]
 
 

@@ -122,6 +122,24 @@ def test_the_page_shows_every_measure_of_every_subject(page: str) -> None:
     assert values == ["80\u00a0%"] * 4 + ["–"]
 
 
+def test_the_explanation_of_a_measure_stands_on_a_line_of_its_own(page: str) -> None:
+    section = page[page.index('<section id="measures"') :]
+    assert '<table class="measures">' in section[: section.index("</section>")]
+    assert re.search(r"\.measures th small\{display:block", page)
+
+
+def test_the_numbers_below_the_histogram_are_not_scaled_with_the_drawing(page: str) -> None:
+    drawing = page[page.index('<svg class="hist"') :]
+    drawing, _, below = drawing.partition("</svg>")
+    assert "<text" not in drawing
+    axis = below.strip().partition("</p>")[0]
+    assert axis.startswith('<p class="axis"')
+    places = [float(share) for share in re.findall(r"left:([\d.]+)%", axis)]
+    assert places == sorted(places)
+    assert 0 <= places[0] < 1
+    assert 99 < places[-1] <= 100
+
+
 def test_the_summary_tells_of_training_and_stages(data: ReportData) -> None:
     found = summary(data)
     assert found["training"]["chat"]["steps"] == 1200

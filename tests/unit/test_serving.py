@@ -212,6 +212,26 @@ def test_a_demanded_call_is_returned_even_where_its_arguments_are_broken(stream:
     assert (content, calls, finish) == ("", [("get_weather", '{"city": 北京')], "tool_calls")
 
 
+@pytest.mark.parametrize(
+    ("written", "arguments"),
+    [
+        ('{"a": 1}\n</tool_call>', '{"a": 1}'),
+        ('{"a": {"b": {}}}', '{"a": {"b": {}}}'),
+        ("{}\n</tool_call>", "{}"),
+        ('{"a": "</tool_call>}"}\n</tool_call>', '{"a": "</tool_call>}"}'),
+        ('{"a": 1}, "more": 2}\n</tool_call>', '{"a": 1}'),
+        ('{"a": 北京}}\n</tool_call>', '{"a": 北京}'),
+        ('{"a": 北京}\n</tool_call>', '{"a": 北京}'),
+        ("", ""),
+    ],
+)
+def test_the_arguments_of_a_demanded_call_keep_their_braces(written: str, arguments: str) -> None:
+    text = f'<tool_call>\n{{"name": "get_weather", "arguments": {written}'
+    with site(ScriptedLive(lambda request: text)) as here:
+        message = here.ask(tools=[WEATHER], tool_choice="required").choices[0].message
+    assert [made.function.arguments for made in message.tool_calls] == [arguments]
+
+
 @pytest.mark.parametrize("stream", [False, True])
 def test_one_call_at_a_time_where_parallel_ones_are_not_wanted(stream: bool) -> None:
     with site(ScriptedLive(assistant)) as here:

@@ -37,6 +37,10 @@ def chat(*messages: Any, **options: Any) -> dict[str, Any]:
     return {"model": "tiny", "messages": list(messages or [USER])} | options
 
 
+def with_parameters(parameters: Any) -> dict[str, Any]:
+    return chat(tools=[{"type": "function", "function": {"name": "f", "parameters": parameters}}])
+
+
 MALFORMED: dict[str, tuple[Any, str | None]] = {
     "no JSON": (b"{oops", None),
     "no text": (b"\xff\xfe", None),
@@ -69,12 +73,20 @@ MALFORMED: dict[str, tuple[Any, str | None]] = {
     "a tool of another kind": (chat(tools=[{"type": "custom", "name": "x"}]), "tools.0.type"),
     "the same tool twice": (chat(tools=[TIME, TIME]), "tools"),
     "properties that are no object": (
-        chat(
-            tools=[
-                {"type": "function", "function": {"name": "f", "parameters": {"properties": [1]}}}
-            ]
-        ),
-        None,
+        with_parameters({"properties": [1]}),
+        "tools.0.function.parameters",
+    ),
+    "required that is no list": (
+        with_parameters({"properties": {"a": {}}, "required": 5}),
+        "tools.0.function.parameters",
+    ),
+    "a property that is no schema": (
+        with_parameters({"properties": {"a": 1}}),
+        "tools.0.function.parameters",
+    ),
+    "an enum that is no list": (
+        with_parameters({"properties": {"a": {"enum": 1}}}),
+        "tools.0.function.parameters",
     ),
     "a choice without tools": (chat(tool_choice="required"), "tool_choice"),
     "a choice that is not listed": (
@@ -131,6 +143,33 @@ def test_a_malformed_request_is_told_what_is_wrong_and_where(
 
 def test_a_sound_request_is_answered_all_the_same(here: Any) -> None:
     assert post(here.address, chat(USER, CALLED, ANSWER)).status_code == 200
+
+
+@pytest.mark.parametrize(
+    "parameters",
+    [
+        None,
+        {},
+        {"type": "object", "properties": None, "required": None},
+        {"properties": {"a": True, "b": {"type": ["string", "null"], "pattern": "\\p{Han}(?=x)"}}},
+    ],
+)
+def test_unusual_parameters_that_say_what_they_mean_are_taken(here: Any, parameters: Any) -> None:
+    assert post(here.address, with_parameters(parameters)).status_code == 200
+
+
+def test_the_place_within_a_schema_is_named(here: Any) -> None:
+    response = post(here.address, with_parameters({"properties": {"a": {"type": "text"}}}))
+    assert "$.properties.a.type: 'text' is not valid" in response.json()["error"]["message"]
+
+
+def test_a_request_that_the_model_cannot_be_given_is_the_clients_to_mend() -> None:
+    unfit = Failure("The schema has a look-ahead.", of_request=True)
+    with (
+        site(ScriptedLive(lambda request: unfit)) as strict,
+        pytest.raises(openai.BadRequestError, match="look-ahead"),
+    ):
+        strict.ask()
 
 
 def test_an_unknown_model_is_not_found(here: Any) -> None:

@@ -51,9 +51,9 @@ def named_periods(question: str, today: datetime.date) -> tuple[Period, ...]:
     return tuple(periods)
 
 
-def with_dates_resolved(question: str, today: datetime.date) -> str:
-    """The question with every date spelled as ISO, so that 昨天 asked on two days differs."""
-    return _replace(question, today, lambda period, said: f"<{period}>")
+def without_dates(question: str, today: datetime.date) -> str:
+    """The question without the periods that `named_periods` finds in it."""
+    return _replace(question, today, lambda period, said: "")
 
 
 def _replace(question: str, today: datetime.date, spell: Callable[[Period, str], str]) -> str:

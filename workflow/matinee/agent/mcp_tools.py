@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import json
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -11,6 +10,8 @@ from typing import TYPE_CHECKING, Any
 from matinee.agent.tools import answered, refused
 from matinee.conversations import Tool, canonical_json
 from matinee.errors import UserError
+from matinee.simulation.answers import Refusal, refusal
+from matinee.simulation.arguments import Parameters
 from matinee.transcripts import Observation
 
 if TYPE_CHECKING:
@@ -33,7 +34,10 @@ class McpCommand:
 
 
 class McpTools:
-    """Tools of a server that is connected; see `connect_mcp`."""
+    """Tools of a server that is connected; see `connect_mcp`.
+
+    Raises ScenarioError where a tool's schema cannot be used.
+    """
 
     def __init__(
         self,
@@ -46,6 +50,7 @@ class McpTools:
         self._portal = portal
         self._client = client
         self._tools = tuple(tools)
+        self._parameters = {tool.name: Parameters(tool) for tool in tools}
         self._timeout = timeout
         self._longest_answer = longest_answer
 
@@ -55,21 +60,20 @@ class McpTools:
         return self._tools
 
     def call(self, name: str, arguments: str) -> Observation:
-        """The observation of one call.
+        """The observation of one call; arguments are checked before anything is sent.
 
         A tool's own error, a refusal by the server, silence for longer than the time-out and an
         answer over the limit become observations that say so.
         """
         from mcp.shared.exceptions import MCPError
 
-        if all(tool.name != name for tool in self._tools):
+        if name not in self._parameters:
             return refused(name, "unknown_tool", f"没有名为{name[:60]}的工具")
         try:
-            values = json.loads(arguments)
-        except ValueError:
-            return refused(name, "bad_arguments", "请求参数不是合法的JSON对象", code=10002)
-        try:
+            values = self._parameters[name].read(arguments)
             result = self._portal.call(self._ask, name, values)
+        except Refusal as refused_arguments:
+            return refusal(name, refused_arguments)
         except TimeoutError:
             return refused(name, "timeout", f"请求超时（{self._timeout:g}秒）", code=10021)
         except (MCPError, OSError, RuntimeError, ValueError) as error:
@@ -110,7 +114,8 @@ def connect_mcp(
 
     `allow`: names of the tools that may be called; None: all that the server lists. `timeout`:
     seconds per call, and for connecting. `longest_answer`: characters. Raises UserError where the
-    client is not installed, the server cannot be reached, or does not list an allowed tool.
+    client is not installed, the server cannot be reached, does not list an allowed tool or gives
+    one a schema that cannot be used.
     """
     try:
         from anyio.from_thread import start_blocking_portal

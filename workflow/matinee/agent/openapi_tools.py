@@ -6,7 +6,7 @@ import json
 import time
 from collections.abc import Collection, Mapping
 from typing import TYPE_CHECKING, Any
-from urllib.parse import quote, urljoin, urlsplit
+from urllib.parse import quote, urlsplit
 
 from matinee.agent.tools import answered, refused
 from matinee.conversations import Tool, canonical_json
@@ -109,11 +109,14 @@ class OpenApiTools:
         path = operation.path.lstrip("/")
         for name, value in values.items():
             if operation.places[name] == "path":
-                text = str(_plain(value))
+                # A list as OpenAPI's simple style has it, the default of path parameters: 1,2.
+                parts = value if isinstance(value, list) else [value]
+                text = ",".join(quote(str(_plain(part)), safe="") for part in parts)
                 if text in ("", ".", ".."):
                     raise _Denied("out_of_range", f"{name}不能是“{text}”")
-                path = path.replace("{" + name + "}", quote(text, safe=""))
-        return urljoin(self._server.rstrip("/") + "/", path)
+                path = path.replace("{" + name + "}", text)
+        # Not urljoin: it takes what stands before a colon (items:batchGet) for a scheme.
+        return f"{self._server.rstrip('/')}/{path}"
 
     def _decoded(self, response: httpx.Response, deadline: float) -> Any:
         """The answer's JSON, or its text."""

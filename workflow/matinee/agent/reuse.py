@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime
 import re
+import unicodedata
 from collections import Counter
 from functools import cache
 from pathlib import Path
@@ -12,12 +13,12 @@ from typing import Annotated, Any, Literal
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from matinee.agent.dates import named_periods, with_dates_resolved
+from matinee.agent.dates import named_periods, without_dates
 from matinee.agent.memories import Judgement, MemoryEntry
 from matinee.errors import UserError
 
 RULES = Path(__file__).parents[2] / "resources" / "reuse.yaml"
-_PUNCTUATION = re.compile(r"[\s\W_]+")
+_MARKS = re.compile(r"[\W_]+")
 
 
 class _Strict(BaseModel):
@@ -77,17 +78,17 @@ class ReuseRules(_Strict):
         """Whether the entry's question, asked today, would ask the same thing.
 
         Dates are compared as days in the calendar; filler, punctuation and the order of words do
-        not count. Anything else that differs makes another question: a missed reuse costs a few
-        seconds, a wrong one a wrong answer.
+        not count; the signs of numbers and names do (5-3, 1.5, C++). Anything else that differs
+        makes another question: a missed reuse costs a few seconds, a wrong one a wrong answer.
         """
         return self._key(entry.question, entry.asked_on) == self._key(question, today)
 
     def _key(self, question: str, today: datetime.date) -> object:
         dates = list(map(str, named_periods(question, today)))
-        text = re.sub(r"<[^>]*>", "", with_dates_resolved(question, today))
+        text = unicodedata.normalize("NFKC", without_dates(question, today))
         for word in sorted(self.filler, key=len, reverse=True):
             text = text.replace(word, "")
-        text = _PUNCTUATION.sub("", text).lower()
+        text = _MARKS.sub(_telling, text).lower()
         in_order = any(word in question for word in self.ordered) or any(map(str.isdigit, text))
         return (dates, text) if in_order else (sorted(dates), sorted(Counter(text).items()))
 
@@ -111,6 +112,27 @@ def read_rules(path: Path) -> ReuseRules:
         raise UserError(
             f"{path}: {where}: {first['msg']}. The file has the keys rules, filler and ordered."
         ) from error
+
+
+def _telling(marks: re.Match[str]) -> str:
+    """What of a run of marks may change a question.
+
+    Between two digits everything, beside a digit or a Latin letter signs, elsewhere nothing.
+    """
+    before = marks.string[: marks.start()][-1:]
+    after = marks.string[marks.end() :][:1]
+    said = "".join(marks[0].split())
+    if before.isdigit() and after.isdigit():
+        return said or " "
+    beside = [side for side in (before, after) if side and side.isascii()]
+    return "".join(mark for mark in said if beside and _is_sign(mark, after))
+
+
+def _is_sign(mark: str, after: str) -> bool:
+    # A full stop ends a sentence unless a name or a number goes on behind it.
+    if mark == ".":
+        return bool(after) and after.isascii()
+    return mark in "-#%*/" or unicodedata.category(mark) in ("Sm", "Sc")
 
 
 def _all_past(entry: MemoryEntry) -> bool:

@@ -137,7 +137,7 @@ class Variant(Settings):
         description="How prompts and calls are spelled. chatml_hermes: ChatML, calls as JSON in "
         "<tool_call> tags. chatml_action: ChatML, calls as Action: and Action Input: lines. "
         "plain_action: Human: and Assistant:, calls as in chatml_action. gemma: Gemma's turns, "
-        "calls as in chatml_hermes."
+        "calls as in chatml_hermes. gemma_action: Gemma's turns, calls as in chatml_action."
     )
     data: list[MixPart] = Field(min_length=1)
     validation_share: float = Field(

@@ -24,6 +24,14 @@ _TAGS = ("<tool_call>", "</tool_call>")
 _MOST_GRAMMARS = 64
 
 
+class GrammarError(EngineError):
+    """A tool's schema has no grammar. `problem` is without advice, which not all can take."""
+
+    def __init__(self, problem: str) -> None:
+        super().__init__(f"{problem} Simplify them, or set evaluation.constrained to false.")
+        self.problem = problem
+
+
 class Constraint:
     """The grammar's state in one answer."""
 
@@ -85,7 +93,7 @@ class Constrainer:
     def answer(self, tools: Sequence[dict[str, Any]]) -> Constraint:
         """The constraint of one answer over these tools.
 
-        Raises EngineError where the grammar library cannot express a tool's schema.
+        Raises GrammarError where the grammar library cannot express a tool's schema.
         """
         key = canonical_json(list(tools))
         if key not in self._compiled:
@@ -101,8 +109,7 @@ class Constrainer:
         matcher = LLMatcher(self._tokenizer, grammar, log_level=0)
         if matcher.is_error():
             reason = " ".join(matcher.get_error().split())[:300]
-            raise EngineError(
-                f"The schemas of these tools cannot be turned into a grammar: {reason}. "
-                "Simplify the schema, or set evaluation.constrained to false."
+            raise GrammarError(
+                f"The schemas of these tools cannot be turned into a grammar: {reason}."
             )
         return matcher

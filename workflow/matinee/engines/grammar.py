@@ -1,8 +1,9 @@
 """What an answer may look like when its format is guaranteed, as a grammar for llguidance.
 
 Free text and any number of calls of the given tools, spelled as the chat templates spell them, with
-arguments that fit the tool's JSON Schema. Whether to call at all, what and with which values stays
-the model's choice. Whatever the grammar accepts, the strict parser reads without an error.
+arguments that fit the tool's JSON Schema as far as the library knows its keywords. Whether to call
+at all, what and with which values stays the model's choice. Whatever the grammar accepts, the
+strict parser reads without an error.
 
 The syntax is llguidance's dialect of Lark: `[lazy]` ends a match at the first chance, `&` and `~`
 intersect and negate regular expressions, `%json` stands for a JSON Schema.

@@ -15,10 +15,9 @@ from matinee.attention import use_layouts
 from matinee.conversations import canonical_json
 from matinee.devices import Placement
 from matinee.engines.base import Completion, Request
-from matinee.engines.constraining import Constrainer
+from matinee.engines.constraining import Constrainer, GrammarError
 from matinee.engines.decoding import PrefixLayout, Slot
 from matinee.engines.transformers import PREFILL_TOKENS, Run, Running, load
-from matinee.errors import EngineError
 from matinee.packing import MINIMUM_PREFIX, common_prefix
 from matinee.parsing import CallForm
 
@@ -49,9 +48,13 @@ class TooLong:
 
 @dataclass(frozen=True)
 class Failure:
-    """No answer will come; `reason` is a sentence for whoever asked."""
+    """No answer will come; `reason` is a sentence for whoever asked.
+
+    `of_request`: the request is at fault and would fail again, not the model.
+    """
 
     reason: str
+    of_request: bool = False
 
 
 # An answer is any number of Words and then one of the others.
@@ -284,7 +287,8 @@ class LiveRun(Run):
             prompt = self._renderer.prompt(job.request.messages, job.request.tools)
         except Exception:  # a template may stumble over anything that JSON can hold
             LOG.exception("A prompt cannot be spelled.")
-            job.listener(Failure("The chat template cannot spell these messages and tools."))
+            reason = "The chat template cannot spell these messages and tools."
+            job.listener(Failure(reason, of_request=True))
             return None
         if len(prompt) < self._context:
             return prompt
@@ -298,8 +302,8 @@ class LiveRun(Run):
         request = replace(job.request, max_new_tokens=min(job.request.max_new_tokens, room))
         try:
             row = self._open(request, prompt, number, kept)
-        except EngineError as error:
-            job.listener(Failure(str(error)))
+        except GrammarError as error:
+            job.listener(Failure(f"{error.problem} Simplify them.", of_request=True))
             return None
         self._free.remove(number)
         self._kept.pop(number, None)

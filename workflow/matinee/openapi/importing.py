@@ -328,8 +328,10 @@ def _body(
                 f"a body of {', '.join(map(str, content)) or 'no type'} cannot be a tool's "
                 "arguments; JSON and forms can"
             )
-        media = content[kinds[0]]
-        schema = schemas.self_contained(media.get("schema", {}) if media else {})
+        media = content[kinds[0]] or {}
+        if not isinstance(media, dict):
+            raise OpenApiError(f"{kinds[0]} must be a mapping, found {media!r}")
+        schema = schemas.self_contained(media.get("schema", {}))
     except OpenApiError as error:
         document.report(str(error), at)
         return

@@ -61,7 +61,8 @@ class Schemas:
             )
         try:
             return self._resolver.lookup(reference).contents
-        except Unresolvable as error:
+        # Where a step of the way is no mapping, the library stumbles in its own ways.
+        except (Unresolvable, TypeError, ValueError, AttributeError) as error:
             raise OpenApiError(f"{reference!r} leads nowhere in the document") from error
 
     def self_contained(self, schema: Any) -> dict[str, Any]:
@@ -87,6 +88,7 @@ class Schemas:
         if isinstance(reference, str):
             return self._followed_schema(schema, reference, path)
         made = {key: _plain(schema[key]) for key in _SCALARS if key in schema}
+        _refuse_what_is_no_list(made)
         for key in _ONE_SCHEMA:
             if isinstance(schema.get(key), dict):
                 made[key] = self._converted(schema[key], path)
@@ -102,7 +104,7 @@ class Schemas:
         for key in _LISTS_OF_SCHEMAS:
             if isinstance(schema.get(key), list):
                 made[key] = [self._converted(inner, path) for inner in schema[key]]
-        if isinstance(made.get("required"), list) and "properties" in made:
+        if "required" in made and "properties" in made:
             made["required"] = [name for name in made["required"] if name in made["properties"]]
         if self._version_3_0:
             _from_3_0(made, nullable=schema.get("nullable") is True)
@@ -156,6 +158,15 @@ def _plain(value: Any) -> Any:
     if isinstance(value, dict):
         return {str(key): _plain(part) for key, part in value.items()}
     return value
+
+
+def _refuse_what_is_no_list(schema: dict[str, Any]) -> None:
+    """Raises OpenApiError for `required` and `enum` of another type."""
+    required = schema.get("required", [])
+    if not isinstance(required, list) or not all(isinstance(name, str) for name in required):
+        raise OpenApiError(f"`required` must be a list of names, found {required!r}")
+    if not isinstance(schema.get("enum", []), list):
+        raise OpenApiError(f"`enum` must be a list, found {schema['enum']!r}")
 
 
 def _from_3_0(schema: dict[str, Any], *, nullable: bool) -> None:

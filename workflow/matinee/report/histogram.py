@@ -7,8 +7,8 @@ from typing import Any
 
 from matinee.report.language import Language, number
 
-WIDTH, HEIGHT = 364.0, 150.0
-LEFT, TOP, BOTTOM = 2.0, 18.0, 122.0
+WIDTH, HEIGHT = 364.0, 122.0
+LEFT, TOP = 2.0, 18.0
 GAP = 2.0
 
 
@@ -25,11 +25,14 @@ class Bar:
 
 @dataclass(frozen=True)
 class Histogram:
-    """The figure. `ticks`: places and texts below it; `peak`: rows of the highest bar."""
+    """The figure. `peak`: rows of the highest bar.
+
+    `ticks`: places below it, as shares of its width, and their texts; they are no part of the
+    drawing, which is scaled, so that they keep the size of other small text.
+    """
 
     width: float
     height: float
-    bottom: float
     bars: tuple[Bar, ...]
     ticks: tuple[tuple[float, str], ...]
     peak: str
@@ -57,9 +60,8 @@ def histogram(profile: dict[str, Any], words: Language) -> Histogram | None:
     return Histogram(
         width=WIDTH,
         height=HEIGHT,
-        bottom=BOTTOM,
         bars=bars,
-        ticks=tuple((LEFT + place * step, number(edges[place])) for place in chosen),
+        ticks=tuple(((LEFT + place * step) / WIDTH, number(edges[place])) for place in chosen),
         peak=words("figure.peak", rows=number(most)),
         description=words(
             "figure.lengths",
@@ -72,11 +74,11 @@ def histogram(profile: dict[str, Any], words: Language) -> Histogram | None:
 
 
 def _bar(x: float, width: float, bucket: dict[str, Any], most: int, words: Language) -> Bar:
-    height = bucket["rows"] / most * (BOTTOM - TOP)
+    height = bucket["rows"] / most * (HEIGHT - TOP)
     title = words(
         "figure.bucket",
         low=number(bucket["from"]),
         high=number(bucket["to"] - 1),
         rows=number(bucket["rows"]),
     )
-    return Bar(x, BOTTOM - height, width, height, title)
+    return Bar(x, HEIGHT - height, width, height, title)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
@@ -29,7 +30,7 @@ _STARTS: dict[CallForm, re.Pattern[str]] = {
 _FORCED: dict[CallForm, re.Pattern[str]] = {
     "hermes": re.compile(
         r'\s*<tool_call>\s*\{"name": "(?P<name>[^"]+)", "arguments":\s*(?P<arguments>.*?)'
-        r"\s*\}?\s*(?:</tool_call>.*)?$",
+        r"\s*(?:</tool_call>.*)?$",
         re.DOTALL,
     ),
     "action": re.compile(
@@ -61,7 +62,20 @@ def read_answer(asked: Asked, text: str) -> Answer:
     forced = _FORCED[asked.form].match(text)
     if forced is None:
         return Answer(read.content)
-    return Answer("", (ParsedCall(name=forced["name"], arguments=forced["arguments"]),))
+    return Answer("", (ParsedCall(name=forced["name"], arguments=_written_arguments(forced)),))
+
+
+def _written_arguments(forced: re.Match[str]) -> str:
+    """The arguments as they were written, without the brace that ends the call around them."""
+    start = forced.start("arguments")
+    try:
+        return forced.string[start : json.JSONDecoder().raw_decode(forced.string, start)[1]]
+    except (ValueError, RecursionError):
+        broken = forced["arguments"]
+    # A last brace that nothing opened belongs to the call.
+    if broken.endswith("}") and broken.count("}") > broken.count("{"):
+        return broken[:-1].rstrip()
+    return broken
 
 
 def plain_part(form: CallForm | None, text: str) -> str:

@@ -113,7 +113,8 @@ def _guarded(served: Served, endpoint: Endpoint) -> Endpoint:
 
 async def _complete(served: Served, request: Request) -> Response:
     """One chat completion, whole or as a stream."""
-    body = read_body(await _body(request, served.limits.body))
+    # In a thread: checking a large tool list's schemas takes long enough to hold others up.
+    body = await asyncio.to_thread(read_body, await _body(request, served.limits.body))
     _check_name(served, body.model)
     asked = ask(body, served.form, served.limits.answer)
     answer = _Answer(served, asked)
@@ -178,7 +179,7 @@ class _Answer:
                 parameter="messages",
             )
         if isinstance(event, Failure):
-            raise ApiError(500, event.reason)
+            raise ApiError(400 if event.of_request else 500, event.reason)
         return event
 
     async def last(self, event: Words | Completion) -> Completion:

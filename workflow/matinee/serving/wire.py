@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from jsonschema import Draft202012Validator, FormatChecker, SchemaError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from matinee.serving.errors import ApiError
 
@@ -62,11 +63,18 @@ class Function(_Loose):
     description: str | None = None
     parameters: dict[str, Any] | None = None
 
-    @model_validator(mode="after")
-    def _parameters_are_named(self) -> Function:
-        if not isinstance((self.parameters or {}).get("properties") or {}, dict):
-            raise ValueError("properties of the parameters must be an object")
-        return self
+    @field_validator("parameters")
+    @classmethod
+    def _parameters_are_a_schema(cls, parameters: dict[str, Any] | None) -> dict[str, Any] | None:
+        # Some clients write null for what they leave out.
+        said = {key: value for key, value in (parameters or {}).items() if value is not None}
+        try:
+            # No formats: patterns are ECMA's, which Python's `re` does not all understand.
+            Draft202012Validator.check_schema(said, format_checker=FormatChecker(()))
+        except SchemaError as error:
+            where, what = error.json_path, error.message[:200]
+            raise ValueError(f"not a JSON Schema, {where}: {what}") from None
+        return parameters
 
 
 class FunctionTool(_Loose):
