@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import datetime
+import sqlite3
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from agents import NOW, QUESTION, TODAY, Outputs, Tools, calls
@@ -133,6 +137,40 @@ def test_a_file_that_is_no_memory_is_named(tmp_path: Path) -> None:
     next(tmp_path.glob("*.sqlite")).write_bytes(b"not a database at all" * 100)
     with pytest.raises(UserError, match="cannot be used"):
         memory.entries("anna")
+
+
+def test_two_windows_may_forget_all_at_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    memory = LongTermMemory(tmp_path)
+    keep(memory, "anna", "问题", "答案")
+    opened = memory._open
+
+    @contextlib.contextmanager
+    def opened_beside_another(user: str) -> Iterator[sqlite3.Connection]:
+        with opened(user) as database:
+            yield database
+        next(tmp_path.glob("*.sqlite")).unlink()
+
+    monkeypatch.setattr(memory, "_open", opened_beside_another)
+    assert memory.forget_all("anna") == 1
+
+
+def test_a_file_that_cannot_be_written_anew_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Full(sqlite3.Connection):
+        def execute(self, sql: str, *values: Any) -> sqlite3.Cursor:
+            if sql == "VACUUM":
+                raise sqlite3.OperationalError("database or disk is full")
+            return super().execute(sql, *values)
+
+    memory = LongTermMemory(tmp_path)
+    kept = keep(memory, "anna", "问题", "答案")
+    connect = sqlite3.connect
+    monkeypatch.setattr(sqlite3, "connect", lambda path, timeout: connect(path, factory=Full))
+    with pytest.raises(UserError, match="disk is full"):
+        memory.forget("anna", kept.id)
 
 
 def _bytes(folder: Path) -> bytes:

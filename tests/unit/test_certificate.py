@@ -54,6 +54,21 @@ def test_the_merge_of_another_adapter_is_refused(base: Path, adapter: Path, tmp_
         certified(base, adapter, tmp_path / "merged")
 
 
+@pytest.mark.parametrize("token", [5, 9], ids=["in the first prompt", "in a later prompt"])
+def test_logits_that_are_no_numbers_are_not_certified(
+    base: Path, adapter: Path, tmp_path: Path, token: int
+) -> None:
+    from safetensors.torch import load_file, save_file
+
+    merge(base, adapter, tmp_path / "merged", "2GB")
+    (path,) = (tmp_path / "merged").glob("*.safetensors")
+    tensors = load_file(path)
+    tensors["model.embed_tokens.weight"][token] = float("nan")
+    save_file(tensors, path, metadata={"format": "pt"})
+    with pytest.raises(MergeError, match="not finite numbers"):
+        certified(base, adapter, tmp_path / "merged")
+
+
 def test_without_a_prompt_nothing_is_certified(base: Path, adapter: Path) -> None:
     with pytest.raises(MergeError, match="No prompt"):
         certified(base, adapter, base, prompts=[])

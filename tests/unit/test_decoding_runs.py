@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -126,6 +128,63 @@ def test_any_number_of_parts_gives_the_same(
     assert (said["c0", 0] == said["c4", 0]) is not bool(decoding)
     if decoding:
         assert said["c0", 0] != said["c0", 1]
+
+
+def test_a_context_that_is_too_small_is_said_and_counted(
+    cases: Path, model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    small = tmp_path / "small"
+    shutil.copytree(model, small)
+    settings = json.loads((small / "config.json").read_text())
+    (small / "config.json").write_text(json.dumps({**settings, "max_position_embeddings": 64}))
+    gathered(cases, model, tmp_path / "1", 1)
+    assert "do not fit" not in capsys.readouterr().err
+    assert facts(tmp_path / "1")["prompts_without_room"] == 0
+    rows = gathered(cases, small, tmp_path / "2", 1)
+    assert {row["steps"][0]["text"] for row in rows} == {""}
+    said = capsys.readouterr().err
+    assert "s on inline: 5 prompts and an answer of 24 tokens do not fit" in said
+    assert "evaluation.max_new_tokens" in said
+    assert facts(tmp_path / "2")["prompts_without_room"] == 5
+
+
+def facts(folder: Path) -> dict[str, Any]:
+    record: dict[str, dict[str, Any]] = json.loads((folder / "0.run.json").read_text())
+    return record["facts"]
+
+
+def test_recorded_answers_are_read_once_for_all_cases(
+    cases: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from matinee.simulation import FixtureSimulation
+
+    read = []
+    whole = FixtureSimulation.read.__func__  # type: ignore[attr-defined]
+
+    def counted(cls: type[FixtureSimulation], path: Path, *given: Any) -> FixtureSimulation:
+        read.append(path)
+        made: FixtureSimulation = whole(cls, path, *given)
+        return made
+
+    monkeypatch.setattr(FixtureSimulation, "read", classmethod(counted))
+    fixtures = tmp_path / "fixtures.yaml"
+    fixtures.write_text(f"- {{tool: {AIR}, when: {{city: 上海}}, returns: 优}}\n", encoding="utf-8")
+    run_scenarios(
+        cases,
+        Limits(max_steps=3, max_new_tokens=24),
+        tmp_path / "0.jsonl",
+        subject="s",
+        form="hermes",
+        part=0,
+        engine="gold",
+        fixtures=fixtures,
+        sampling=DRAWN,
+    )
+    rows = list(read_lines(tmp_path / "0.jsonl"))
+    errors = {row["case"]: row["steps"][0]["observations"][0]["error"] for row in rows}
+    assert len(rows) == 10
+    assert errors == {"c0": None, **{f"c{number}": "not_found" for number in range(1, 5)}}
+    assert read == [fixtures]
 
 
 def test_a_constrained_run_writes_nothing_that_cannot_be_read(

@@ -45,6 +45,26 @@ def test_top_p_keeps_the_likeliest_tokens_of_that_mass() -> None:
     assert set(drawn(Sampling(1.0, top_p=0.01, seed=1), 0.1, 0.3, 0.6)) == {2}
 
 
+@pytest.mark.parametrize("temperature", [1e-38, 1e-46, 1e-6])
+def test_a_temperature_next_to_zero_takes_the_likeliest(temperature: float) -> None:
+    import torch
+
+    chooser = Chooser(Sampling(temperature, seed=1))
+    assert chooser.choose(torch.tensor([10.0, 30.0, -20.0]), []) == 1
+
+
+def test_a_cold_draw_among_large_logits_is_among_the_likeliest() -> None:
+    import torch
+
+    chooser = Chooser(Sampling(1e-5, seed=1))
+    assert chooser.choose(torch.tensor([3e38, 1e38, float("-inf")]), []) == 0
+
+
+@pytest.mark.parametrize("top_p", [1e-46, 1e-300])
+def test_a_mass_next_to_zero_keeps_the_likeliest(top_p: float) -> None:
+    assert drawn(Sampling(1.0, top_p=top_p, seed=1), 0.1, 0.6, 0.3, times=20) == {1: 20}
+
+
 def test_a_seed_repeats_and_another_does_not() -> None:
     def row(seed: int | None) -> list[int]:
         chooser = Chooser(Sampling(1.0, seed=seed))

@@ -207,6 +207,13 @@ def test_the_stop_token_is_not_part_of_the_text() -> None:
     assert "stop" in {completion.finish for completion in completions}
 
 
+def test_prompts_that_all_fill_the_context_are_answered_with_nothing() -> None:
+    long = [7] * 4093  # and six new tokens are more than the 4096 of the model
+    texts, completions = served("llama", [request("a", long), request("b", long)], 2)
+    assert texts == {"a": [""], "b": [""]}
+    assert {(done.finish, done.completion_tokens) for done in completions} == {("length", 0)}
+
+
 def test_nothing_asked_nothing_done() -> None:
     assert served("llama", [], 2) == ({}, [])
 

@@ -201,6 +201,78 @@ def test_lenient_keeps_full_width_characters_inside_strings() -> None:
     assert calls_of(parse("hermes", text, lenient=True)) == [("a", {"q": "水质：好，“真的”｛｝"})]
 
 
+FIRST, SECOND = '{"name": "a", "arguments": {"x": 1}}', '{"name": "b", "arguments": {"x": 2}}'
+SLIPS = ["{'name': 'a', 'arguments': {'x': 1}}", "{'name': 'b', 'arguments': {'x': 2,},}"]
+SEVERAL = {
+    "in one block": f"<tool_call>\n{FIRST}\n{SECOND}\n</tool_call>",
+    "with a comma": f"<tool_call>{FIRST}, {SECOND}</tool_call>",
+    "the second with a slip": f"<tool_call>{FIRST}\n{SLIPS[1]}</tool_call>",
+    "both with slips": f"<tool_call>{SLIPS[0]}\n{SLIPS[1]}</tool_call>",
+    "both for the library": f"<tool_call>{SLIPS[1].replace('b', 'a').replace('2', '1')}{SLIPS[1]}",
+    "full-width": f"<tool_call>{FIRST}\n{SECOND.replace('{', '｛').replace('}', '｝')}</tool_call>",
+    "no tags": f"{FIRST}\n{SECOND}",
+    "no tags, fenced": f"```json\n{FIRST}\n```\n```json\n{SECOND}\n```",
+    "a list with a slip": f"<tool_call>[{FIRST}, {SECOND},]</tool_call>",
+}
+
+
+@pytest.mark.parametrize("text", SEVERAL.values(), ids=SEVERAL.keys())
+def test_lenient_reads_every_call_that_follows_another(text: str) -> None:
+    parsed = parse("hermes", text, lenient=True)
+    assert (calls_of(parsed), parsed.error) == ([("a", {"x": 1}), ("b", {"x": 2})], None)
+    assert parsed.content == ""
+
+
+def test_an_object_behind_a_call_that_is_no_call_is_an_error() -> None:
+    parsed = parse("hermes", f'<tool_call>{FIRST}\n{{"x": 2}}</tool_call>', lenient=True)
+    assert parsed.error is not None
+    assert parsed.calls == ()
+
+
+def test_an_object_behind_the_arguments_of_an_action_is_text() -> None:
+    text = 'Action: a\nAction Input: {"x": 1}\n{"x": 2}'
+    assert calls_of(parse("action", text, lenient=True)) == [("a", {"x": 1})]
+
+
+@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize(
+    "value",
+    [
+        "```json\n{}\n```",
+        "写成```json",
+        "x</tool_call>y",
+        "<tool_call>",
+        "１，２：“三”",
+        "\nAction: b\n",
+    ],
+)
+def test_lenient_changes_nothing_in_a_string_of_sound_json(form: CallForm, value: str) -> None:
+    text = write_calls(form, [ToolCall("a", canonical_json({"q": value})), NEWS])
+    assert parse(form, text, lenient=True) == parse(form, text)
+    assert calls_of(parse(form, text))[0] == ("a", {"q": value})
+
+
+def test_a_bare_call_keeps_the_fence_in_its_string() -> None:
+    value = {"q": "写成\n```json\n{}"}
+    text = f"```json\n{write_calls('hermes', [ToolCall('a', canonical_json(value))])[12:-13]}\n```"
+    assert calls_of(parse("hermes", text, lenient=True)) == [("a", value)]
+
+
+def test_lenient_reads_full_width_digits_outside_strings() -> None:
+    text = 'Action: a\nAction Input：｛"x"：１０，"y"：－２．５，"z"："３"｝'
+    values = {"x": 10, "y": -2.5, "z": "３"}
+    assert calls_of(parse("action", text, lenient=True)) == [("a", values)]
+
+
+@pytest.mark.parametrize("piece", ["{}", "{'a',}", "```{", '{"a":"\\"', '<tool_call>["', "{'"])
+def test_the_time_of_lenient_parsing_grows_with_the_text(piece: str) -> None:
+    import time
+
+    began = time.perf_counter()
+    parse("hermes", "<tool_call>" + piece * 5_000, lenient=True)
+    assert time.perf_counter() - began < 5
+
+
 @pytest.mark.parametrize("lenient", [False, True])
 @pytest.mark.parametrize("levels", [1, 100_000])
 def test_depth_is_bounded(lenient: bool, levels: int) -> None:

@@ -68,6 +68,19 @@ def test_cores_are_asked_for_where_there_may_be_many_rows(
     assert plan([made(3000), fetched("rows.jsonl")], data).tokenize_threads("chat") == threads
 
 
+def test_only_testing_depends_on_recorded_answers() -> None:
+    found = plan([made(10)], [{"dataset": "made"}])
+    assert found.fixture_files("zh") == []
+    suite = found.configuration.suite("zh")
+    with_answers = suite.model_copy(update={"fixtures": Path("answers.yaml")})
+    found.configuration.evaluation.suites[:] = [with_answers]
+    assert found.fixture_files("zh") == ["answers.yaml"]
+    rules = (ROOT / "workflow/rules/evaluate.smk").read_text(encoding="utf-8")
+    assert "fixtures=lambda wildcards: plan.fixture_files(wildcards.suite)," in rules
+    training = (ROOT / "workflow/rules/train.smk").read_text(encoding="utf-8")
+    assert "fixture" not in training
+
+
 def test_the_validation_share_reaches_the_mix() -> None:
     found = plan([made(10)], [{"dataset": "made"}])
     assert '"validation_share":0.0' in found.mix("chat")

@@ -77,6 +77,22 @@ def test_arguments_that_break_the_schema_are_a_warning(tmp_path: Path) -> None:
     ]
 
 
+@pytest.mark.parametrize(
+    ("amount", "step", "warned"),
+    [("19.99", 0.01, []), ("1" * 400, 0.01, ["schema_mismatch"]), ("1", 0, ["invalid_schema"])],
+)
+def test_multiples_of_fractions_are_counted_exactly(
+    tmp_path: Path, amount: str, step: float, warned: list[str]
+) -> None:
+    schema = {"type": "object", "properties": {"amount": {"type": "number", "multipleOf": step}}}
+    call = f'{{"name": "pay", "arguments": {{"amount": {amount}}}}}'
+    tool = {"name": "pay", "description": "", "parameters": schema}
+    path = write(tmp_path, [sharegpt(("human", "Hi"), ("function_call", call), tools=[tool])])
+    report = FormatReport()
+    list(read_dataset("sharegpt", [path], source="set", on_bad_row="error", report=report))
+    assert [one.kind for one in report.warnings] == warned
+
+
 def test_a_conversion_that_loses_a_call_is_noticed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -59,6 +59,16 @@ def test_the_first_answer_that_fits_is_returned(path):
     assert said(simulation, {"guests": 4, "terrace": True}) == (None, ["露台"])
 
 
+def test_each_run_of_a_case_counts_its_own_faults(path):
+    recorded = FixtureSimulation.read(path, TOOLS)
+    path.unlink()
+    fault = Fault(tool="book_table", kind="timeout")
+    for simulation in (recorded.anew([fault]), recorded.anew([fault])):
+        assert said(simulation, {"guests": 2})[0] == "timeout"
+        assert said(simulation, {"guests": 2}) == (None, {"table": 3})
+    assert said(recorded.anew(), {"guests": 2}) == (None, {"table": 3})
+
+
 def test_a_call_that_nothing_fits_is_not_found(path):
     simulation = FixtureSimulation.read(path, TOOLS)
     assert said(simulation, {"guests": 9}) == ("not_found", None)

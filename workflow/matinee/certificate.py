@@ -1,7 +1,8 @@
-"""Proof that the merged model is what was trained: same logits, same greedy answers."""
+"""Proof that the merged model is what was trained: the same logits on real prompts."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -28,8 +29,10 @@ def certify(
     """Compares the merged model with the adapter on its base, on real prompts (token ids).
 
     Returns prompts, largest_logit_difference (relative to the largest logit), tolerance and
-    identical_greedy (how many prompts get the same next 16 tokens). Raises MergeError where the
-    difference passes the tolerance, or where the merged model's logits are the base's.
+    identical_greedy (how many prompts get the same next 16 tokens; where the logits agree, a
+    differing token was as likely as the other up to rounding, so it is counted and no failure).
+    Raises MergeError where the difference passes the tolerance, where a logit is no finite number,
+    or where the merged model's logits are the base's.
     """
     from peft import PeftModel
 
@@ -44,8 +47,16 @@ def certify(
     model = load_model(merged, placement).train(False)
     after = [_answer(model, prompt) for prompt in prompts]
     pairs = list(zip(after, before, strict=True))
-    difference = max(_difference(mine[0], theirs[0]) for mine, theirs in pairs)
+    differences = [_difference(mine[0], theirs[0]) for mine, theirs in pairs]
     moved = _difference(after[0][0], untrained)
+    # Looked at one by one: a comparison with NaN is always false, and so max() may pass over it.
+    if not all(map(math.isfinite, [*differences, moved])):
+        raise MergeError(
+            "Logits of the merged model, of the trained adapter or of the start model are not "
+            "finite numbers, so they cannot be compared. Look for NaN in the weights, or use a "
+            "wider precision."
+        )
+    difference = max(differences)
     if difference > tolerance:
         raise MergeError(
             f"The merged model's logits differ from the trained adapter's by {difference:.4f} of "

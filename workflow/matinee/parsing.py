@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from typing import Any, Literal, NoReturn
 
 from matinee.conversations import ToolCall, canonical_json
-from matinee.repairing import RepairError, close_fences, repair_json
+from matinee.repairing import RepairError, close_fences, goes_on, read_values, repair_values
 from matinee.transcripts import Parse, ParsedCall
 
 CallForm = Literal["hermes", "action"]
@@ -47,9 +47,9 @@ class _Broken(ValueError):
 
 @dataclass(frozen=True)
 class _Found:
-    """One call and where its text ends."""
+    """The calls of one block or pair and where its text ends. Strict, and in pairs: one call."""
 
-    call: ParsedCall
+    calls: tuple[ParsedCall, ...]
     end: int
 
 
@@ -108,7 +108,7 @@ def _hermes(text: str, lenient: bool, calls: list[ParsedCall], rests: list[str])
         except _Broken:
             rests.append(text[tag.start() :])
             raise
-        calls.append(found.call)
+        calls.extend(found.calls)
         position = found.end
     rests.append(text[position:])
 
@@ -116,13 +116,16 @@ def _hermes(text: str, lenient: bool, calls: list[ParsedCall], rests: list[str])
 def _hermes_block(text: str, start: int, tags: re.Pattern[str], lenient: bool) -> _Found:
     """The block whose opening tag ends at `start`."""
     if lenient:
-        following = tags.search(text, start)
+        # Whole JSON first, because a tag in one of its strings is none.
+        values, end = read_values(text, start)
+        following = tags.search(text, end)
         stop = following.start() if following else len(text)
-        value = _repaired(text, start, stop)
+        if not values or goes_on(text, end):
+            values += _repaired(text, end, stop)
         # The next tag is an opening one where the closing one was forgotten.
         closed = following is not None and ("/" in following[0] or "／" in following[0])
         return _Found(
-            _named_call(value, start, lenient),
+            tuple(_named_call(value, start, lenient) for value in values),
             following.end() if following is not None and closed else stop,
         )
     value, end = _strict_json(text, start)
@@ -131,7 +134,7 @@ def _hermes_block(text: str, start: int, tags: re.Pattern[str], lenient: bool) -
     end = close.end() if close else end
     if not text.startswith("</tool_call>", end):
         raise _Broken(end, "expected </tool_call> after the JSON")
-    return _Found(call, end + len("</tool_call>"))
+    return _Found((call,), end + len("</tool_call>"))
 
 
 def _action(text: str, lenient: bool, calls: list[ParsedCall], rests: list[str]) -> None:
@@ -148,7 +151,7 @@ def _action(text: str, lenient: bool, calls: list[ParsedCall], rests: list[str])
         except _Broken:
             rests.append(text[head.start() :])
             raise
-        calls.append(found.call)
+        calls.extend(found.calls)
         stop = following.start() if following else len(text)
         rests.append(text[found.end : stop])
         head = following
@@ -169,11 +172,14 @@ def _action_pair(text: str, head: re.Match[str], lenient: bool) -> _Found:
         )
     if not lenient:
         value, end = _strict_json(text, marker.end())
-        return _Found(_call(name, value, marker.end(), lenient), end)
-    following = _LENIENT_ACTION.search(text, marker.end())
+        return _Found((_call(name, value, marker.end(), lenient),), end)
+    # Further objects name no tool: they are text behind the arguments.
+    values, end = read_values(text, marker.end())
+    following = _LENIENT_ACTION.search(text, end)
     stop = following.start() if following else len(text)
-    value = _repaired(text, marker.end(), stop)
-    return _Found(_call(name.strip("`\"'“” "), value, marker.end(), lenient), stop)
+    value = (values or _repaired(text, end, stop))[0]
+    call = _call(name.strip("`\"'“” "), value, marker.end(), lenient)
+    return _Found((call,), stop)
 
 
 def _next_head(text: str, end: int, heads: re.Pattern[str], lenient: bool) -> re.Match[str] | None:
@@ -191,12 +197,12 @@ def _next_head(text: str, end: int, heads: re.Pattern[str], lenient: bool) -> re
 def _bare_call(
     text: str, calls: list[ParsedCall], rests: list[str]
 ) -> tuple[list[ParsedCall], list[str]]:
-    """Lenient only: a text that is nothing but a call's JSON, its tags forgotten."""
-    bare = close_fences(text, lenient=True)
-    if not bare.startswith(("{", "｛")) or "name" not in bare:
+    """Lenient only: a text that is nothing but the JSON of calls, their tags forgotten."""
+    if not goes_on(text, 0) or "name" not in text:
         return calls, rests
     try:
-        return [_named_call(_repaired(bare, 0, len(bare)), 0, lenient=True)], []
+        values = _repaired(text, 0, len(text))
+        return [_named_call(value, 0, lenient=True) for value in values], []
     except _Broken:
         return calls, rests
 
@@ -222,7 +228,7 @@ def _named_call(value: Any, position: int, lenient: bool) -> ParsedCall:
 
 def _call(name: str, arguments: Any, position: int, lenient: bool) -> ParsedCall:
     if lenient and isinstance(arguments, str):
-        arguments = _repaired(arguments, 0, len(arguments)) if arguments.strip() else {}
+        arguments = _repaired(arguments, 0, len(arguments))[0] if arguments.strip() else {}
     if lenient and arguments is None:
         arguments = {}
     if not isinstance(arguments, dict):
@@ -258,10 +264,10 @@ def _strict_json(text: str, start: int) -> tuple[Any, int]:
     return value, end
 
 
-def _repaired(text: str, start: int, stop: int) -> Any:
-    """The JSON between two positions; where it is broken, as `repair_json` understands it."""
+def _repaired(text: str, start: int, stop: int) -> list[Any]:
+    """The JSON between two positions; where it is broken, as `repair_values` understands it."""
     try:
-        return repair_json(text[start:stop])
+        return repair_values(text[start:stop])
     except RepairError as error:
         raise _Broken(start, str(error)) from error
 

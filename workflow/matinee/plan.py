@@ -322,6 +322,11 @@ class Plan:
         scenarios = sorted(settings.scenarios.glob("*.yaml")) if settings.scenarios else []
         return [str(path) for path in [*scenarios, *files] if path is not None]
 
+    def fixture_files(self, suite: str) -> list[str]:
+        """The file of recorded answers that a suite is played with; none where it is simulated."""
+        fixtures = self.configuration.suite(suite).fixtures
+        return [str(fixtures)] if fixtures else []
+
     def run(self, subject: str, suite: str, part: str) -> str:
         """How one part of a suite is run on one subject."""
         tested = self.subjects[subject]

@@ -9,12 +9,11 @@ from collections.abc import Iterator
 from graphlib import CycleError, TopologicalSorter
 from typing import Any
 
-from jsonschema import Draft202012Validator
 from pydantic import ValidationError
-from referencing import Registry
 
 from matinee.documents import Place
 from matinee.errors import ScenarioError
+from matinee.json_schemas import validator
 from matinee.scenarios import GoldCall, Lookup, Scenario, Turn
 from matinee.simulation import lookup
 
@@ -118,18 +117,19 @@ def _value_problems(value: Any, schema: dict[str, Any], name: str) -> Iterator[s
             yield "null means that it may be absent, but the parameter is required"
     elif isinstance(value, dict) and "lookup" in value:
         yield from _lookup_problems(value)
-    elif not _fits(value, schema, name):
+    elif (broken := _broken_rule(value, schema, name)) is not None:
         hint = "; put dates in quotes" if isinstance(value, datetime.date) else ""
         due = schema["properties"][name]
-        allowed = {key: due[key] for key in ("type", "enum") if key in due} or due
+        allowed = {key: due[key] for key in ("type", "enum", broken) if key in due} or due
         yield f"{shown(value)} is not accepted by the tool; allowed: {shown(allowed)}{hint}"
 
 
-def _fits(value: Any, schema: dict[str, Any], name: str) -> bool:
-    """Whether the parameter may have this value, rules between parameters left aside."""
-    alone = {key: schema[key] for key in ("properties", "$defs", "definitions") if key in schema}
-    # An empty registry: jsonschema's own would fetch a remote "$ref" from the network.
-    return Draft202012Validator(alone, registry=Registry()).is_valid({name: value})
+def _broken_rule(value: Any, schema: dict[str, Any], name: str) -> str | None:
+    """The schema's keyword that forbids this value, rules between parameters left aside."""
+    parts = ("properties", "$defs", "definitions")
+    alone: dict[str, Any] = {key: schema[key] for key in parts if key in schema}
+    error = next(iter(validator(alone).iter_errors({name: value})), None)
+    return None if error is None else str(error.validator)
 
 
 def _lookup_problems(value: dict[str, Any]) -> Iterator[str]:

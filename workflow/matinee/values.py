@@ -2,11 +2,11 @@
 
 | kind | equal | not equal |
 | --- | --- | --- |
-| text | full-width or half-width, upper or lower case, outer whitespace | any other difference |
+| text | full-width or half-width, upper or lower case, outer whitespace | any other; 10² and 102 |
 | code | as text; a number as its digits | 03 and 3 |
 | number | 70, "70", 70.0, 七十, 0.0070万, 1,000 and 1000 | 1.5 and 15; true and 1 |
 | integer | as number, both without a fraction | 5.5 and 5.5 |
-| ten_thousands | 70 (unit 万), 70万, 七十万, 70万元, 700000元 | 70 and 700000 |
+| ten_thousands | 70 (unit 万), 70万, 七十万, 70万元, 700000元, ¥700000 | 70 and 700000 |
 | percent | 3.25, "3.25%", 百分之三点二五 | 3.25 and 0.0325 |
 | boolean | true and "true" | true and 1 |
 | date | 2023-05-01, 2023/5/1, 20230501, 2023年5月1日, 二〇二三年五月一日 | another day |
@@ -59,6 +59,7 @@ _NUMERALS = re.compile(
 _RAISED = re.compile(r"[²³¹⁰-⁹₀-₉①-⓿]")
 _DASHES = str.maketrans(dict.fromkeys("−–—‐‑", "-"))
 _UNITS = {"万": 10_000, "亿": 100_000_000}
+_IN_YUAN = re.compile(r"[万亿元块¥]|人民币")
 
 _DATES = (
     re.compile(r"(\d{4})-(\d{1,2})-(\d{1,2})", re.ASCII),
@@ -137,7 +138,7 @@ def _on_text(compare: Callable[[str, str], bool]) -> Callable[[Any, Any], bool]:
 
 
 def _same_text(one: str, other: str) -> bool:
-    return plain(one) == plain(other)
+    return plain(one) == plain(other) and _RAISED.findall(one) == _RAISED.findall(other)
 
 
 def number(value: Any) -> Decimal | None:
@@ -181,13 +182,16 @@ def _same_integer(accepted: Any, found: Any) -> bool:
 
 
 def _ten_thousands(value: Any) -> Decimal | None:
-    """An amount in units of 万: a bare number already is one, an amount with 万 or 元 says so."""
+    """An amount in units of 万: a bare number already is one; 万, 亿 or a currency make it yuan."""
     text = _as_text(value)
     if text is None:
         return None
-    amount = _figures(text).removesuffix("人民币")
-    in_yuan = amount.endswith(("万", "元", "块"))
-    amount = amount.removesuffix("块").removesuffix("元")
+    amount = _figures(text)
+    in_yuan = _IN_YUAN.search(amount) is not None
+    for sign in ("人民币", "¥"):
+        amount = amount.removeprefix(sign).lstrip()
+    for word in ("人民币", "钱", "块", "元"):
+        amount = amount.removesuffix(word).rstrip()
     found = _number_in(amount)
     return found / 10_000 if found is not None and in_yuan else found
 

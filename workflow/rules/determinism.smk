@@ -7,6 +7,7 @@ rule check_determinism:
         model=plan.certified.model,
         base=plan.certified.base,
         tokens=f"results/data/{plan.certified.variant}/tokens.parquet",
+        fixtures=plan.fixture_files(plan.certified.suite),
     output:
         "results/determinism.json",
     log:

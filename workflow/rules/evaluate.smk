@@ -27,6 +27,7 @@ rule run_scenarios:
         suite="results/suite/{suite}.json",
         model=lambda wildcards: plan.subjects[wildcards.subject].model or [],
         templates=lambda wildcards: plan.subject_templates(wildcards.subject),
+        fixtures=lambda wildcards: plan.fixture_files(wildcards.suite),
     output:
         "results/evaluation/{subject}/{suite}/parts/{part}.jsonl",
     log:

@@ -118,7 +118,8 @@ class LongTermMemory:
             gone = database.execute("DELETE FROM entry WHERE id = ?", (number,)).rowcount > 0
             # The index only marks what is deleted; merging its parts drops the text.
             database.execute("INSERT INTO found (found) VALUES ('optimize')")
-        with contextlib.closing(self._connect(user)) as database:
+        # By itself: what is deleted must be committed before the file can be written anew.
+        with self._open(user) as database:
             database.execute("VACUUM")
         return gone
 
@@ -131,7 +132,7 @@ class LongTermMemory:
             count = database.execute("DELETE FROM entry").rowcount
             database.execute("DELETE FROM found")
             database.execute("INSERT INTO found (found) VALUES ('optimize')")
-        path.unlink()
+        path.unlink(missing_ok=True)  # another window may have forgotten all at the same time
         return count
 
     def _select(self, user: str, query: str, values: tuple[object, ...]) -> tuple[MemoryEntry, ...]:

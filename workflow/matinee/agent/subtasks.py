@@ -16,7 +16,6 @@ _MAY_FOLLOW: Mapping[Status, frozenset[Status]] = {
     "done": frozenset(),
     "skipped": frozenset(),
 }
-OPEN: frozenset[Status] = frozenset({"waiting", "running"})
 
 
 @dataclass(frozen=True)

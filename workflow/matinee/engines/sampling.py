@@ -11,11 +11,15 @@ if TYPE_CHECKING:
 
     from matinee.engines.constraining import Constraint
 
+# Colder than this, chances are those of greedy choice, and dividing by it may overflow.
+COLDEST = 1e-5
+
 
 @dataclass(frozen=True)
 class Sampling:
     """`temperature` 0 takes the likeliest token; `top_p` keeps the likeliest ones of that mass.
 
+    A temperature below `COLDEST` is 0.
     With a `seed` the same request gets the same text as long as the logits are the same.
     """
 
@@ -76,13 +80,17 @@ class Chooser:
     def _pick(self, logits: Tensor) -> int:
         import torch
 
-        if self._sampling.temperature == 0:
+        if self._sampling.temperature < COLDEST:
             return int(logits.argmax())
         # On the CPU, so that a seed means the same on every device.
-        chances = torch.softmax(logits.float().cpu() / self._sampling.temperature, dim=-1)
+        values = logits.float().cpu()
+        # The largest becomes 0, so that no quotient is larger than a float can hold.
+        chances = torch.softmax((values - values.max()) / self._sampling.temperature, dim=-1)
         ordered, ids = chances.sort(descending=True, stable=True)
-        # The token that reaches the mass is kept, so that one always is.
-        ordered[ordered.cumsum(-1) - ordered >= self._sampling.top_p] = 0.0
+        # The token that reaches the mass is kept, and the first even where the mass rounds to 0.
+        dropped = ordered.cumsum(-1) - ordered >= self._sampling.top_p
+        dropped[0] = False
+        ordered[dropped] = 0.0
         if self._generator is None:
             self._generator = torch.Generator()
             if self._sampling.seed is None:

@@ -155,7 +155,7 @@ class Run:
             if fresh:
                 self._prefill(fresh)
                 fresh = []
-            else:
+            elif self._running:  # none where the last prompts were too long to be admitted
                 self._decode()
             for row in [row for row in self._running.values() if self._ended(row)]:
                 del self._running[row.number]

@@ -11,6 +11,7 @@ from typing import Any
 import jsonschema
 
 from matinee.conversations import Message, Role, Tool
+from matinee.json_schemas import SchemaValidator
 from matinee.readers.base import BadRow, Draft, shorten
 
 # What may come next. A conversation begins like after "system" and ends with the assistant.
@@ -53,7 +54,10 @@ def schema_warnings(draft: Draft) -> Iterator[tuple[str, str]]:
         try:
             error = next(validator.iter_errors(json.loads(call.arguments)), None)
         # Schemas in the wild use unknown types, and keywords with values of the wrong type.
-        except (jsonschema.exceptions.UnknownType, TypeError, ValueError, AttributeError) as error:
+        except (
+            *(jsonschema.exceptions.UnknownType, TypeError, ValueError, AttributeError),
+            ZeroDivisionError,
+        ) as error:
             yield "invalid_schema", f"{call.name}: {shorten(f'{type(error).__name__}: {error}')}"
             continue
         if error is not None:
@@ -63,7 +67,7 @@ def schema_warnings(draft: Draft) -> Iterator[tuple[str, str]]:
 
 @functools.lru_cache(maxsize=4096)
 def _validator(parameters: str) -> Any:
-    return jsonschema.Draft202012Validator(json.loads(parameters))
+    return SchemaValidator(json.loads(parameters))
 
 
 def _check_content(messages: tuple[Message, ...]) -> None:

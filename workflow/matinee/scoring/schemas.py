@@ -62,11 +62,6 @@ class ToolSchemas:
 
     @cached_property
     def _validators(self) -> dict[str, Any]:
-        from jsonschema import Draft202012Validator
-        from referencing import Registry
+        from matinee.json_schemas import validator
 
-        # An empty registry: nothing is fetched for a "$ref" that leads outside.
-        return {
-            name: Draft202012Validator(schema, registry=Registry())
-            for name, schema in self._schemas.items()
-        }
+        return {name: validator(schema) for name, schema in self._schemas.items()}

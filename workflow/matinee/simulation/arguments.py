@@ -16,6 +16,7 @@ from referencing.jsonschema import DRAFT202012
 
 from matinee.conversations import Tool
 from matinee.errors import ScenarioError
+from matinee.json_schemas import validator
 from matinee.simulation.answers import Problem, Refusal, echo
 
 _LONGEST_INTEGER = 40
@@ -37,8 +38,7 @@ class Parameters:
         self._schema = tool.schema
         self._properties: dict[str, Any] = self._schema.get("properties", {})
         _refuse_bad_schema(tool.name, self._schema)
-        # An empty registry: jsonschema's own would fetch a remote "$ref" from the network.
-        self._validator = jsonschema.Draft202012Validator(self._schema, registry=Registry())
+        self._validator = validator(self._schema)
 
     def read(self, arguments: str) -> dict[str, Any]:
         """The decoded and checked arguments. Raises Refusal, and nothing else, on any text."""

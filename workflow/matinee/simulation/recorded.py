@@ -45,6 +45,7 @@ class FixtureSimulation:
         known = {tool.name: tool.schema.get("properties", {}) for tool in tools}
         for answer in answers:
             _refuse_unfit(answer, known)
+        self._tools = tuple(tools)
         self._answers = tuple(answers)
         self._api = SimulatedApi(tools, self._recorded, faults)
 
@@ -75,6 +76,10 @@ class FixtureSimulation:
             return cls(tools, answers, faults)
         except ScenarioError as error:
             raise ScenarioError(f"{path}: {error}") from error
+
+    def anew(self, faults: Sequence[Fault] = ()) -> FixtureSimulation:
+        """The same answers for another run of a case; its file is not read again."""
+        return FixtureSimulation(self._tools, self._answers, faults)
 
     def call(self, name: str, arguments: str) -> Observation:
         """The observation of one call; never raises on model input."""

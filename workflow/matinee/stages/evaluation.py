@@ -86,11 +86,14 @@ def run_scenarios(
         {"subject": subject, "suite": suite.id, "part": part, **settings.model_dump(mode="json")},
     )
 
-    def simulation(today: datetime.date, faults: Sequence[Fault] = ()) -> Simulation:
-        if fixtures is None:
-            return world(today, faults)
+    recorded: FixtureSimulation | None = None
+    if fixtures is not None:
+        # Once: every case and repeat has its own simulation, of the same answers.
         tools = [Tool.from_openai(tool) for tool in suite.tools]
-        return FixtureSimulation.read(fixtures, tools, faults)
+        recorded = FixtureSimulation.read(fixtures, tools)
+
+    def simulation(today: datetime.date, faults: Sequence[Fault] = ()) -> Simulation:
+        return world(today, faults) if recorded is None else recorded.anew(faults)
 
     cases = len(suite.scenarios) * (sampling.repeats if sampling else 1)
     with progress.bar(cases, f"test {subject} on {suite.id}", "case") as bar:
@@ -109,11 +112,31 @@ def run_scenarios(
         )
     records.write_lines(output, [transcript.model_dump(mode="json") for transcript in transcripts])
     tokens = sum(step.completion_tokens for t in transcripts for step in t.steps)
-    recorder.add(cases=len(transcripts), completion_tokens=tokens)
+    unfit = _without_room(transcripts)
+    recorder.add(cases=len(transcripts), completion_tokens=tokens, prompts_without_room=unfit)
     recorder.write(output.with_suffix(".run.json"))
+    if unfit:
+        progress.say(
+            f"! {subject} on {suite.id}: {unfit} prompts and an answer of "
+            f"{settings.max_new_tokens} tokens do not fit into the model's context and were "
+            "answered with nothing. Use a model with a longer context, or lower "
+            "evaluation.max_new_tokens or evaluation.max_observation."
+        )
     progress.say(
         f"✓ tested {subject} on {suite.id}: {len(transcripts)} cases, {tokens:,} tokens written, "
         f"{recorder.summary()}"
+    )
+
+
+def _without_room(transcripts: Sequence[Transcript]) -> int:
+    """How many prompts were answered with nothing because they fill the model's context.
+
+    Whatever else ends an answer does so after one token at least, or as a stop.
+    """
+    steps = (step for transcript in transcripts for step in transcript.steps)
+    # The text too: an endpoint may leave its tokens uncounted.
+    return sum(
+        step.finish == "length" and not step.completion_tokens and not step.text for step in steps
     )
 
 
