@@ -326,6 +326,34 @@ def test_extra_parameters_are_listed_and_never_given() -> None:
     )
 
 
+def test_descriptions_are_written_out_in_the_share_of_lists_that_was_asked_for() -> None:
+    catalogue = load_catalogue(CATALOGUE)
+
+    def about(share: float) -> list[tuple[str, str]]:
+        return [
+            (tool.description, catalogue.tools[tool.name].about[row.language])
+            for row in rows_of(7, 400, masked_share=0.0, written_out_share=share)
+            for tool in row.tools
+        ]
+
+    assert all(shown == short for shown, short in about(0.0))
+    assert all(len(shown) > len(short) and shown[-1] in ".。" for shown, short in about(1.0))
+    written = [shown != short for shown, short in about(0.5)]
+    assert 0.3 < sum(written) / len(written) < 0.7
+
+
+def test_written_out_descriptions_name_only_tools_of_their_list() -> None:
+    catalogue = load_catalogue(CATALOGUE)
+    named = 0
+    for row in rows_of(8, 400, masked_share=0.0, written_out_share=1.0):
+        listed = {tool.name for tool in row.tools}
+        for tool in row.tools:
+            mentioned = {name for name in catalogue.tools if name in tool.description}
+            named += bool(mentioned)
+            assert mentioned <= listed, tool.description
+    assert named > 100
+
+
 def test_arguments_stand_in_the_order_of_the_list() -> None:
     catalogue = load_catalogue(CATALOGUE)
     moved = 0

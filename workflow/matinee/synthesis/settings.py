@@ -82,6 +82,11 @@ class SynthesisSettings(BaseModel):
         description="Share of tool lists whose parameters stand in a random order, which the "
         "calls follow. Elsewhere the most important ones come first.",
     )
+    written_out_share: Share = Field(
+        default=0.4,
+        description="Share of tool lists whose descriptions are written out in sentences with "
+        "examples of values, as public interfaces document themselves. The others are terse.",
+    )
     mix: dict[Category, float] = Field(
         default=DEFAULT_MIX,
         description="Weight of each kind of conversation; a kind that is not named is only made "

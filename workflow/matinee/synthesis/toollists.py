@@ -1,4 +1,4 @@
-"""Tool lists: which tools stand together, under which names, and how their descriptions read."""
+"""Tool lists: which tools stand together, under which names and with which schemas."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from typing import Any
 from matinee.conversations import Tool, canonical_json
 from matinee.synthesis.catalogue import Catalogue, CatalogueTool, Parameter
 from matinee.synthesis.dates import draw_today
+from matinee.synthesis.describing import Dialect, about_parameter, about_tool, draw_dialect
 from matinee.synthesis.naming import Names, mask_tools, rename_parameters
 from matinee.synthesis.settings import Language, SynthesisSettings
 from matinee.synthesis.texts import Pair
-from matinee.synthesis.values import Setting
 
 # Optional parameters that many interfaces have and few users mention: names, type, default, label.
 _EXTRAS: tuple[tuple[tuple[str, ...], str, Any, Pair], ...] = (
@@ -25,19 +25,6 @@ _EXTRAS: tuple[tuple[tuple[str, ...], str, Any, Pair], ...] = (
     (("format", "fmt"), "string", "json", Pair("返回格式", "format of the answer")),
     (("sort", "order_by"), "string", "asc", Pair("排序方式", "order of the results")),
 )
-
-
-@dataclass(frozen=True)
-class Dialect:
-    """How the descriptions of one list are written and how its tools wrap their answers."""
-
-    codes: str
-    enumerated: bool
-    default_key: bool
-    example_share: float
-    source_note: str
-    envelope: str
-    empty_required: bool
 
 
 @dataclass(frozen=True)
@@ -76,10 +63,10 @@ class Composer:
         tools = list(self._choose(rng, wanted).values())
         rng.shuffle(tools)
         names = self._names(rng, tools)
-        dialect = _draw_dialect(rng)
         # Drawn apart: without them, a seed gives the rows that it gave before there were any.
         layout = random.Random(f"{list_id}|layout")
         shuffled = layout.random() < self.settings.shuffled_share
+        dialect = draw_dialect(rng, layout, self.settings.written_out_share)
         today = draw_today(rng) if rng.random() < self.settings.system_share else None
         rendered = []
         for tool in tools:
@@ -135,18 +122,6 @@ def _weighted(rng: random.Random, weights: dict[Language, float]) -> Language:
     return rng.choices(list(weights), list(weights.values()))[0]
 
 
-def _draw_dialect(rng: random.Random) -> Dialect:
-    return Dialect(
-        codes=rng.choice(("{code}：{word}", "{code}-{word}", "{code} {word}", "{word}={code}")),
-        enumerated=rng.random() < 0.5,
-        default_key=rng.random() < 0.3,
-        example_share=rng.choice((0.0, 0.3, 0.6)),
-        source_note=rng.choice(("由{name}返回", "通过{name}获取", "见{name}", "来自{name}")),
-        envelope=rng.choice(("bare", "bare", "code", "result")),
-        empty_required=rng.random() < 0.5,
-    )
-
-
 def _draw_extras(
     rng: random.Random, tool: CatalogueTool, language: Language, share: float
 ) -> dict[str, dict[str, Any]]:
@@ -181,7 +156,8 @@ def _render(
     schema: dict[str, Any] = {"type": "object", "properties": properties}
     if tool.required or dialect.empty_required:
         schema["required"] = [names.parameter(tool.name, name) for name in tool.required]
-    return Tool(names.tool(tool.name), tool.about[language], canonical_json(schema))
+    about = about_tool(tool, language, dialect, names)
+    return Tool(names.tool(tool.name), about, canonical_json(schema))
 
 
 def _with_shuffled_parameters(rng: random.Random, tool: Tool) -> Tool:
@@ -204,51 +180,9 @@ def _schema(
     schema: dict[str, Any] = {"type": parameter.json_type}
     if parameter.json_type == "array":
         schema["items"] = {"type": "string"}
-    notes = _notes(rng, parameter, language, dialect, names, today)
-    schema["description"] = ("，" if language == "zh" else ", ").join(notes)
+    schema["description"] = about_parameter(rng, parameter, language, dialect, names, today)
     if parameter.codes and dialect.enumerated:
         schema["enum"] = [value for value, _ in parameter.codes]
     if parameter.default is not None and dialect.default_key:
         schema["default"] = parameter.default
     return schema
-
-
-def _notes(
-    rng: random.Random,
-    parameter: Parameter,
-    language: Language,
-    dialect: Dialect,
-    names: Names,
-    today: date | None,
-) -> list[str]:
-    """Label, note, codes, source, format, example and default, as far as there are any."""
-    zh = language == "zh"
-    notes = [parameter.label[language]]
-    if parameter.note:
-        notes.append(parameter.note[language])
-    if parameter.codes:
-        notes[-1] += ("：" if zh else ": ") + _codes(parameter, language, dialect)
-    if parameter.source_tool:
-        source = names.tool(parameter.source_tool)
-        notes.append(dialect.source_note.format(name=source) if zh else f"from {source}")
-    maker = parameter.maker
-    if maker and maker.hint:
-        notes.append(maker.hint[language])
-    shows_example = maker and not parameter.codes and maker.kind not in ("int", "num")
-    if maker and shows_example and rng.random() < dialect.example_share:
-        example = maker.draw(Setting(rng, language, today)).value
-        text = canonical_json(example) if isinstance(example, list) else str(example)
-        notes.append(f"如{text}" if zh else f"e.g. {text}")
-    if parameter.default is not None:
-        default = canonical_json(parameter.default).strip('"')
-        notes.append(f"默认{default}" if zh else f"default {default}")
-    return notes
-
-
-def _codes(parameter: Parameter, language: Language, dialect: Dialect) -> str:
-    form = dialect.codes if language == "zh" else dialect.codes.replace("：", ": ")
-    separator = "，" if language == "zh" else ", "
-    return separator.join(
-        form.format(code=canonical_json(value).strip('"'), word=word.words(language)[0])
-        for value, word in parameter.codes
-    )
