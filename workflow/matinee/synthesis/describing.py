@@ -35,7 +35,7 @@ class Dialect:
     """How the descriptions of one list are written and how its tools wrap their answers.
 
     `written_out`: in sentences, with what a tool needs and examples of values, as public
-    interfaces document themselves; about one and a half times the tokens.
+    interfaces document themselves; about 1.3 times the tokens.
     """
 
     codes: Pair
