@@ -1,8 +1,8 @@
 """Scenarios through our engine against one-by-one `generate` without a shared cache, in turn.
 
-python benchmarks/evaluation.py --model FOLDER [--template chatml_hermes] [--cases 24] [--rounds 1]
+python benchmarks/evaluation.py --model FOLDER [--template chatml_hermes] [--cases 64] [--rounds 1]
 
-Each round plays the same cases with both engines, one after the other, with the demo's limits.
+Each round plays the demo's cases with both engines, one after the other, with the demo's limits.
 Prints cases per minute, their ratio, and how many texts are the same; writes all of it as JSON.
 `FOLDER` holds a model as the workflow fetches or exports it. Where two texts differ, the two tokens
 at which they part are compared by the plain model: so close that rounding decides is a tie, and
@@ -20,6 +20,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+import yaml
+
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT / "workflow"))
 
@@ -35,6 +37,8 @@ from matinee.scenarios import Suite  # noqa: E402
 from matinee.suites import load_suite, select  # noqa: E402
 
 RESOURCES = ROOT / "workflow" / "resources"
+PRESET = ROOT / "workflow" / "presets" / "demo.yaml"
+DEMO = yaml.safe_load(PRESET.read_text(encoding="utf-8"))["evaluation"]
 # Logits of one model computed in two orders differ by less than this.
 TIE = {"fp32": 1e-3, "bf16": 0.25, "fp16": 0.05}
 
@@ -171,7 +175,7 @@ def played(
         form=CALL_FORMS[template],
         max_steps=arguments.steps,
         max_new_tokens=arguments.tokens,
-        max_observation=1500,
+        max_observation=DEMO["max_observation"],
     )
     return time.perf_counter() - started, listening.said
 
@@ -181,11 +185,10 @@ def measure(arguments: argparse.Namespace) -> dict[str, Any]:
     keep_freed()
     placement = place(arguments.precision)
     loaded = load_suite(RESOURCES / "scenarios", RESOURCES / "tools.json")
-    suite = select(loaded, limit=arguments.cases)
-    one = OneByOne(*load(arguments.model, arguments.template, placement))
-    fast = TransformersEngine(
-        *load(arguments.model, arguments.template, placement), arguments.batch
-    )
+    suite = select(loaded, limit=arguments.cases, categories=DEMO["suites"][0]["categories"])
+    model, renderer, _ = load(arguments.model, arguments.template, placement)
+    one = OneByOne(model, renderer)
+    fast = TransformersEngine.load(arguments.model, arguments.template, placement, arguments.batch)
     warm = select(loaded, limit=1)
     rounds = []
     for engine in (one, fast):
@@ -254,10 +257,10 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--model", type=Path, required=True)
     parser.add_argument("--template", default="chatml_hermes")
-    parser.add_argument("--cases", type=int, default=24)
-    parser.add_argument("--batch", type=int, default=32)
-    parser.add_argument("--tokens", type=int, default=96)
-    parser.add_argument("--steps", type=int, default=6)
+    parser.add_argument("--cases", type=int, default=DEMO["suites"][0]["limit"])
+    parser.add_argument("--batch", type=int, default=DEMO["batch_size"])
+    parser.add_argument("--tokens", type=int, default=DEMO["max_new_tokens"])
+    parser.add_argument("--steps", type=int, default=DEMO["max_steps"])
     parser.add_argument("--rounds", type=int, default=1)
     parser.add_argument("--precision", default="auto")
     parser.add_argument("--output", type=Path, default=Path("benchmarks/results/evaluation.json"))

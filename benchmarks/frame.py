@@ -17,8 +17,10 @@ children, which does not depend on what else the machine does.
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import resource
+import shlex
 import shutil
 import statistics
 import subprocess
@@ -106,11 +108,8 @@ def with_many_variants(folder: Path, variants: int, seeds: int) -> Path:
 def stage_times(folder: Path) -> tuple[Time, Time]:
     """A short stage by hand, and the same as the only job of a Snakemake run less an idle run."""
     evaluation = folder / "results/evaluation/chat-untuned/zh"
-    stage = (
-        *("workflow/run.py", "score-scenarios", "--suite", "results/suite/zh.json"),
-        *("--transcripts", str(evaluation / "transcripts.jsonl")),
-        *("--output", str(folder / "verdicts.jsonl")),
-    )
+    record = json.loads((evaluation / "verdicts.run.json").read_text(encoding="utf-8"))
+    stage = shlex.split(record["command"])[1:]
     target = str((evaluation / "verdicts.jsonl").relative_to(folder))
     forced = snakemake("--forcerun", "score_scenarios", *SMOKE, "--", target)
     idle = median(folder, *snakemake(*SMOKE, "--", target))
