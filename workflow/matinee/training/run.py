@@ -127,6 +127,8 @@ def _train_once(job: Job, settings: Training, shortages: Sequence[str] = ()) -> 
         discard_broken(job.checkpoints)
     checkpoint = last_checkpoint(job.checkpoints)
     trainer.first_step = step_of(checkpoint) if checkpoint else 0
+    if checkpoint and trainer.is_world_process_zero():
+        progress.say(f"train {job.label}: goes on from step {trainer.first_step}")
     started = time.perf_counter()
     trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
     runtime = time.perf_counter() - started
