@@ -16,6 +16,7 @@ from pathlib import Path
 import pytest
 from tiny import random_rows, save, training
 from trainee import adapter_bytes, free_port, start
+from transformers import TrainerCallback
 
 from matinee.training.checkpoints import discard_broken, last_checkpoint, mark_complete
 
@@ -246,3 +247,25 @@ def test_processes_that_the_accumulation_cannot_be_divided_over_are_refused(
     assert finish(start(folder, SETTINGS, {"WORLD_SIZE": "3"})) == 1
     message = (folder / "error").read_text()
     assert "gradient_accumulation: 2 cannot be divided over 3 processes" in message
+
+
+def test_a_lost_watcher_ends_its_own_work_only() -> None:
+    from matinee.training.callbacks import WithoutHarm
+
+    class Watcher(TrainerCallback):
+        events = 0
+
+        def on_log(self, *arguments: object, **keywords: object) -> None:
+            self.events += 1
+            raise ConnectionResetError("Connection lost")
+
+        def on_train_begin(self, *arguments: object, **keywords: object) -> None:
+            raise ValueError("no key")
+
+    watcher = Watcher()
+    spared = WithoutHarm(watcher)
+    assert spared.on_log(None, None, None) is None
+    assert spared.on_log(None, None, None) is None
+    assert watcher.events == 1
+    with pytest.raises(ValueError, match="no key"):
+        spared.on_train_begin(None, None, None)

@@ -18,6 +18,39 @@ if TYPE_CHECKING:
     import torch
 
 
+class WithoutHarm:
+    """A callback of others whose failure, once training has begun, ends it and not the training.
+
+    SLURM's signal before the time limit reaches every process of a job, wandb's service too: its
+    lost connection must not come between the training and the checkpoint that the signal asks for.
+    """
+
+    def __init__(self, inner: TrainerCallback) -> None:
+        self._inner = inner
+        self._gone = False
+
+    def __getattr__(self, name: str) -> Any:
+        found = getattr(self._inner, name)
+        # What cannot even begin is a setting to be mended, and is said as an error.
+        if not name.startswith("on_") or name in ("on_init_end", "on_train_begin"):
+            return found
+
+        def event(*arguments: Any, **keywords: Any) -> Any:
+            if self._gone:
+                return None
+            try:
+                return found(*arguments, **keywords)
+            except Exception as error:  # noqa: BLE001 (wandb fails in many ways)
+                self._gone = True
+                progress.say(
+                    f"! {type(self._inner).__name__} failed ({type(error).__name__}: {error}); "
+                    "training goes on without it."
+                )
+                return None
+
+        return event
+
+
 class CompleteCheckpoints(TrainerCallback):
     """Marks a checkpoint once every file of it is written; only marked ones are resumed from."""
 

@@ -244,6 +244,8 @@ def make_trainer(job: Job, settings: Training, placement: Placement, model: Any)
             total, count = self.accelerator.reduce(sums, "sum").tolist()
             return float(total / max(1.0, count))
 
+    from matinee.training.callbacks import WithoutHarm
+
     trainer = PackedTrainer(
         model=model,
         args=training_arguments(job, settings, placement),
@@ -253,6 +255,11 @@ def make_trainer(job: Job, settings: Training, placement: Placement, model: Any)
     )
     # compute_loss above divides by the tokens (or micro-batches) of the step itself.
     trainer.model_accepts_loss_kwargs = True
+    handler = trainer.callback_handler
+    handler.callbacks = [
+        WithoutHarm(callback) if type(callback).__name__ == "WandbCallback" else callback
+        for callback in handler.callbacks
+    ]
     return trainer
 
 
