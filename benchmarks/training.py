@@ -9,8 +9,10 @@ process of its own; the first step's loss must agree, or nothing was compared. P
 of the whole process. Results go to benchmarks/results/training.json, and to training.md as a table.
 
 LLaMA-Factory and TRL recompute activations by default, which takes time to save memory. Here that
-is switched off for them, as it is off for us; `--recompute` leaves it on. They get fewer of the
-`shared` rows (`--rival-shared`), because each of their runs would take hours; rates are per row.
+is switched off for them, as it is off for us; `--recompute` leaves it on. All compute in fp32: the
+model is copied in fp32 first, because LLaMA-Factory computes in the type of the files, and in bf16
+a CPU without instructions for it takes many times as long. They get fewer of the `shared` rows
+(`--rival-shared`), because each of their runs would take hours; rates are per row.
 """
 
 from __future__ import annotations
@@ -53,13 +55,14 @@ CASES = {
 
 
 def main() -> None:
-    arguments = _arguments()
-    with tempfile.TemporaryDirectory() as scratch:
-        found = {name: _compare(CASES[name], arguments, Path(scratch)) for name in arguments.cases}
     from training_limit import limit_of
 
-    for case in found.values():
-        case["limit"] = limit_of(arguments.model, case["ours"][0])
+    arguments = _arguments()
+    with tempfile.TemporaryDirectory() as scratch:
+        arguments.model = _in_fp32(arguments.model, Path(scratch) / "model")
+        found = {name: _compare(CASES[name], arguments, Path(scratch)) for name in arguments.cases}
+        for case in found.values():
+            case["limit"] = limit_of(arguments.model, case["ours"][0])
     report = {
         "command": " ".join(["python", "benchmarks/training.py", *sys.argv[1:]]),
         "date": time.strftime("%Y-%m-%d", time.gmtime()),
@@ -90,6 +93,14 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--recompute", action="store_true", help="the rivals' own default")
     parser.add_argument("--output", type=Path, default=RESULTS)
     return parser.parse_args()
+
+
+def _in_fp32(model: Path, folder: Path) -> Path:
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    AutoModelForCausalLM.from_pretrained(model, dtype="float32").save_pretrained(folder)
+    AutoTokenizer.from_pretrained(model).save_pretrained(folder)
+    return folder
 
 
 def _compare(case: Case, arguments: argparse.Namespace, scratch: Path) -> dict[str, Any]:

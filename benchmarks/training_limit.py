@@ -94,13 +94,13 @@ def matrix_rate(config: Any, tokens: int, device: str = "cpu", dtype: str = "flo
 def limit_of(model: Path, run: dict[str, Any]) -> dict[str, float]:
     """The share of the bare products' rate that a run of ours reached (a lower bound).
 
-    Attention, the LM head, norms and the optimizer count as time but not as work.
+    Attention, norms and the optimizer count as time but not as work.
     """
     from transformers import AutoConfig
 
     config = AutoConfig.from_pretrained(model)
     tokens = run["computed_tokens"]
-    reached = training_flops(config, tokens) / run["seconds"]
+    reached = training_flops(config, tokens, run["supervised_tokens"]) / run["seconds"]
     possible = matrix_rate(config, max(1, tokens // run["micro_batches"]))
     return {
         "flops_per_second": reached,

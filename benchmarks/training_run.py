@@ -63,7 +63,8 @@ def ours(run: dict[str, Any], scratch: Path) -> dict[str, Any]:
         "samples": metrics["samples"],
         "tokens": metrics["tokens"],
         "computed_tokens": round(metrics["tokens"] * metrics["computed_share"]),
-        "micro_batches": metrics["steps"] * run["accumulation"],
+        "supervised_tokens": metrics["supervised_tokens"],
+        "micro_batches": metrics["steps"] * metrics["gradient_accumulation"],
         **losses(state["log_history"]),
     }
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from agents import Outputs
 from trial_gold import TrialGoldEngine
 
 from matinee.agent.events import Answered, CallObserved
@@ -19,6 +20,7 @@ from matinee.agent.trials.tables import as_markdown, compare
 from matinee.agent.trials.tasks import KINDS, PROCEDURES, Ask, TaskSuite, read_tasks
 from matinee.agent.trials.tools import task_tools, task_world
 from matinee.conversations import ToolCall
+from matinee.engines.base import Completion
 from matinee.engines.scripted import NullEngine
 from matinee.errors import ScenarioError, UserError
 from matinee.scenarios import GoldCall
@@ -217,6 +219,15 @@ def test_what_the_model_wrote_is_kept_raw(tmp_path: Path) -> None:
     outputs = run["chain-weather-1"].asks[0].outputs
     assert len(outputs) == run["chain-weather-1"].steps
     assert outputs[0].startswith("<tool_call>")
+
+
+def test_prompts_that_do_not_fit_are_counted(tmp_path: Path) -> None:
+    nothing = Outputs([Completion("", 9000, 0, "length", 0.1)])
+    silent = Outputs([Completion("", 9, 0, "stop", 0.1)])
+    for engine, expected in ((nothing, True), (silent, False)):
+        run = trials(Configuration("react"), tmp_path, engine)
+        for ask in (ask for trial in run for ask in trial.asks):
+            assert ask.without_room == (len(ask.outputs) if expected else 0)
 
 
 # --- the comparison ---

@@ -13,6 +13,7 @@ from tiny import save, training
 from trainee import adapter_bytes, job
 
 from matinee.errors import EngineError, TrainingError
+from matinee.training import run as running
 from matinee.training import train
 from matinee.training import trainer as module
 from matinee.training.checkpoints import discard_run
@@ -265,6 +266,33 @@ def test_without_memory_the_micro_batch_is_halved_and_the_step_stays(
     ]
     assert "9 GB" in metrics["out_of_memory"][0]
     assert losses(folder, "short") == pytest.approx(losses(folder, "enough"), rel=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("limit", "packing", "loss", "split"),
+    [
+        (1, "plain", "token", (1, 8)),
+        (10_000, "plain", "token", (4, 2)),
+        (1, "shared_prefix", "token", (4, 2)),
+        (1, "plain", "row", (4, 2)),
+    ],
+)
+def test_on_a_cpu_long_rows_are_packed_in_smaller_micro_batches(
+    folder: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    limit: int,
+    packing: str,
+    loss: str,
+    split: tuple[int, int],
+) -> None:
+    options = {"packing": packing, "loss": loss, "max_steps": 2}
+    monkeypatch.setattr(running, "CPU_TOKENS", 10_000)
+    run(folder, "whole", **options)
+    monkeypatch.setattr(running, "CPU_TOKENS", limit)
+    metrics = run(folder, "split", **options)
+    assert (metrics["batch_size"], metrics["gradient_accumulation"]) == split
+    assert losses(folder, "split") == pytest.approx(losses(folder, "whole"), rel=1e-5)
+    assert distance(adapter(folder, "whole"), adapter(folder, "split")) < 1e-3
 
 
 def test_when_one_row_is_too_much_the_error_says_what_to_try(

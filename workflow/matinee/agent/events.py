@@ -48,13 +48,15 @@ class SubtaskChanged:
 class ModelWrote:
     """One model output. `text` is raw, calls included; `content` is what stands around the calls.
 
-    `error`: why the output's calls could not be read, or None.
+    `error`: why the output's calls could not be read, or None. `no_room`: nothing was written,
+    because the prompt fills the model's context.
     """
 
     purpose: Purpose
     text: str
     content: str
     error: str | None
+    no_room: bool
     prompt_tokens: int
     completion_tokens: int
     seconds: float

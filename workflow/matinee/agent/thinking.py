@@ -17,7 +17,7 @@ from matinee.agent.events import CallMade, CallObserved, Event, ModelWrote, Purp
 from matinee.agent.task import AgentLimits, Task
 from matinee.agent.tools import ToolSource
 from matinee.conversations import Message, Tool, ToolCall
-from matinee.engines.base import Completion, Request
+from matinee.engines.base import Completion, Request, without_room
 from matinee.parsing import CallForm, parse, printable
 from matinee.transcripts import Observation, Parse
 
@@ -94,6 +94,7 @@ class Run:
             text,
             parsed.content,
             parsed.error,
+            without_room(text, completion.completion_tokens, completion.finish),
             completion.prompt_tokens,
             completion.completion_tokens,
             completion.seconds,

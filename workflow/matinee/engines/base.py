@@ -43,6 +43,15 @@ class Completion:
     cached_tokens: int = 0
 
 
+def without_room(text: str, completion_tokens: int, finish: str) -> bool:
+    """Whether nothing was written because the prompt fills the model's context.
+
+    Whatever else ends an answer does so after one token at least, or as a stop.
+    """
+    # The text too: an endpoint may leave its tokens uncounted.
+    return finish == "length" and not completion_tokens and not text
+
+
 Reply = Callable[[Request, Completion], Request | None]
 
 

@@ -66,6 +66,14 @@ def compare_agents(
             trials = _run(engine, configuration, suite, CALL_FORMS[template], limits)
             records.write_lines(path, [trial.model_dump(mode="json") for trial in trials])
         runs.append(trials)
+    unfit = sum(ask.without_room for trials in runs for trial in trials for ask in trial.asks)
+    if unfit:
+        progress.say(
+            f"! {unfit} prompts and an answer of {limits.max_new_tokens} tokens do not fit into "
+            "the model's context and were answered with nothing. Use a model with a longer "
+            "context, or lower --max-new-tokens."
+        )
+    recorder.add(prompts_without_room=unfit)
     comparison = compare(runs, BASELINE.name)
     tables = as_markdown(comparison)
     records.write_json(output / "comparison.json", comparison.model_dump(mode="json"))

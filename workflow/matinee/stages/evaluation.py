@@ -11,7 +11,7 @@ from typing import Any
 from matinee import progress, records
 from matinee.config import CallForm, Limits, Reference, SampledRuns, SuiteSettings
 from matinee.conversations import Tool
-from matinee.engines.base import Engine
+from matinee.engines.base import Engine, without_room
 from matinee.engines.sampling import GREEDY, Sampling
 from matinee.errors import EngineError, ScenarioError
 from matinee.scenarios import Fault, Suite
@@ -111,8 +111,9 @@ def run_scenarios(
             on_finished=lambda transcript: bar.update(),
         )
     records.write_lines(output, [transcript.model_dump(mode="json") for transcript in transcripts])
-    tokens = sum(step.completion_tokens for t in transcripts for step in t.steps)
-    unfit = _without_room(transcripts)
+    steps = [step for transcript in transcripts for step in transcript.steps]
+    tokens = sum(step.completion_tokens for step in steps)
+    unfit = sum(without_room(step.text, step.completion_tokens, step.finish) for step in steps)
     recorder.add(cases=len(transcripts), completion_tokens=tokens, prompts_without_room=unfit)
     recorder.write(output.with_suffix(".run.json"))
     if unfit:
@@ -125,18 +126,6 @@ def run_scenarios(
     progress.say(
         f"✓ tested {subject} on {suite.id}: {len(transcripts)} cases, {tokens:,} tokens written, "
         f"{recorder.summary()}"
-    )
-
-
-def _without_room(transcripts: Sequence[Transcript]) -> int:
-    """How many prompts were answered with nothing because they fill the model's context.
-
-    Whatever else ends an answer does so after one token at least, or as a stop.
-    """
-    steps = (step for transcript in transcripts for step in transcript.steps)
-    # The text too: an endpoint may leave its tokens uncounted.
-    return sum(
-        step.finish == "length" and not step.completion_tokens and not step.text for step in steps
     )
 
 

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from matinee import progress, records
+from matinee.batching import Row
 from matinee.config import Training
 from matinee.devices import place
 from matinee.errors import TrainingError
@@ -18,6 +19,9 @@ from matinee.training.checkpoints import discard_broken, discard_run, last_check
 from matinee.training.job import Job
 from matinee.training.parallel import processes, take_own_device
 from matinee.training.trainer import epoch_batches, load_trainable, make_trainer
+
+# More packed tokens at once make a CPU no faster; fetching memory for them makes it slower.
+CPU_TOKENS = 1024
 
 
 def train(job: Job) -> dict[str, Any]:
@@ -31,6 +35,7 @@ def train(job: Job) -> dict[str, Any]:
     if not any(any(mask[1:]) for _, mask in job.rows):
         raise TrainingError("No row has a supervised token; nothing could be learned from this.")
     settings = _per_process(job.settings, len(job.rows), processes())
+    settings = _for_device(settings, job.rows)
     shortages: list[str] = []
     while True:
         try:
@@ -62,6 +67,38 @@ def _per_process(settings: Training, rows: int, processes: int) -> Training:
     return settings.model_copy(update={"gradient_accumulation": accumulation})
 
 
+def _for_device(settings: Training, rows: Sequence[Row]) -> Training:
+    """On a CPU, micro-batches of plainly packed rows are made smaller, the steps stay as they are.
+
+    With `shared_prefix` the rows of a micro-batch share work, and with `loss: row` they share a
+    weight, so those are left alone.
+    """
+    splits = settings.packing == "plain" and settings.loss == "token"
+    if not splits or place(settings.precision).device != "cpu":
+        return settings
+    mean = sum(len(ids) for ids, _ in rows) / len(rows)
+    sizes = range(1, settings.batch_size + 1)
+    return _split(
+        settings,
+        max(
+            size
+            for size in sizes
+            if settings.batch_size % size == 0 and (size == 1 or size * mean <= CPU_TOKENS)
+        ),
+    )
+
+
+def _split(settings: Training, batch_size: int) -> Training:
+    """The same optimizer step in micro-batches of a size that divides the old one."""
+    factor = settings.batch_size // batch_size
+    return settings.model_copy(
+        update={
+            "batch_size": batch_size,
+            "gradient_accumulation": settings.gradient_accumulation * factor,
+        }
+    )
+
+
 def _first_line(error: BaseException) -> str:
     return (str(error).strip() or type(error).__name__).splitlines()[0]
 
@@ -76,23 +113,12 @@ def _smaller(job: Job, settings: Training, shortages: list[str]) -> Training:
         raise TrainingError(
             f"Out of memory at {shortages[-1]}. Halve batch_size and double gradient_accumulation."
         )
-    smaller = _halved(settings)
+    smaller = _split(settings, math.gcd(settings.batch_size, settings.batch_size // 2))
     progress.say(
         f"! train {job.label}: out of memory at {shortages[-1]}; going on with batch_size "
         f"{smaller.batch_size}, gradient_accumulation {smaller.gradient_accumulation}"
     )
     return smaller
-
-
-def _halved(settings: Training) -> Training:
-    smaller = math.gcd(settings.batch_size, settings.batch_size // 2)
-    factor = settings.batch_size // smaller
-    return settings.model_copy(
-        update={
-            "batch_size": smaller,
-            "gradient_accumulation": settings.gradient_accumulation * factor,
-        }
-    )
 
 
 def _is_out_of_memory(error: BaseException) -> bool:

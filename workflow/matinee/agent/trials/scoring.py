@@ -37,7 +37,8 @@ class AskScore(BaseModel):
     `success`: the answer holds every fact, the order was kept, and an impossible question was
     answered honestly. `found`: the facts stood in what the tools or memory returned, whether or
     not the answer repeats them. `wrong`: the first thing that is wrong, or empty. `outputs`: all
-    that the model wrote, raw.
+    that the model wrote, raw. `without_room`: how many prompts did not fit into the model's
+    context.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -50,6 +51,7 @@ class AskScore(BaseModel):
     found: bool
     wrong: str
     outputs: tuple[str, ...] = ()
+    without_room: int = 0
 
 
 def score_ask(ask: Ask, day: datetime.date, events: Sequence[Event]) -> AskScore:
@@ -61,6 +63,7 @@ def score_ask(ask: Ask, day: datetime.date, events: Sequence[Event]) -> AskScore
     seen = [event.observation for event in events if isinstance(event, CallObserved)]
     material = [one.content for one in seen if one.error is None]
     material += [answered.text] if answered.reused else []
+    written = [event for event in events if isinstance(event, ModelWrote)]
     unsaid = [fact for fact in facts if not says(answered.text, fact)]
     wrong = ""
     if unsaid:
@@ -77,7 +80,8 @@ def score_ask(ask: Ask, day: datetime.date, events: Sequence[Event]) -> AskScore
         success=not wrong,
         found=all(any(says(text, fact) for text in material) for fact in facts),
         wrong=wrong,
-        outputs=tuple(event.text for event in events if isinstance(event, ModelWrote)),
+        outputs=tuple(event.text for event in written),
+        without_room=sum(event.no_room for event in written),
     )
 
 
