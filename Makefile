@@ -82,6 +82,7 @@ lint: $(VENV)/dev.stamp
 	@$(IN_VENV) ruff check .
 	@$(IN_VENV) ruff format --check .
 	@$(IN_VENV) mypy
+	@$(IN_VENV) mypy benchmarks/*.py
 	@$(IN_VENV) snakefmt --check Snakefile workflow/rules
 	@$(IN_VENV) snakemake --lint
 	@$(IN_VENV) scripts/audit.sh

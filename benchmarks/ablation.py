@@ -1,6 +1,6 @@
 """Which training data teaches tool calls: a model trained on one mix after another, and compared.
 
-    python benchmarks/ablation.py run --model FOLDER --name gemma3_270m --template gemma \
+    python benchmarks/ablation.py run --model FOLDER --name gemma3_270m --template gemma_action \
         --glaive FOLDER --results benchmarks/results/ablation
     python benchmarks/ablation.py page --results benchmarks/results/ablation > docs/ablation.md
 
@@ -24,7 +24,14 @@ from typing import Any
 ROOT = Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(ROOT / "workflow"), str(ROOT / "benchmarks")]
 
-from heldout import GROUPS, Outcome, evaluate, held_out_rows, split_catalogue  # noqa: E402
+from heldout import (  # noqa: E402
+    GROUPS,
+    PLAIN_LISTS,
+    Outcome,
+    evaluate,
+    held_out_rows,
+    split_catalogue,
+)
 
 from matinee.config import CALL_FORMS, Training  # noqa: E402
 from matinee.conversations import Conversation  # noqa: E402
@@ -49,12 +56,15 @@ ARMS: dict[str, tuple[dict[str, int], float] | None] = {
 }
 COMMANDS = """```bash
 python benchmarks/ablation.py run --model results/model/gemma3_270m --name gemma3_270m \\
-    --template gemma --glaive FOLDER --results benchmarks/results/ablation
+    --template gemma_action --glaive FOLDER --results benchmarks/results/ablation
+python benchmarks/ablation.py run --model results/model/smollm2_135m_instruct \\
+    --name smollm2_135m_instruct --template chatml_action --glaive FOLDER \\
+    --results benchmarks/results/ablation
 python benchmarks/ablation.py page --results benchmarks/results/ablation > docs/ablation.md
 ```
 
-`results/model/gemma3_270m` is what `make demo` fetched; `FOLDER` holds LLaMA-Factory's two glaive
-demo files (Apache-2.0), which are not part of this repository."""
+`results/model` is what `make demo` fetched; `FOLDER` holds LLaMA-Factory's two glaive demo files
+(Apache-2.0), which are not part of this repository."""
 # Characters kept of what a model wrote.
 LONGEST_WRITTEN = 200
 # Of the supervised tokens, where there are synthesized rows at all.
@@ -93,7 +103,7 @@ def _arguments() -> argparse.Namespace:
     run.add_argument("--arms", nargs="+", choices=list(ARMS))
     run.add_argument("--supervised", type=int, default=4000, help="supervised tokens of an arm")
     run.add_argument("--steps", type=int, default=30, help="optimizer steps of an arm, about")
-    run.add_argument("--rows", type=int, default=60, help="held-out rows of a seed")
+    run.add_argument("--rows", type=int, default=48, help="held-out rows of a seed")
     shown = commands.add_parser("page", help="print how it was measured, and what came out")
     for command in (run, shown):
         command.add_argument("--results", type=Path, required=True)
@@ -227,6 +237,7 @@ def _synthesized(
             "masked_parameters_share": 0.1,
             "answer_share": 0.0,
             "system_share": 0.7,
+            **PLAIN_LISTS,
             "mix": mix,
             "seed": seed,
         }

@@ -65,7 +65,7 @@ class Outcome:
 
 def questions(data: Traversable, suite: Suite) -> dict[str, tuple[str, Question]]:
     """Category and question, as published, of every case with accepted calls."""
-    found = {}
+    found: dict[str, tuple[str, Question]] = {}
     categories = dict.fromkeys(s.category for s in suite.scenarios if s.turns[0].calls)
     kept = {scenario.id for scenario in suite.scenarios}
     for category in categories:

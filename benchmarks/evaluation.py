@@ -18,7 +18,7 @@ import time
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import yaml
 
@@ -73,7 +73,7 @@ class OneByOne:
             )[0, len(prompt) :].tolist()
         stopped = written[-1] in self.renderer.stop_ids
         text = self.renderer.tokenizer.decode(written[:-1] if stopped else written)
-        finish = "stop" if stopped else "length"
+        finish: Literal["stop", "length"] = "stop" if stopped else "length"
         seconds = time.perf_counter() - started
         return Completion(str(text), len(prompt), len(written), finish, seconds)
 

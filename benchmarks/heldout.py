@@ -40,6 +40,8 @@ GROUPS = {
     "missing_complete": "missing parameter",
     "no_tool": "none fits",
 }
+# Short descriptions, nothing beside the parameters: what makes lists long is not compared.
+PLAIN_LISTS = {"written_out_share": 0.0, "extras_share": 0.0, "shuffled_share": 0.0}
 MIX = {
     "single": 8,
     "coded": 6,
@@ -83,6 +85,7 @@ def held_out_rows(catalogue: Path, count: int, seed: int) -> list[Conversation]:
             "masked_share": 0.0,
             "answer_share": 0.0,
             "system_share": 0.7,
+            **PLAIN_LISTS,
             "mix": MIX,
             # Seeds of training start at 1.
             "seed": 1000 + seed,

@@ -18,6 +18,7 @@ import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "workflow"))
 
@@ -79,9 +80,15 @@ def _make_adapter(base: Path, folder: Path) -> None:
     from transformers import AutoConfig, AutoModelForCausalLM
 
     with torch.device("meta"):
-        model = AutoModelForCausalLM.from_config(AutoConfig.from_pretrained(base))
-        options = {"r": 8, "lora_alpha": 16, "target_modules": TARGETS, "task_type": "CAUSAL_LM"}
-        adapted = peft.get_peft_model(model, peft.LoraConfig(**options))
+        model: Any = AutoModelForCausalLM.from_config(  # type: ignore[no-untyped-call]
+            AutoConfig.from_pretrained(base)
+        )
+        adapted = peft.get_peft_model(
+            model,
+            peft.LoraConfig(
+                r=8, lora_alpha=16, target_modules=TARGETS, task_type=peft.TaskType.CAUSAL_LM
+            ),
+        )
     factors = {
         name: torch.randn(parameter.shape) * 0.02
         for name, parameter in adapted.named_parameters()

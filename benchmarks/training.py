@@ -178,12 +178,12 @@ def _python(system: str) -> str:
 
 
 def median(runs: list[dict[str, Any]], key: str) -> float:
-    return statistics.median(run[key] for run in runs)
+    return float(statistics.median(run[key] for run in runs))
 
 
 def rate(runs: list[dict[str, Any]]) -> float:
     """Median rows per second."""
-    return statistics.median(run["samples"] / run["seconds"] for run in runs)
+    return float(statistics.median(run["samples"] / run["seconds"] for run in runs))
 
 
 def table(found: dict[str, dict[str, Any]]) -> str:

@@ -47,8 +47,10 @@ TINY = {
 }
 # Every twentieth quantile of the lengths in tokens of the rows of glaive_toolcall_en_demo.json
 # (LLaMA-Factory), rendered with chatml_action by SmolLM2's tokenizer and cut to 1,024 tokens.
-LENGTHS = (139, 168, 187, 215, 234, 260, 288, 311, 326, 345, 366, 413)
-LENGTHS += (436, 515, 576, 650, 726, 783, 863, 937, 1024)
+LENGTHS = (
+    *(139, 168, 187, 215, 234, 260, 288, 311, 326, 345, 366, 413),
+    *(436, 515, 576, 650, 726, 783, 863, 937, 1024),
+)
 # The share of supervised tokens in those rows.
 SUPERVISED = 0.57
 ROWS_PER_STEP = 16
@@ -76,7 +78,8 @@ def main() -> None:
     device = "cuda" if torch.cuda.is_available() else "cpu"
     if device == "cpu" and not arguments.tiny:
         raise SystemExit("No CUDA device; --tiny runs anywhere.")
-    config = LlamaConfig(**(TINY if arguments.tiny else YI_6B), max_position_embeddings=4096)
+    shape: dict[str, Any] = TINY if arguments.tiny else YI_6B
+    config = LlamaConfig(**shape, max_position_embeddings=4096)
     rows = random_rows(config.vocab_size, arguments.rows)
     tokens = sum(len(ids) for ids, _ in rows) // len(rows) * ROWS_PER_STEP
     dtype = "bfloat16" if device == "cuda" else "float32"
@@ -296,7 +299,7 @@ def _run_plain(
 
     clock = _clock(rows, None, seconds, device)
     trainer = Trainer(
-        model=peft.get_peft_model(model, adapter),  # type: ignore[arg-type]
+        model=peft.get_peft_model(model, adapter),
         args=TrainingArguments(
             output_dir=str(scratch),
             per_device_train_batch_size=batch[0],
@@ -312,7 +315,7 @@ def _run_plain(
             remove_unused_columns=False,
             dataloader_pin_memory=device == "cuda",
         ),
-        train_dataset=list(rows),  # type: ignore[arg-type]
+        train_dataset=list(rows),
         data_collator=padded,
         callbacks=[clock],
     )

@@ -55,7 +55,7 @@ def training_flops(config: Any, tokens: int, supervised: int = 0) -> float:
     layers = linear_layers(config)
     frozen = sum(layer.weights for layer in layers)
     adapter = sum(RANK * (layer.inputs + layer.outputs) * layer.count for layer in layers)
-    head = 4.0 * supervised * config.hidden_size * config.vocab_size
+    head: float = 4.0 * supervised * config.hidden_size * config.vocab_size
     return tokens * (4.0 * frozen + 6.0 * adapter) + head
 
 
