@@ -18,6 +18,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterable, Iterator
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +28,6 @@ sys.path[:0] = [str(ROOT / "workflow"), str(ROOT / "benchmarks")]
 from heldout import (  # noqa: E402
     GROUPS,
     PLAIN_LISTS,
-    Outcome,
     evaluate,
     held_out_rows,
     split_catalogue,
@@ -35,7 +35,10 @@ from heldout import (  # noqa: E402
 
 from matinee.config import CALL_FORMS, Training  # noqa: E402
 from matinee.conversations import Conversation  # noqa: E402
+from matinee.memory import keep_freed  # noqa: E402
 from matinee.records import hardware, read_json, versions, write_json  # noqa: E402
+from matinee.rendering import Renderer  # noqa: E402
+from matinee.statistics import clustered_bootstrap  # noqa: E402
 from matinee.synthesis import SynthesisSettings, generate  # noqa: E402
 
 CATALOGUE = ROOT / "workflow/resources/catalogue"
@@ -65,8 +68,6 @@ python benchmarks/ablation.py page --results benchmarks/results/ablation > docs/
 
 `results/model` is what `make demo` fetched; `FOLDER` holds LLaMA-Factory's two glaive demo files
 (Apache-2.0), which are not part of this repository."""
-# Characters kept of what a model wrote.
-LONGEST_WRITTEN = 200
 # Of the supervised tokens, where there are synthesized rows at all.
 GLAIVE_SHARE = 0.5
 
@@ -103,7 +104,7 @@ def _arguments() -> argparse.Namespace:
     run.add_argument("--arms", nargs="+", choices=list(ARMS))
     run.add_argument("--supervised", type=int, default=4000, help="supervised tokens of an arm")
     run.add_argument("--steps", type=int, default=30, help="optimizer steps of an arm, about")
-    run.add_argument("--rows", type=int, default=48, help="held-out rows of a seed")
+    run.add_argument("--rows", type=int, default=80, help="held-out rows of a seed")
     shown = commands.add_parser("page", help="print how it was measured, and what came out")
     for command in (run, shown):
         command.add_argument("--results", type=Path, required=True)
@@ -124,8 +125,8 @@ def run_arm(arguments: argparse.Namespace, arm: str, seed: int) -> dict[str, Any
         started = time.perf_counter()
         held_out = split_catalogue(CATALOGUE, "held_out", scratch / "held_out")
         rows = held_out_rows(held_out, arguments.rows, seed)
-        engine = _engine(arguments, scratch / "adapter" if training else None)
-        outcomes = evaluate(engine, rows, CALL_FORMS[arguments.template], max_new_tokens=96)
+        model = _model(arguments.model, scratch / "adapter" if training else None)
+        outcomes = evaluate(model, _renderer(arguments), rows)
     return {
         "model": arguments.name,
         "arm": arm,
@@ -135,13 +136,8 @@ def run_arm(arguments: argparse.Namespace, arm: str, seed: int) -> dict[str, Any
         "evaluation_seconds": round(time.perf_counter() - started, 1),
         "versions": versions(),
         "hardware": hardware(),
-        "rows": [_as_json(outcome) for outcome in outcomes],
+        "rows": [asdict(outcome) for outcome in outcomes],
     }
-
-
-def _as_json(outcome: Outcome) -> dict[str, Any]:
-    written = [text[:LONGEST_WRITTEN] for text in outcome.written]
-    return {"row": outcome.row, "group": outcome.group, "right": outcome.right, "written": written}
 
 
 def train_arm(arguments: argparse.Namespace, arm: str, seed: int, scratch: Path) -> dict[str, Any]:
@@ -176,14 +172,10 @@ def token_rows(
     arguments: argparse.Namespace, arm: str, seed: int, scratch: Path
 ) -> list[tuple[list[int], list[int]]]:
     """The arm's rows, cut off where their supervised tokens fill the budget."""
-    from transformers import AutoTokenizer
-
-    from matinee.rendering import Renderer
-
     recipe = ARMS[arm]
     assert recipe is not None
     mix, masked = recipe
-    renderer = Renderer(AutoTokenizer.from_pretrained(arguments.model), arguments.template)
+    renderer = _renderer(arguments)
     glaive_budget = round(arguments.supervised * (GLAIVE_SHARE if mix else 1.0))
     rows = _up_to(glaive_budget, renderer, _glaive(arguments.glaive, seed), CUTOFF)
     if mix:
@@ -245,23 +237,22 @@ def _synthesized(
     return generate(settings, catalogue)
 
 
-def _engine(arguments: argparse.Namespace, adapter: Path | None) -> Any:
-    """The start model, or the start model with the adapter merged into it."""
-    from peft import PeftModel
-    from transformers import AutoModelForCausalLM, AutoTokenizer
+def _renderer(arguments: argparse.Namespace) -> Renderer:
+    from transformers import AutoTokenizer
 
-    from matinee.devices import place
-    from matinee.engines.transformers import TransformersEngine
-    from matinee.memory import keep_freed
-    from matinee.rendering import Renderer
+    return Renderer(AutoTokenizer.from_pretrained(arguments.model), arguments.template)
+
+
+def _model(folder: Path, adapter: Path | None) -> Any:
+    """The start model, or the start model with the adapter merged into it, in fp32."""
+    from peft import PeftModel
+    from transformers import AutoModelForCausalLM
 
     keep_freed()
-    placement = place("auto")
-    model: Any = AutoModelForCausalLM.from_pretrained(arguments.model, dtype=placement.dtype)
-    if adapter is not None:
-        model = PeftModel.from_pretrained(model, str(adapter)).merge_and_unload()
-    renderer = Renderer(AutoTokenizer.from_pretrained(arguments.model), arguments.template)
-    return TransformersEngine(model.to(placement.device), renderer, batch_size=16)
+    model: Any = AutoModelForCausalLM.from_pretrained(folder, dtype="float32")
+    return (
+        model if adapter is None else PeftModel.from_pretrained(model, adapter).merge_and_unload()
+    )
 
 
 def page(results: Path) -> str:
@@ -271,40 +262,68 @@ def page(results: Path) -> str:
 
 
 def table(results: Path) -> str:
-    """Markdown: per model and arm, right rows of each group over all seeds, with 95 % intervals."""
+    """Markdown, two tables per model: nats per turn of each arm, and each against the arm above."""
     files = [read_json(path) for path in sorted(results.glob("*.json"))]
     lines = []
     for model in sorted({file["model"] for file in files}):
-        mine = [file for file in files if file["model"] == model]
-        seen = {row["group"] for file in mine for row in file["rows"]}
+        runs = {
+            arm: [file for file in files if file["model"] == model and file["arm"] == arm]
+            for arm in ARMS
+        }
+        runs = {arm: found for arm, found in runs.items() if found}
+        seen = {row["group"] for found in runs.values() for file in found for row in file["rows"]}
         groups = [group for group in dict.fromkeys(GROUPS.values()) if group in seen]
-        lines += [f"**{model}**", "", _line(["data", "seeds", "tokens", "steps", *groups, "all"])]
-        lines += [_line(["---"] * (len(groups) + 5))]
-        for arm in ARMS:
-            runs = [file for file in mine if file["arm"] == arm]
-            if runs:
-                lines.append(_arm_line(arm, runs, groups))
+        heads = [*groups, "all"]
+        lines += [f"**{model}**, nats per turn", ""]
+        lines += _head(["data", "seeds", "tokens", "steps", *heads, "exact"])
+        lines += [_arm_line(arm, found, groups) for arm, found in runs.items()]
+        lines += ["", f"**{model}**, change against the line above", ""]
+        lines += _head(["data", *heads])
+        lines += [
+            _line([arm, *(_change(runs[before], found, group) for group in [*groups, None])])
+            for (before, (arm, found)) in zip(runs, list(runs.items())[1:], strict=False)
+        ]
         lines.append("")
     return "\n".join(lines)
 
 
 def _arm_line(arm: str, runs: list[dict[str, Any]], groups: list[str]) -> str:
-    rows = [row for run in runs for row in run["rows"]]
     trained = [run["training"] for run in runs if run["training"]]
     tokens, steps = (
         " / ".join(f"{run[key]:,}" for run in trained) or "–"
         for key in ("supervised_tokens", "steps")
     )
-    cells = [_share([row["right"] for row in rows if row["group"] == group]) for group in groups]
-    everything = _share([row["right"] for row in rows])
-    return _line([arm, str(len(runs)), tokens, steps, *cells, everything])
+    rows = _rows(runs)
+    cells = []
+    for group in [*groups, None]:
+        mine = [row for row in rows.values() if group in (None, row["group"])]
+        found = clustered_bootstrap([row["nats"] for row in mine], [row["list"] for row in mine])
+        cells.append(f"{found.estimate:.2f} ({found.low:.2f}–{found.high:.2f})")
+    right = f"{sum(row['right'] for row in rows.values())} of {len(rows)}"
+    return _line([arm, str(len(runs)), tokens, steps, *cells, right])
 
 
-def _share(right: list[bool]) -> str:
-    from matinee.statistics import wilson
+def _rows(runs: list[dict[str, Any]]) -> dict[str, dict[str, Any]]:
+    """Test rows by seed and name; the lists of two seeds are different ones."""
+    return {
+        f"{run['seed']}/{row['row']}": {**row, "list": f"{run['seed']}/{row['tools']}"}
+        for run in runs
+        for row in run["rows"]
+    }
 
-    interval = wilson(sum(right), len(right))
-    return f"{sum(right)}/{len(right)} ({100 * interval.low:.0f}–{100 * interval.high:.0f} %)"
+
+def _change(before: list[dict[str, Any]], after: list[dict[str, Any]], group: str | None) -> str:
+    """Mean difference on the same rows with its interval; bold where that leaves out 0."""
+    old, new = _rows(before), _rows(after)
+    mine = [key for key in new if key in old and group in (None, new[key]["group"])]
+    differences = [new[key]["nats"] - old[key]["nats"] for key in mine]
+    found = clustered_bootstrap(differences, [new[key]["list"] for key in mine])
+    text = f"{found.estimate:+.2f} ({found.low:+.2f} to {found.high:+.2f})"
+    return f"**{text}**" if found.low > 0 or found.high < 0 else text
+
+
+def _head(cells: list[str]) -> list[str]:
+    return [_line(cells), _line(["---"] * len(cells))]
 
 
 def _line(cells: list[str]) -> str:

@@ -1,29 +1,27 @@
 """Held-out tools of the catalogue: the split by domain, rows over them, and a model's score.
 
-No tool, domain or small talk of one half stands in the other. A row counts as right when every
-turn of the assistant is right, each written behind the right turns before it: where the row calls,
-the same calls (in any order, values compared by what they mean); where it speaks, no call.
+No tool, domain or small talk of one half stands in the other.
 """
 
 from __future__ import annotations
 
-import json
+import itertools
+import math
 import shutil
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from statistics import fmean
 from typing import Any, Literal
 
 import yaml
 
-from matinee import values
-from matinee.config import CallForm
-from matinee.conversations import Conversation, Message
-from matinee.engines.base import Completion, Engine, Request
-from matinee.parsing import parse
-from matinee.scoring.schemas import ToolSchemas
+from matinee.attention import PackedLayout, use_layouts
+from matinee.conversations import Conversation
+from matinee.packing import shared_groups
+from matinee.rendering import Renderer
 from matinee.synthesis import SynthesisSettings, generate
-from matinee.transcripts import Parse
+from matinee.training.loss import collate
 
 Half = Literal["train", "held_out"]
 
@@ -40,6 +38,10 @@ GROUPS = {
     "missing_complete": "missing parameter",
     "no_tool": "none fits",
 }
+# Positions whose losses are computed at a time: a large vocabulary makes logits large.
+BLOCK = 64
+# The least probability that is told from 0.
+SMALLEST = 1e-6
 # Short descriptions, nothing beside the parameters: what makes lists long is not compared.
 PLAIN_LISTS = {"written_out_share": 0.0, "extras_share": 0.0, "shuffled_share": 0.0}
 MIX = {
@@ -76,11 +78,11 @@ def _half(entries: Sequence[Any], half: Half) -> list[Any]:
 
 
 def held_out_rows(catalogue: Path, count: int, seed: int) -> list[Conversation]:
-    """Rows over held-out tools, in lists of ten; names are as the catalogue has them."""
+    """Rows over held-out tools, four to a list; names are as the catalogue has them."""
     settings = SynthesisSettings.model_validate(
         {
             "conversations": count,
-            "conversations_per_list": 10,
+            "conversations_per_list": 4,
             "tools_per_list": (3, 4),
             "masked_share": 0.0,
             "answer_share": 0.0,
@@ -96,80 +98,79 @@ def held_out_rows(catalogue: Path, count: int, seed: int) -> list[Conversation]:
 
 @dataclass(frozen=True)
 class Outcome:
-    """Whether a row was right, and what the model wrote at each of its turns."""
+    """How a model took one row.
+
+    `nats`: the mean over the row's turns of -log p(doing right), see `evaluate`. `right`: at each
+    turn the right thing was the most probable one.
+    """
 
     row: str
+    tools: str
     group: str
+    nats: float
     right: bool
-    written: tuple[str, ...]
 
 
-def evaluate(
-    engine: Engine, rows: Sequence[Conversation], form: CallForm, max_new_tokens: int
-) -> list[Outcome]:
-    """Lets the model write every assistant turn of every row. Rows of one list are served
-    together, so that their common beginning is computed once."""
-    written: dict[str, str] = {}
+def evaluate(model: Any, renderer: Renderer, rows: Sequence[Conversation]) -> list[Outcome]:
+    """Judges every turn of the assistant behind the right turns before it, without generating.
 
-    def keep(request: Request, completion: Completion) -> None:
-        written[request.key] = completion.text
-
+    Where the row calls, doing right is the whole text of its calls: p is the product over its
+    tokens, and right means that greedy decoding would have written it to the letter. Where the row
+    speaks, doing right is not to begin a call: p = 1 - p(first token of a call).
+    Rows of one list are computed together, their common beginning once.
+    """
+    use_layouts(model)
+    model.eval()
+    opening = renderer.call_opening("tool")[0]
+    found: list[Outcome] = []
     for name in dict.fromkeys(row.labels["list"] for row in rows):
-        requests = [
-            Request(
-                key=f"{row.id}/{turn}",
-                messages=tuple(message.as_openai() for message in row.messages[:turn]),
-                tools=tuple(tool.as_openai() for tool in row.tools),
-                max_new_tokens=max_new_tokens,
-            )
-            for row in rows
-            if row.labels["list"] == name
-            for turn in _turns(row)
-        ]
-        engine.serve(requests, keep)
-    return [_outcome(row, written, form) for row in rows]
+        mine = [row for row in rows if row.labels["list"] == name]
+        found += _judge(model, renderer, mine, opening)
+    return found
 
 
-def _turns(row: Conversation) -> list[int]:
-    return [number for number, message in enumerate(row.messages) if message.role == "assistant"]
+def _judge(
+    model: Any, renderer: Renderer, rows: Sequence[Conversation], opening: int
+) -> Iterator[Outcome]:
+    import torch
 
-
-def _outcome(row: Conversation, written: dict[str, str], form: CallForm) -> Outcome:
-    texts = tuple(written[f"{row.id}/{turn}"] for turn in _turns(row))
-    schemas = ToolSchemas([tool.as_openai() for tool in row.tools])
-    right = all(
-        is_right(row.messages[turn], parse(form, text), schemas)
-        for turn, text in zip(_turns(row), texts, strict=True)
-    )
-    return Outcome(row.id, GROUPS.get(row.category, row.category), right, texts)
-
-
-def is_right(wanted: Message, found: Parse, schemas: ToolSchemas) -> bool:
-    """Whether what was written calls what the row calls, or speaks where the row speaks."""
-    if found.error is not None or len(found.calls) != len(wanted.tool_calls):
-        return False
-    if not wanted.tool_calls:
-        return bool(found.content.strip())
-    left = [(call.name, call.values) for call in wanted.tool_calls]
-    for call in found.calls:
-        written = (call.name, json.loads(call.arguments))
-        same = next((one for one in left if _same_call(one, written, schemas)), None)
-        if same is None:
-            return False
-        left.remove(same)
-    return True
-
-
-def _same_call(
-    wanted: tuple[str, dict[str, Any]], found: tuple[str, dict[str, Any]], schemas: ToolSchemas
-) -> bool:
-    tool, arguments = wanted
-    if tool != found[0] or schemas.problem(tool, found[1]) is not None:
-        return False
-    for name in arguments.keys() | found[1].keys():
-        schema = dict(schemas.parameter(tool, name))
-        # What is left unsaid means its default.
-        sides = [side.get(name, schema.get("default")) for side in (arguments, found[1])]
-        if not values.equal(values.kind_of(tool, name, schema), *sides):
-            return False
-    return True
+    encoded = [renderer.row(row) for row in rows]
+    pairs = [(row.ids, row.mask) for row in encoded]
+    batch = collate(pairs, "shared_prefix", 0)
+    with torch.inference_mode():
+        logits = model(
+            input_ids=batch["input_ids"],
+            position_ids=batch["position_ids"],
+            layout=PackedLayout(batch["groups"]),
+            logits_to_keep=batch["sources"],
+            use_cache=False,
+        ).logits[0]
+        targets = batch["targets"]
+        losses = torch.cat(
+            [
+                torch.nn.functional.cross_entropy(part.float(), wanted, reduction="none")
+                for part, wanted in zip(logits.split(BLOCK), targets.split(BLOCK), strict=True)
+            ]
+        ).tolist()
+        likeliest = logits.argmax(dim=-1)
+        calling = (logits[:, opening] - logits.logsumexp(dim=-1)).exp().tolist()
+    hits = (likeliest == targets).tolist()
+    calls = (likeliest == opening).tolist()
+    place = 0
+    for number in (member for _, members in shared_groups(pairs) for member in members):
+        row = rows[number]
+        turns = [message for message in row.messages if message.role == "assistant"]
+        lengths = [len(list(run)) for kept, run in itertools.groupby(encoded[number].mask) if kept]
+        nats, right = [], []
+        for turn, length in zip(turns, lengths, strict=True):
+            end = place + length
+            if turn.tool_calls:
+                assert int(targets[place]) == opening, "calls begin with another token"
+                nats.append(sum(losses[place:end]))
+                right.append(all(hits[place:end]))
+            else:
+                nats.append(-math.log(max(SMALLEST, 1 - calling[place])))
+                right.append(not calls[place])
+            place = end
+        group = GROUPS.get(row.category, row.category)
+        yield Outcome(row.id, row.labels["list"], group, fmean(nats), all(right))
