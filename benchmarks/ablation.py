@@ -4,9 +4,10 @@
         --glaive FOLDER --results benchmarks/results/ablation
     python benchmarks/ablation.py page --results benchmarks/results/ablation > docs/ablation.md
 
-`ablation_method.md` beside this file says what is compared, and how. Each arm and seed writes one
-JSON file; what is there already is not done again, so that a broken run goes on. `--glaive`
-holds LLaMA-Factory's glaive_toolcall_en_demo.json and glaive_toolcall_zh_demo.json.
+`ablation_method.md` beside this file says what is compared, and how, `ablation_findings.md` what
+came out when it was last run. Each arm and seed writes one JSON file; what is there already is not
+done again, so that a broken run goes on. `--glaive` holds LLaMA-Factory's
+glaive_toolcall_en_demo.json and glaive_toolcall_zh_demo.json.
 """
 
 from __future__ import annotations
@@ -66,8 +67,9 @@ python benchmarks/ablation.py run --model results/model/smollm2_135m_instruct \\
 python benchmarks/ablation.py page --results benchmarks/results/ablation > docs/ablation.md
 ```
 
-`results/model` is what `make demo` fetched; `FOLDER` holds LLaMA-Factory's two glaive demo files
-(Apache-2.0), which are not part of this repository."""
+With `--seeds 3 --arms "+ missing parameters" "+ masking"` for the third seed. `results/model` is
+what `make demo` fetched; `FOLDER` holds LLaMA-Factory's two glaive demo files (Apache-2.0), which
+are not part of this repository."""
 # Of the supervised tokens, where there are synthesized rows at all.
 GLAIVE_SHARE = 0.5
 
@@ -256,9 +258,13 @@ def _model(folder: Path, adapter: Path | None) -> Any:
 
 
 def page(results: Path) -> str:
-    """The method, the tables, and the commands that made them."""
-    method = (ROOT / "benchmarks/ablation_method.md").read_text(encoding="utf-8")
-    return f"{method}\n## What came out\n\n{table(results)}\n## Again\n\n{COMMANDS}"
+    """The method, what the tables say, the tables, and the commands that made them."""
+    folder = ROOT / "benchmarks"
+    method, findings = (
+        (folder / f"ablation_{part}.md").read_text(encoding="utf-8")
+        for part in ("method", "findings")
+    )
+    return f"{method}\n{findings}\n## The tables\n\n{table(results)}\n## Again\n\n{COMMANDS}"
 
 
 def table(results: Path) -> str:
