@@ -1,9 +1,12 @@
-"""Takes the README's pictures of a report, in Chromium.
+"""Takes the README's pictures of a report or of the chat page, in Chromium.
 
     python scripts/pictures.py results/report.html docs/images
+    python scripts/pictures.py http://127.0.0.1:7860 docs/images
 
 Writes `report.png` (a desk's width, the top of the page), `report-dark.png` (the same in dark) and
-`report-phone.png`. Needs playwright (in requirements-dev.txt) and the system's Chromium.
+`report-phone.png`; of a chat page that `make chat` has opened, `chat.png`: a question of the suite
+to the tuned and the untuned model side by side. Needs playwright (in requirements-dev.txt) and the
+system's Chromium.
 """
 
 from __future__ import annotations
@@ -20,6 +23,9 @@ PICTURES = (
     ("report-dark.png", 1440, 1080, 1, "dark"),
     ("report-phone.png", 390, 844, 2, "light"),
 )
+
+QUESTION = "juhe.cn的备案信息查一下"
+ANSWER_SECONDS = 600
 
 
 def take_pictures(browser: Any, report: Path, folder: Path) -> list[Path]:
@@ -38,7 +44,25 @@ def take_pictures(browser: Any, report: Path, folder: Path) -> list[Path]:
     return [folder / name for name, *_ in PICTURES]
 
 
-def main(report: Path, folder: Path) -> None:
+def take_chat_picture(browser: Any, address: str, folder: Path) -> list[Path]:
+    """Asks both models and writes the picture of what they say."""
+    folder.mkdir(parents=True, exist_ok=True)
+    page = browser.new_page(viewport={"width": 1280, "height": 900}, locale="zh-CN")
+    page.set_default_timeout(ANSWER_SECONDS * 1000)
+    page.goto(address)
+    page.locator("#title h2").wait_for()
+    page.locator("#compare input").check()
+    page.locator("#untuned").wait_for()
+    page.locator("#question textarea").fill(QUESTION)
+    page.locator("#send").click()
+    page.locator("#send[disabled]").wait_for()
+    page.locator("#send:not([disabled])").wait_for()
+    page.screenshot(path=folder / "chat.png")
+    page.close()
+    return [folder / "chat.png"]
+
+
+def main(shown: str, folder: Path) -> None:
     """Opens the system's browser and takes the pictures. SystemExit where there is none."""
     from playwright.sync_api import sync_playwright
 
@@ -47,12 +71,16 @@ def main(report: Path, folder: Path) -> None:
         raise SystemExit(f"No browser found (looked for {', '.join(BROWSERS)}). Install chromium.")
     with sync_playwright() as driver:
         browser = driver.chromium.launch(executable_path=found, args=["--no-sandbox"])
-        for picture in take_pictures(browser, report, folder):
-            print(picture)
+        pictures = (
+            take_chat_picture(browser, shown, folder)
+            if shown.startswith("http")
+            else take_pictures(browser, Path(shown), folder)
+        )
+        print(*pictures, sep="\n")
         browser.close()
 
 
 if __name__ == "__main__":
     if len(sys.argv) != 3:
         raise SystemExit(__doc__)
-    main(Path(sys.argv[1]), Path(sys.argv[2]))
+    main(sys.argv[1], Path(sys.argv[2]))
