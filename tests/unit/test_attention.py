@@ -13,6 +13,7 @@ from matinee.attention import branch_mask, use_layouts
 from matinee.batching import Row
 from matinee.errors import EngineError
 from matinee.training.head_loss import release_head
+from matinee.training.lora_product import use_lora_products
 from matinee.training.loss import collate, supervised_loss
 from matinee.training.trainer import lora_config
 
@@ -63,6 +64,7 @@ def reference(family: str, rows: list[Row]) -> tuple[float, Any]:
 def ours(family: str, rows: list[Row], packing: str, *, head: bool = True) -> tuple[float, Any]:
     """The same as training computes it, in float32."""
     model = adapted(family, layouts=packing != "none")
+    assert use_lora_products(model)
     weight = release_head(model.get_base_model()) if head else None
     loss = supervised_loss(model, collate(rows, packing, pad=2), weight).sum()
     loss.backward()

@@ -12,8 +12,8 @@ import pytest
 from tiny import save, training
 from trainee import adapter_bytes, job
 
+from matinee import batching
 from matinee.errors import EngineError, TrainingError
-from matinee.training import run as running
 from matinee.training import train
 from matinee.training import trainer as module
 from matinee.training.checkpoints import discard_run
@@ -277,7 +277,7 @@ def test_without_memory_the_micro_batch_is_halved_and_the_step_stays(
         (1, "plain", "row", (4, 2)),
     ],
 )
-def test_on_a_cpu_long_rows_are_packed_in_smaller_micro_batches(
+def test_on_one_core_long_rows_are_packed_in_smaller_micro_batches(
     folder: Path,
     monkeypatch: pytest.MonkeyPatch,
     limit: int,
@@ -286,9 +286,10 @@ def test_on_a_cpu_long_rows_are_packed_in_smaller_micro_batches(
     split: tuple[int, int],
 ) -> None:
     options = {"packing": packing, "loss": loss, "max_steps": 2}
-    monkeypatch.setattr(running, "CPU_TOKENS", 10_000)
+    monkeypatch.setattr("torch.get_num_threads", lambda: 1)
+    monkeypatch.setattr(batching, "CPU_TOKENS", 10_000)
     run(folder, "whole", **options)
-    monkeypatch.setattr(running, "CPU_TOKENS", limit)
+    monkeypatch.setattr(batching, "CPU_TOKENS", limit)
     metrics = run(folder, "split", **options)
     assert (metrics["batch_size"], metrics["gradient_accumulation"]) == split
     assert losses(folder, "split") == pytest.approx(losses(folder, "whole"), rel=1e-5)

@@ -7,6 +7,7 @@ function that is registered under `config._attn_implementation`. We register one
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
     import torch
     from torch import Tensor
     from transformers import PreTrainedModel
+
+    from matinee.cpu_attention import Block
 
 NAME = "matinee_layout"
 # Arguments that some architectures pass and that change the result; none may be dropped silently.
@@ -91,6 +94,7 @@ class PackedLayout:
 
     def __init__(self, groups: Sequence[Group]) -> None:
         self._masks: dict[tuple[int, ...], Tensor] = {}
+        self._blocks: dict[int, list[Block]] = {}
         # The sequence in pieces, and for each piece the piece that is its prefix.
         self._lengths: list[int] = []
         self._places: list[tuple[int | None, int]] = []
@@ -105,6 +109,34 @@ class PackedLayout:
 
     def attend(self, call: AttentionCall) -> Tensor:
         """Attention output (1, heads, L, head size) for a packed sequence of L tokens."""
+        import torch
+
+        full = call.query.dtype in (torch.float32, torch.float64)
+        if full and call.query.device.type == "cpu" and call.dropout == 0:
+            return self._attend_on_cpu(call)
+        return self._attend_by_pieces(call)
+
+    def _attend_on_cpu(self, call: AttentionCall) -> Tensor:
+        from matinee.cpu_attention import attend_blocks, causal_blocks
+
+        # Every layer with that window asks for the same blocks.
+        if (call.window or 0) not in self._blocks:
+            starts = list(itertools.accumulate(self._lengths, initial=0))
+            self._blocks[call.window or 0] = [
+                block
+                for prefix, place in self._places
+                for block in causal_blocks(
+                    starts[place],
+                    self._lengths[place],
+                    None if prefix is None else (starts[prefix], self._lengths[prefix]),
+                    call.window,
+                    call.query.dtype,
+                )
+            ]
+        scale = call.query.shape[-1] ** -0.5 if call.scaling is None else call.scaling
+        return attend_blocks(*call.states, self._blocks[call.window or 0], scale)
+
+    def _attend_by_pieces(self, call: AttentionCall) -> Tensor:
         from torch import cat, split
         from torch.nn.functional import scaled_dot_product_attention
 

@@ -9,6 +9,9 @@ from matinee.packing import shared_groups
 
 Row = tuple[list[int], list[int]]
 
+# More packed tokens at once make a CPU no faster; fetching memory for them makes it slower.
+CPU_TOKENS = 1024
+
 
 def plan_batches(
     groups: Sequence[Sequence[int]], batch_size: int, accumulation: int, order: random.Random | None
@@ -54,6 +57,24 @@ def deal_by_length(
         lap, seat = divmod(place, count)
         dealt[seat if lap % 2 == 0 else count - 1 - seat].append(row)
     return dealt
+
+
+def deal_by_tokens(lengths: Sequence[int]) -> list[list[int]]:
+    """Rows in parts for threads that each take the next part when done, the longest first.
+
+    A part has at most half of CPU_TOKENS tokens, or is one row: small parts at the end let the
+    threads end together, but of too few tokens matrix products become slow.
+    """
+    limit = CPU_TOKENS // 2
+    parts: list[tuple[int, list[int]]] = []
+    for row in sorted(range(len(lengths)), key=lambda row: (-lengths[row], row)):
+        for place, (tokens, members) in enumerate(parts):
+            if tokens + lengths[row] <= limit:
+                parts[place] = (tokens + lengths[row], [*members, row])
+                break
+        else:
+            parts.append((lengths[row], [row]))
+    return [members for _, members in sorted(parts, key=lambda part: (-part[0], part[1]))]
 
 
 def prefix_groups(rows: Sequence[Row], *, share: bool) -> list[list[int]]:

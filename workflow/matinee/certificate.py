@@ -41,14 +41,15 @@ def certify(
 
     trained: Any = PeftModel.from_pretrained(load_model(base, placement), str(adapter)).eval()
     with trained.disable_adapter():
-        untrained, _ = _answer(trained, prompts[0], 1)
-    before = [_answer(trained, prompt) for prompt in prompts]
+        ((untrained, _),) = _answers(trained, prompts[:1], 1)
+    before = _answers(trained, prompts)
     del trained
     model = load_model(merged, placement).train(False)
-    after = [_answer(model, prompt) for prompt in prompts]
+    after = _answers(model, prompts)
+    ((alone, _),) = _answers(model, prompts[:1], 1)
     pairs = list(zip(after, before, strict=True))
     differences = [_difference(mine[0], theirs[0]) for mine, theirs in pairs]
-    moved = _difference(after[0][0], untrained)
+    moved = _difference(alone, untrained)
     # Looked at one by one: a comparison with NaN is always false, and so max() may pass over it.
     if not all(map(math.isfinite, [*differences, moved])):
         raise MergeError(
@@ -78,21 +79,33 @@ def _difference(first: Tensor, second: Tensor) -> float:
     return float((first - second).abs().max() / second.abs().max())
 
 
-def _answer(model: Any, prompt: list[int], tokens: int = NEW_TOKENS) -> tuple[Tensor, list[int]]:
-    """Logits (V) of the token after the prompt in fp32, and the greedy tokens that follow."""
-    import torch
+def _answers(
+    model: Any, prompts: Sequence[list[int]], tokens: int = NEW_TOKENS
+) -> list[tuple[Tensor, list[int]]]:
+    """For each prompt the logits (V) of the token after it, in fp32, and the greedy tokens.
 
-    written: list[int] = []
-    first: Tensor | None = None
-    past = None
-    ids = torch.tensor([prompt], device=model.device)
-    with torch.inference_mode():
-        while len(written) < tokens:
-            output = model(input_ids=ids, past_key_values=past, use_cache=True, logits_to_keep=1)
-            logits = output.logits[0, -1].float()
-            first = logits if first is None else first
-            written.append(int(logits.argmax()))
-            past = output.past_key_values
-            ids = torch.tensor([written[-1:]], device=model.device)
-    assert first is not None
-    return first, written
+    All prompts in one batch of transformers' `generate`, with its defaults: what a model's own
+    generation_config.json says about sampling or repetition is left out.
+    """
+    import torch
+    from transformers import GenerationConfig
+
+    longest = max(map(len, prompts))
+    padding = [longest - len(prompt) for prompt in prompts]
+    greedy = GenerationConfig(  # type: ignore[no-untyped-call]
+        max_new_tokens=tokens,
+        do_sample=False,
+        pad_token_id=0,
+        return_dict_in_generate=True,
+        output_logits=True,
+    )
+    rows = zip(padding, prompts, strict=True)
+    generated = model.generate(
+        input_ids=torch.tensor([[0] * pad + prompt for pad, prompt in rows], device=model.device),
+        attention_mask=torch.tensor(
+            [[0] * pad + [1] * (longest - pad) for pad in padding], device=model.device
+        ),
+        generation_config=greedy,
+    )
+    written = generated.sequences[:, longest:].tolist()
+    return list(zip(generated.logits[0].float(), written, strict=True))

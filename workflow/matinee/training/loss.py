@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from matinee.batching import Row
+from matinee.batching import Row, deal_by_tokens
 from matinee.kernels import Kernel, packed_layout
 from matinee.packing import pack
 from matinee.training.head_loss import head_loss
@@ -49,6 +49,24 @@ def collate(rows: Sequence[Row], packing: str, pad: int) -> dict[str, Any]:
         "targets": torch.tensor(packed.targets, dtype=torch.long),
         "groups": packed.groups,
         "counts": (packed.rows, packed.tokens, len(packed.ids)),
+    }
+
+
+def collate_parts(rows: Sequence[Row], packing: str, pad: int) -> dict[str, Any]:
+    """One micro-batch in parts that are computed side by side, the longest first.
+
+    `parts`: each as `collate` makes it. `targets` (N) and `counts` are those of all parts.
+    """
+    import torch
+
+    lengths = [len(ids) for ids, _ in rows]
+    parts = [
+        collate([rows[number] for number in part], packing, pad) for part in deal_by_tokens(lengths)
+    ]
+    return {
+        "parts": parts,
+        "targets": torch.cat([part["targets"] for part in parts]),
+        "counts": tuple(map(sum, zip(*(part["counts"] for part in parts), strict=True))),
     }
 
 

@@ -10,18 +10,15 @@ from collections.abc import Sequence
 from typing import Any
 
 from matinee import progress, records
-from matinee.batching import Row
 from matinee.config import Training
 from matinee.devices import place
 from matinee.errors import TrainingError
 from matinee.memory import keep_freed
 from matinee.training.checkpoints import discard_broken, discard_run, last_checkpoint, step_of
 from matinee.training.job import Job
+from matinee.training.pace import Pace, one_after_another, pace_for, split
 from matinee.training.parallel import processes, take_own_device
 from matinee.training.trainer import epoch_batches, load_trainable, make_trainer
-
-# More packed tokens at once make a CPU no faster; fetching memory for them makes it slower.
-CPU_TOKENS = 1024
 
 
 def train(job: Job) -> dict[str, Any]:
@@ -35,16 +32,16 @@ def train(job: Job) -> dict[str, Any]:
     if not any(any(mask[1:]) for _, mask in job.rows):
         raise TrainingError("No row has a supervised token; nothing could be learned from this.")
     settings = _per_process(job.settings, len(job.rows), processes())
-    settings = _for_device(settings, job.rows)
+    pace = pace_for(job, settings)
     shortages: list[str] = []
     while True:
         try:
-            return _train_once(job, settings, shortages)
+            return _train_once(job, pace, shortages)
         except (MemoryError, RuntimeError) as error:
             if not _is_out_of_memory(error):
                 raise
-            shortages.append(f"batch_size {settings.batch_size}: {_first_line(error)}")
-        settings = _smaller(job, settings, shortages)
+            shortages.append(f"batch_size {pace.settings.batch_size}: {_first_line(error)}")
+        pace = _smaller(job, settings, pace, shortages)
         _free_memory()
 
 
@@ -67,43 +64,12 @@ def _per_process(settings: Training, rows: int, processes: int) -> Training:
     return settings.model_copy(update={"gradient_accumulation": accumulation})
 
 
-def _for_device(settings: Training, rows: Sequence[Row]) -> Training:
-    """On a CPU, micro-batches of plainly packed rows are made smaller, the steps stay as they are.
-
-    With `shared_prefix` the rows of a micro-batch share work, and with `loss: row` they share a
-    weight, so those are left alone.
-    """
-    splits = settings.packing == "plain" and settings.loss == "token"
-    if not splits or place(settings.precision).device != "cpu":
-        return settings
-    mean = sum(len(ids) for ids, _ in rows) / len(rows)
-    sizes = range(1, settings.batch_size + 1)
-    return _split(
-        settings,
-        max(
-            size
-            for size in sizes
-            if settings.batch_size % size == 0 and (size == 1 or size * mean <= CPU_TOKENS)
-        ),
-    )
-
-
-def _split(settings: Training, batch_size: int) -> Training:
-    """The same optimizer step in micro-batches of a size that divides the old one."""
-    factor = settings.batch_size // batch_size
-    return settings.model_copy(
-        update={
-            "batch_size": batch_size,
-            "gradient_accumulation": settings.gradient_accumulation * factor,
-        }
-    )
-
-
 def _first_line(error: BaseException) -> str:
     return (str(error).strip() or type(error).__name__).splitlines()[0]
 
 
-def _smaller(job: Job, settings: Training, shortages: list[str]) -> Training:
+def _smaller(job: Job, asked: Training, pace: Pace, shortages: Sequence[str]) -> Pace:
+    settings = pace.settings
     if settings.batch_size == 1:
         raise TrainingError(
             f"Out of memory with one row at a time. {shortages[-1]}. Try gradient_checkpointing: "
@@ -113,10 +79,14 @@ def _smaller(job: Job, settings: Training, shortages: list[str]) -> Training:
         raise TrainingError(
             f"Out of memory at {shortages[-1]}. Halve batch_size and double gradient_accumulation."
         )
-    smaller = _split(settings, math.gcd(settings.batch_size, settings.batch_size // 2))
+    if pace.lanes > 1:
+        smaller = one_after_another(asked, job.rows)
+    else:
+        smaller = Pace(split(settings, math.gcd(settings.batch_size, settings.batch_size // 2)))
     progress.say(
         f"! train {job.label}: out of memory at {shortages[-1]}; going on with batch_size "
-        f"{smaller.batch_size}, gradient_accumulation {smaller.gradient_accumulation}"
+        f"{smaller.settings.batch_size}, gradient_accumulation "
+        f"{smaller.settings.gradient_accumulation}"
     )
     return smaller
 
@@ -137,10 +107,11 @@ def _free_memory() -> None:
         torch.cuda.empty_cache()
 
 
-def _train_once(job: Job, settings: Training, shortages: Sequence[str] = ()) -> dict[str, Any]:
+def _train_once(job: Job, pace: Pace, shortages: Sequence[str] = ()) -> dict[str, Any]:
     import torch
     from transformers import set_seed
 
+    settings = pace.settings
     keep_freed()
     set_seed(job.seed)
     take_own_device()
@@ -148,7 +119,7 @@ def _train_once(job: Job, settings: Training, shortages: Sequence[str] = ()) -> 
     model: Any = load_trainable(job.model, settings, placement)
     # peft counts a quantised weight by what it stands for, not by its bytes.
     trainable, total = model.get_nb_trainable_parameters()
-    trainer = make_trainer(job, settings, placement, model)
+    trainer = make_trainer(job, settings, placement, model, pace.lanes)
     if trainer.is_world_process_zero():
         discard_broken(job.checkpoints)
     checkpoint = last_checkpoint(job.checkpoints)
@@ -181,6 +152,7 @@ def _train_once(job: Job, settings: Training, shortages: Sequence[str] = ()) -> 
         "batch_size": settings.batch_size,
         "gradient_accumulation": settings.gradient_accumulation,
         "processes": processes(),
+        "side_by_side": pace.lanes,
         "out_of_memory": list(shortages),
         "packing": settings.packing,
         "attention": trainer.choice.kernel,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,7 +18,7 @@ from matinee.kernels import Choice, Heads, choose_kernel
 from matinee.loading import load_model
 from matinee.training.head_loss import release_head
 from matinee.training.job import Job
-from matinee.training.loss import collate, supervised_loss
+from matinee.training.loss import collate, collate_parts, supervised_loss
 from matinee.training.parallel import processes
 
 if TYPE_CHECKING:
@@ -34,7 +35,12 @@ def load_trainable(folder: Path, settings: Training, placement: Placement) -> Pr
     """The start model with a fresh adapter; adapter weights are fp32 whatever the base is in."""
     spread = settings.sharding == "fsdp"
     model = load_model(folder, placement, settings.quantization, spread=spread)
-    return make_trainable(model, settings)
+    trainable = make_trainable(model, settings)
+    if placement.device == "cpu" and not spread:
+        from matinee.training.lora_product import use_lora_products
+
+        use_lora_products(trainable)
+    return trainable
 
 
 def make_trainable(model: Any, settings: Training) -> PreTrainedModel:
@@ -147,8 +153,13 @@ def validation_batches(job: Job, settings: Training, process: int, of: int) -> l
     return batches[process::of]
 
 
-def make_trainer(job: Job, settings: Training, placement: Placement, model: Any) -> Any:
-    """A transformers Trainer that feeds packed batches and weighs the loss as configured."""
+def make_trainer(
+    job: Job, settings: Training, placement: Placement, model: Any, lanes: int = 1
+) -> Any:
+    """A transformers Trainer that feeds packed batches and weighs the loss as configured.
+
+    `lanes`: how many parts of a micro-batch are computed side by side, see `side_by_side.py`.
+    """
     import torch
     from torch.utils.data import DataLoader
     from transformers import Trainer
@@ -159,6 +170,16 @@ def make_trainer(job: Job, settings: Training, placement: Placement, model: Any)
         head = head.to(placement.device)  # with FSDP the model itself is still in main memory
     attention = attention_kernel(model, settings, placement)
     meter = EnergyMeter(placement.device)
+    side_by_side = None
+    if lanes > 1:
+        from matinee.training.side_by_side import SideBySide
+
+        side_by_side = SideBySide(lanes, [p for p in model.parameters() if p.requires_grad])
+
+    def collated(rows: Sequence[Row]) -> dict[str, Any]:
+        if side_by_side is None:
+            return collate(rows, settings.packing, pad)
+        return collate_parts(rows, settings.packing, pad)
 
     class PackedTrainer(Trainer):
         first_step = 0
@@ -171,7 +192,7 @@ def make_trainer(job: Job, settings: Training, placement: Placement, model: Any)
             loader: DataLoader[Any] = DataLoader(
                 _Rows(job.rows, batches),  # type: ignore[arg-type]
                 batch_sampler=batches,
-                collate_fn=lambda rows: collate(rows, settings.packing, pad),
+                collate_fn=collated,
             )
             return self.accelerator.prepare(loader)  # type: ignore[no-any-return]
 
@@ -216,12 +237,18 @@ def make_trainer(job: Job, settings: Training, placement: Placement, model: Any)
             return_outputs: bool = False,
             num_items_in_batch: Tensor | int | None = None,
         ) -> Any:
+            if side_by_side is not None and num_items_in_batch is not None:
+                parts = [partial(self.summed_loss, model, part) for part in inputs["parts"]]
+                return side_by_side.sum(parts) / num_items_in_batch
             losses = supervised_loss(model, inputs, head, attention.kernel)
             if settings.loss == "row":
                 mean = losses.sum() / max(1, len(losses))
                 return mean / self.current_gradient_accumulation_steps
             # Data-parallel training averages gradients over processes; the count is over all.
             return losses.sum() * self.accelerator.num_processes / num_items_in_batch
+
+        def summed_loss(self, model: Any, batch: dict[str, Any]) -> Tensor:
+            return supervised_loss(model, batch, head, attention.kernel).sum()
 
         def evaluate(self, *arguments: Any, **options: Any) -> dict[str, float]:
             """The mean loss of a supervised token of the held-out rows, logged as `eval_loss`."""
