@@ -16,5 +16,6 @@ python benchmarks/memory.py
 python benchmarks/merging.py
 scripts/bench_rivals.sh
 python benchmarks/training.py --model "$model"
+python benchmarks/training_cpu.py --model "$model"
 python benchmarks/training_packing.py --model "$model"
 python benchmarks/evaluation.py --model "$model"
