@@ -191,6 +191,14 @@ def test_a_fact_that_was_guessed_is_said_and_not_found() -> None:
     assert (score.success, score.found) == (True, False)
 
 
+def test_where_nothing_is_to_be_found_nothing_counts_as_found() -> None:
+    ask = Ask(question="?", gold=(), facts=(), impossible=True)
+    score = score_ask(ask, DAY, [Answered("无法完成", False)])
+    assert (score.success, score.found) == (True, None)
+    none_sought = trial("react", 1, True, 2).model_copy(update={"found": None})
+    assert compare([[none_sought]], "react").rows[0].found == (0, 0)
+
+
 @pytest.mark.parametrize(
     ("made", "kept"),
     [
@@ -260,6 +268,7 @@ def test_configurations_are_compared_on_the_same_tasks() -> None:
     assert pair.costs["steps"] == (1.0, 1.0, 1.0)
     assert found.rows[1].successes == 20
     assert "| sop | 20/20" in as_markdown(found)
+    assert [row.found for row in found.rows] == [(10, 20), (20, 20)]
     assert "+10/−0" in as_markdown(found)
 
 

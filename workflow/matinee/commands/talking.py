@@ -111,6 +111,9 @@ def agent_compare(
     batch_size: Annotated[int, typer.Option(min=1)] = 16,
     max_steps: Annotated[int, typer.Option(min=1, help="Model outputs per question.")] = 16,
     max_new_tokens: Annotated[int, typer.Option(min=1)] = 256,
+    constrained: Annotated[
+        bool, typer.Option("--constrained", help="Only calls of tools that there are.")
+    ] = False,
 ) -> None:
     """Compare ways of running the agent on one model: planners, memory, reflection."""
     from matinee.agent.task import AgentLimits
@@ -124,6 +127,7 @@ def agent_compare(
         tasks_per_kind=tasks_per_kind,
         batch_size=batch_size,
         limits=AgentLimits(max_steps=max_steps, max_new_tokens=max_new_tokens),
+        constrained=constrained,
     )
     typer.echo(tables)
 

@@ -29,9 +29,11 @@ def compare_agents(
     tasks_per_kind: int | None,
     batch_size: int,
     limits: AgentLimits,
+    constrained: bool = False,
 ) -> str:
     """Runs the tasks under each configuration and writes the comparison; returns its tables.
 
+    `constrained`: calls name a tool that there is, with arguments that fit its schema.
     Writes `settings.json`, `NAME.jsonl` per configuration, `comparison.json`, `comparison.md` and
     `comparison.run.json`. A configuration whose file is there is not run again. Raises UserError
     where the folder holds runs under other settings.
@@ -51,6 +53,7 @@ def compare_agents(
         "template": template,
         "batch_size": batch_size,
         "limits": vars(limits),
+        "constrained": constrained,
         "tasks": [task.id for task in suite.tasks],
     }
     _refuse_other_settings(output / "settings.json", settings)
@@ -62,7 +65,13 @@ def compare_agents(
         trials = _earlier(path, suite)
         if trials is None:
             if engine is None:
-                engine = TransformersEngine.load(model, template, place("auto"), batch_size)
+                engine = TransformersEngine.load(
+                    model,
+                    template,
+                    place("auto"),
+                    batch_size,
+                    constrained=CALL_FORMS[template] if constrained else None,
+                )
             trials = _run(engine, configuration, suite, CALL_FORMS[template], limits)
             records.write_lines(path, [trial.model_dump(mode="json") for trial in trials])
         runs.append(trials)

@@ -56,7 +56,10 @@ ALL = tuple(Configuration(*parts) for parts in product(PLANNERS, (False, True), 
 
 
 class Trial(BaseModel):
-    """One task under one configuration. Steps, calls, tokens and seconds are sums over its asks."""
+    """One task under one configuration. Steps, calls, tokens and seconds are sums over its asks.
+
+    `found`: the facts of all its asks were returned by tools or memory; None where there are none.
+    """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -65,7 +68,7 @@ class Trial(BaseModel):
     kind: Kind
     family: str
     success: bool
-    found: bool
+    found: bool | None
     steps: int
     calls: int
     prompt_tokens: int
@@ -160,7 +163,7 @@ def _trial(
         kind=task.kind,
         family=task.family,
         success=all(score.success for score in scores),
-        found=all(score.found for score in scores),
+        found=all(sought) if (sought := [s.found for s in scores if s.found is not None]) else None,
         steps=sum(answer.steps for answer in answers),
         calls=sum(answer.calls for answer in answers),
         prompt_tokens=sum(answer.prompt_tokens for answer in answers),

@@ -36,9 +36,9 @@ class AskScore(BaseModel):
 
     `success`: the answer holds every fact, the order was kept, and an impossible question was
     answered honestly. `found`: the facts stood in what the tools or memory returned, whether or
-    not the answer repeats them. `wrong`: the first thing that is wrong, or empty. `outputs`: all
-    that the model wrote, raw. `without_room`: how many prompts did not fit into the model's
-    context.
+    not the answer repeats them; None for a question without facts. `wrong`: the first thing that
+    is wrong, or empty. `outputs`: all that the model wrote, raw. `without_room`: how many prompts
+    did not fit into the model's context.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -48,7 +48,7 @@ class AskScore(BaseModel):
     complete: bool
     reused: bool
     success: bool
-    found: bool
+    found: bool | None
     wrong: str
     outputs: tuple[str, ...] = ()
     without_room: int = 0
@@ -78,7 +78,7 @@ def score_ask(ask: Ask, day: datetime.date, events: Sequence[Event]) -> AskScore
         complete=answered.complete,
         reused=answered.reused,
         success=not wrong,
-        found=all(any(says(text, fact) for text in material) for fact in facts),
+        found=all(any(says(text, fact) for text in material) for fact in facts) if facts else None,
         wrong=wrong,
         outputs=tuple(event.text for event in written),
         without_room=sum(event.no_room for event in written),

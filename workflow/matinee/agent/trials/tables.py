@@ -28,7 +28,8 @@ class _Record(BaseModel):
 class Row(_Record):
     """One configuration. `low`, `high`: 95 % interval of the share (Wilson). Costs: means per task.
 
-    `by_kind`: tasks done and tasks, per kind.
+    `found`: tasks whose facts were returned, and tasks that have facts. `by_kind`: tasks done and
+    tasks, per kind.
     """
 
     configuration: str
@@ -37,7 +38,7 @@ class Row(_Record):
     share: float
     low: float
     high: float
-    found: int
+    found: tuple[int, int]
     by_kind: dict[str, tuple[int, int]]
     costs: dict[str, float]
 
@@ -151,6 +152,7 @@ def _cost_difference(
 def _row(run: Sequence[Trial]) -> Row:
     successes = sum(trial.success for trial in run)
     interval = wilson(successes, len(run))
+    sought = [trial.found for trial in run if trial.found is not None]
     by_kind = {
         kind: (
             sum(trial.success for trial in run if trial.kind == kind),
@@ -165,7 +167,7 @@ def _row(run: Sequence[Trial]) -> Row:
         share=successes / len(run),
         low=interval.low,
         high=interval.high,
-        found=sum(trial.found for trial in run),
+        found=(sum(sought), len(sought)),
         by_kind={kind: counts for kind, counts in by_kind.items() if counts[1]},
         costs={cost: fmean(cost_of(trial, cost) for trial in run) for cost in COSTS},
     )
@@ -175,7 +177,7 @@ def _row_line(row: Row, kinds: Sequence[str]) -> str:
     parts = [
         row.configuration,
         f"{row.successes}/{row.tasks} ({row.low:.0%} to {row.high:.0%})",
-        f"{row.found}",
+        f"{row.found[0]}/{row.found[1]}",
         *(f"{row.by_kind[kind][0]}/{row.by_kind[kind][1]}" for kind in kinds),
         f"{row.costs['steps']:.1f}",
         f"{row.costs['calls']:.1f}",
