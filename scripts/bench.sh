@@ -13,6 +13,7 @@ python benchmarks/report.py
 python benchmarks/fuzz_parsing.py
 python benchmarks/bfcl_agreement.py
 python benchmarks/memory.py
+python benchmarks/attention.py
 python benchmarks/merging.py
 scripts/bench_rivals.sh
 python benchmarks/training.py --model "$model"
