@@ -45,10 +45,10 @@ def main() -> None:
     )
     for without, runs in found.items():
         seconds = statistics.median(run["seconds"] for run in runs)
-        peak = statistics.median(run["peak_gb"] for run in runs)
-        loss = runs[0]["loss"]
+        peak = statistics.median(run["peak_mb"] / 1000 for run in runs)
+        loss = runs[0]["first_loss"]
         print(f"| {without} | {seconds:.1f} | {seconds / whole:.2f} | {peak:.2f} GB | {loss:.5f} |")
-    losses = [run["loss"] for runs in found.values() for run in runs]
+    losses = [run["first_loss"] for runs in found.values() for run in runs]
     if max(losses) - min(losses) > LOSS_TOLERANCE * max(losses):
         raise SystemExit(f"first-step losses differ, nothing was compared: {losses}")
 
@@ -66,10 +66,8 @@ def _arguments() -> argparse.Namespace:
 
 
 def _train(arguments: argparse.Namespace) -> dict[str, Any]:
-    from training_rows import glaive_like_rows, published_rows
-
-    from matinee.config import Training
-    from matinee.training import Job, train
+    from training_rows import glaive_like_rows, published_rows, write_rows
+    from training_run import ours, peak_mb
 
     if arguments.glaive:
         rows = published_rows(arguments.model, arguments.glaive, arguments.rows, 1024)
@@ -77,37 +75,19 @@ def _train(arguments: argparse.Namespace) -> dict[str, Any]:
         rows = glaive_like_rows(arguments.model, arguments.rows, 1024)
     for part in PARTS if arguments.without == "all three" else (arguments.without,):
         _switch_off(part)
-    settings = Training.model_validate(
-        {
-            "lora": {"r": 8, "alpha": 16},
-            "learning_rate": 1e-4,
-            "epochs": 1,
-            "batch_size": 4,
-            "gradient_accumulation": max(1, arguments.rows // 4),
-            "packing": "plain",
-            "precision": "fp32",
-            "logging_steps": 1,
-            "save_steps": 1_000_000,
-        }
-    )
     with tempfile.TemporaryDirectory() as folder:
-        job = Job(
-            model=arguments.model,
-            rows=rows,
-            settings=settings,
-            seed=42,
-            shuffle=False,
-            checkpoints=Path(folder) / "checkpoints",
-            output=Path(folder),
-            label=f"without {arguments.without}",
-        )
-        metrics = train(job)
-        state = json.loads((Path(folder) / "trainer_state.json").read_text(encoding="utf-8"))
-    return {
-        "seconds": metrics["runtime_seconds"],
-        "peak_gb": metrics["peak_memory_mb"] / 1000,
-        "loss": state["log_history"][0]["loss"],
-    }
+        file = Path(folder) / "rows.jsonl"
+        write_rows(file, rows)
+        run = {
+            "model": str(arguments.model),
+            "rows": str(file),
+            "rank": 8,
+            "learning_rate": 1e-4,
+            "batch_size": 4,
+            "accumulation": max(1, arguments.rows // 4),
+            "packing": "plain",
+        }
+        return ours(run, Path(folder)) | {"peak_mb": peak_mb()}
 
 
 def _switch_off(part: str) -> None:

@@ -29,6 +29,7 @@ def main() -> None:
 
 def ours(run: dict[str, Any], scratch: Path) -> dict[str, Any]:
     sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "workflow"))
+    from matinee.batching import deal_by_tokens
     from matinee.config import Training
     from matinee.training import Job, train
 
@@ -58,13 +59,20 @@ def ours(run: dict[str, Any], scratch: Path) -> dict[str, Any]:
         )
     )
     state = json.loads((scratch / "trainer_state.json").read_text(encoding="utf-8"))
+    micro_batches = metrics["steps"] * metrics["gradient_accumulation"]
+    if metrics["side_by_side"] > 1:
+        # Each part has products of its own.
+        lengths = [len(ids) for ids, _ in rows_of(run)]
+        size = metrics["batch_size"]
+        steps = (lengths[start : start + size] for start in range(0, len(lengths), size))
+        micro_batches = sum(len(deal_by_tokens(step)) for step in steps)
     return {
         "seconds": metrics["runtime_seconds"],
         "samples": metrics["samples"],
         "tokens": metrics["tokens"],
         "computed_tokens": round(metrics["tokens"] * metrics["computed_share"]),
         "supervised_tokens": metrics["supervised_tokens"],
-        "micro_batches": metrics["steps"] * metrics["gradient_accumulation"],
+        "micro_batches": micro_batches,
         **losses(state["log_history"]),
     }
 

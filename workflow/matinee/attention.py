@@ -112,6 +112,7 @@ class PackedLayout:
         import torch
 
         full = call.query.dtype in (torch.float32, torch.float64)
+        full = full and not torch.is_autocast_enabled(call.query.device.type)
         if full and call.query.device.type == "cpu" and call.dropout == 0:
             return self._attend_on_cpu(call)
         return self._attend_by_pieces(call)

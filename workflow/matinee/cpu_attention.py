@@ -4,8 +4,7 @@ Queries are taken a block at a time with the ranges of keys that they see: what 
 never computed, be it above the diagonal, out of the window, or in another branch. Queries that
 share a head of keys (grouped-query attention) are rows of one product, so keys are not repeated.
 As in FlashAttention (Dao 2023, arXiv:2307.08691) only the log-sum of each row is kept, and the
-scores are computed again for the gradient. PyTorch's own kernel multiplies smaller pieces, which
-a CPU does at a third of its speed.
+scores are computed again for the gradient. benchmarks/attention.py compares it with PyTorch's own.
 Imports torch at the top: only what computes attention imports this module.
 """
 

@@ -83,9 +83,7 @@ def _independent(folder: Path, settings: Training) -> bool:
         for key, value in values.items()
         if "dropout" in key or key.endswith("pdrop")
     )
-    rotary = {
-        value for key, value in values.items() if key.endswith(("rope_type", "rope_scaling.type"))
-    }
+    rotary = {value for key, value in values.items() if key.endswith("rope_type")}
     return settings.lora.dropout == 0 and not drops and not rotary & {"dynamic", "longrope"}
 
 

@@ -8,8 +8,9 @@ Imports torch at the top: only a training process imports this module.
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import contextmanager
 from typing import Any
 
@@ -36,12 +37,20 @@ class SideBySide:
 
     def _compute(self, losses: Sequence[Callable[[], Tensor]]) -> tuple[Tensor, list[Tensor]]:
         with _threads_each(self._lanes):
-            parts = self._threads.map(self._with_gradient, losses)
-            total, gradients = next(parts)
-            for loss, more in parts:
-                total = total + loss
-                for mine, theirs in zip(gradients, more, strict=True):
-                    mine.add_(theirs)
+            parts = deque(self._threads.submit(self._with_gradient, loss) for loss in losses)
+            try:
+                total, gradients = parts.popleft().result()
+                while parts:
+                    # Taken out, so that the part's gradient is not kept until the end of the step.
+                    loss, more = parts.popleft().result()
+                    total = total + loss
+                    for mine, theirs in zip(gradients, more, strict=True):
+                        mine.add_(theirs)
+            finally:
+                # After an error nothing may go on computing beside the next attempt.
+                for part in parts:
+                    part.cancel()
+                wait(parts)
         return total, gradients
 
     def _with_gradient(self, loss: Callable[[], Tensor]) -> tuple[Tensor, list[Tensor]]:

@@ -237,7 +237,8 @@ def make_trainer(
             return_outputs: bool = False,
             num_items_in_batch: Tensor | int | None = None,
         ) -> Any:
-            if side_by_side is not None and num_items_in_batch is not None:
+            assert num_items_in_batch is not None  # get_batch_samples counted them
+            if side_by_side is not None:
                 parts = [partial(self.summed_loss, model, part) for part in inputs["parts"]]
                 return side_by_side.sum(parts) / num_items_in_batch
             losses = supervised_loss(model, inputs, head, attention.kernel)
