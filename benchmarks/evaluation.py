@@ -31,7 +31,7 @@ from matinee.engines.base import Completion, Engine, Reply, Request  # noqa: E40
 from matinee.engines.transformers import TransformersEngine, load  # noqa: E402
 from matinee.memory import keep_freed  # noqa: E402
 from matinee.playing import run_suite  # noqa: E402
-from matinee.records import hardware, versions, write_json  # noqa: E402
+from matinee.runtime.records import hardware, versions, write_json  # noqa: E402
 from matinee.rendering import Renderer  # noqa: E402
 from matinee.scenarios import Suite  # noqa: E402
 from matinee.suites import load_suite, select  # noqa: E402

@@ -24,8 +24,8 @@ add_commands(app)
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Runs a stage; an error that a user can mend is one message and exit status 1."""
-    from matinee import process, progress
-    from matinee.errors import UserError, storage_problem
+    from matinee.runtime import process, progress
+    from matinee.runtime.errors import UserError, storage_problem
 
     stage = sys.argv[1] if len(sys.argv) > 1 else "matinee"
     try:

@@ -15,7 +15,7 @@ from clones import SMOKE, Clone
 from single_host import Cluster
 from sites import site_clone
 
-from matinee import records
+from matinee.runtime import records
 
 GPU_RULES = {"train_adapter", "merge_model", "run_scenarios"}
 # What differs from a site with real nodes: no conda, two cores for all of it, jobs of seconds, and

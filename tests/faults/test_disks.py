@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from clones import SMOKE, Clone
 
-from matinee.records import read_json
+from matinee.runtime.records import read_json
 
 Mount = Callable[..., Path]
 MODEL = "results/model/tiny"

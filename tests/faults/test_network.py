@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from matinee.config import UrlSource
-from matinee.errors import SourceError
+from matinee.runtime.errors import SourceError
 from matinee.sources import urls
 
 CONTENT = json.dumps([{"instruction": "你好", "input": "", "output": "您好"}] * 50).encode()

@@ -11,7 +11,7 @@ from typing import Any, get_args
 
 from matinee.checking import parse_configuration
 from matinee.config import Configuration
-from matinee.records import write_json, write_lines
+from matinee.runtime.records import write_json, write_lines
 from matinee.report.data import Subject, decoded_runs, subjects_of
 from matinee.scenarios import Category
 

@@ -34,7 +34,7 @@ from matinee.agent.planning import DirectPlanner, PlanFirstPlanner, ReactPlanner
 from matinee.agent.procedures import Procedure, ProcedureStep
 from matinee.conversations import Message
 from matinee.engines.base import Completion
-from matinee.errors import EngineError
+from matinee.runtime.errors import EngineError
 
 SOP = SopPlanner(
     [

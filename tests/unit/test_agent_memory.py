@@ -21,7 +21,7 @@ from matinee.agent.memories import MemoryEntry
 from matinee.agent.planning import ReactPlanner
 from matinee.agent.remembering import RecallingMemory, age_in_words
 from matinee.agent.reuse import default_rules, read_rules
-from matinee.errors import UserError
+from matinee.runtime.errors import UserError
 
 DAY = datetime.timedelta(days=1)
 

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from matinee.agent.openapi_tools import OpenApiTools
-from matinee.errors import UserError
+from matinee.runtime.errors import UserError
 from matinee.openapi import ImportedTools, import_openapi
 
 DOCUMENT: dict[str, Any] = {

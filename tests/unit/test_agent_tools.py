@@ -18,7 +18,7 @@ from matinee.agent.mcp_tools import McpCommand, connect_mcp
 from matinee.agent.python_tools import PythonTools
 from matinee.agent.simulated_tools import SimulatedTools
 from matinee.conversations import Tool
-from matinee.errors import UserError
+from matinee.runtime.errors import UserError
 from matinee.simulation.resources import eleven_tools
 
 TODAY = datetime.date(2024, 1, 25)

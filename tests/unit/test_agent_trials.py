@@ -22,7 +22,7 @@ from matinee.agent.trials.tools import task_tools, task_world
 from matinee.conversations import ToolCall
 from matinee.engines.base import Completion
 from matinee.engines.scripted import NullEngine
-from matinee.errors import ScenarioError, UserError
+from matinee.runtime.errors import ScenarioError, UserError
 from matinee.scenarios import GoldCall
 
 DAY = datetime.date(2024, 1, 25)

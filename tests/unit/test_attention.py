@@ -11,7 +11,7 @@ from tiny import FAMILIES, WINDOW, random_rows, training
 
 from matinee.attention import branch_mask, use_layouts
 from matinee.batching import Row
-from matinee.errors import EngineError
+from matinee.runtime.errors import EngineError
 from matinee.training.head_loss import release_head
 from matinee.training.lora_product import use_lora_products
 from matinee.training.loss import collate, supervised_loss

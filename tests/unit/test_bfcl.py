@@ -17,7 +17,7 @@ from matinee.config import BfclSource, SuiteSettings
 from matinee.conversations import Conversation, Message, Tool
 from matinee.engines.base import Engine
 from matinee.engines.scripted import GoldEngine, NullEngine
-from matinee.errors import ScenarioError, SourceError
+from matinee.runtime.errors import ScenarioError, SourceError
 from matinee.leakage import find_leaks
 from matinee.playing import run_suite
 from matinee.report.cases import gold_text

@@ -10,7 +10,7 @@ from test_merging import save_adapter, save_base
 
 from matinee.certificate import certify
 from matinee.devices import Placement
-from matinee.errors import MergeError
+from matinee.runtime.errors import MergeError
 from matinee.merging import merge
 
 PROMPTS = [[5, 6, 7, 8], [9, 10, 11], list(range(20, 60))]

@@ -28,7 +28,7 @@ from matinee.chatting.wording import Words, preferred
 from matinee.conversations import ToolCall
 from matinee.engines.base import Request
 from matinee.engines.live import Failure, TooLong
-from matinee.errors import UserError
+from matinee.runtime.errors import UserError
 from matinee.parsing import write_calls
 from matinee.suites import check_suite, load_suite
 

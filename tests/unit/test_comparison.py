@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from matinee.comparison import Pair, compare
-from matinee.errors import DataError
+from matinee.runtime.errors import DataError
 from matinee.report.language import describe, language
 from matinee.report.runs import describe_runs
 from matinee.run_comparison import Skipped, compare_summaries

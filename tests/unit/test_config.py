@@ -17,7 +17,7 @@ from matinee.config import (
     Training,
     json_schema,
 )
-from matinee.errors import ConfigurationError
+from matinee.runtime.errors import ConfigurationError
 from matinee.rendering import TURN_ENDS
 
 REPOSITORY = Path(__file__).resolve().parents[2]

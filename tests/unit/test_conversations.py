@@ -18,7 +18,7 @@ from matinee.conversations import (
     read_conversations,
     write_conversations,
 )
-from matinee.errors import DataError
+from matinee.runtime.errors import DataError
 
 TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=20)
 JSON = st.recursive(

@@ -14,7 +14,7 @@ from tiny import llama, tokenizer
 
 from matinee.config import Limits, SampledRuns
 from matinee.plan import Plan
-from matinee.records import read_lines
+from matinee.runtime.records import read_lines
 from matinee.stages.evaluation import parse_transcripts, run_scenarios, score_scenarios
 from matinee.transcripts import Verdict
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from matinee.devices import Placement, Precision, describe_build, place
-from matinee.errors import EngineError
+from matinee.runtime.errors import EngineError
 
 
 @pytest.fixture
@@ -60,7 +60,7 @@ class TestTheBuildOfTorch:
     def build(self, monkeypatch: pytest.MonkeyPatch):  # type: ignore[no-untyped-def]
         import torch
 
-        from matinee import leases
+        from matinee.runtime import leases
 
         monkeypatch.setattr(leases, "_machine", list)
         monkeypatch.delenv("MATINEE_CPU", raising=False)

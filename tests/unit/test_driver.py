@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from matinee import driver
-from matinee.errors import UserError
+from matinee.runtime import driver
+from matinee.runtime.errors import UserError
 
 WORKFLOW = Path(__file__).parents[2] / "workflow"
 HOLD = f"""
@@ -20,7 +20,7 @@ import sys
 import time
 sys.path.insert(0, {str(WORKFLOW)!r})
 from pathlib import Path
-from matinee import driver
+from matinee.runtime import driver
 held = driver.hold(Path.cwd())
 print("held", flush=True)
 sys.stdin.read()

@@ -16,7 +16,7 @@ from matinee.engines.base import Completion, Request
 from matinee.engines.constraining import Constrainer, Constraint
 from matinee.engines.grammar import answer_grammar
 from matinee.engines.transformers import TransformersEngine
-from matinee.errors import EngineError
+from matinee.runtime.errors import EngineError
 from matinee.parsing import CallForm, parse, write_calls
 from matinee.rendering import Renderer
 from matinee.scoring.schemas import ToolSchemas

@@ -16,7 +16,7 @@ from matinee.conversations import Message
 from matinee.engines.base import Completion, Request
 from matinee.engines.openai import OpenAIEngine, wire_messages
 from matinee.engines.sampling import GREEDY, Sampling
-from matinee.errors import EngineError
+from matinee.runtime.errors import EngineError
 from matinee.parsing import parse
 from matinee.playing import run_suite
 from matinee.scoring import score

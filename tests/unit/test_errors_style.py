@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from matinee import errors
+from matinee.runtime import errors
 
 PACKAGE = Path(errors.__file__).parent
 SOURCES = sorted(PACKAGE.rglob("*.py"))

@@ -15,9 +15,9 @@ from pathlib import Path
 
 import pytest
 
-from matinee import leases
-from matinee.errors import EngineError
-from matinee.leases import VARIABLE, Device, lease, visible_devices
+from matinee.runtime import leases
+from matinee.runtime.errors import EngineError
+from matinee.runtime.leases import VARIABLE, Device, lease, visible_devices
 
 CONTEXT = multiprocessing.get_context("spawn")
 
@@ -192,7 +192,7 @@ class TestJobsSideBySide:
 LAUNCHED = """
 import os, pathlib, sys
 sys.path.insert(0, {workflow!r})
-from matinee import leases
+from matinee.runtime import leases
 leases._machine = list
 held = leases.lease(1, folder=pathlib.Path({folder!r}))
 held.__enter__()

@@ -12,7 +12,7 @@ from tiny import save
 
 from matinee import loading
 from matinee.devices import Placement
-from matinee.errors import EngineError
+from matinee.runtime.errors import EngineError
 from matinee.loading import load_model
 
 CPU = Placement("cpu", "fp32", "test")

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from tiny import FAMILIES, llama
 
-from matinee.errors import MergeError
+from matinee.runtime.errors import MergeError
 from matinee.merging import Entry, merge, plan_shards, shard_bytes
 
 

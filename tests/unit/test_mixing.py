@@ -9,7 +9,7 @@ import pytest
 
 from matinee.config import MixPart
 from matinee.conversations import Conversation, Message, read_conversations, write_conversations
-from matinee.errors import DataError
+from matinee.runtime.errors import DataError
 from matinee.mixing import mix
 
 

@@ -10,7 +10,7 @@ import pytest
 from typer.testing import CliRunner
 
 from matinee.conversations import Tool
-from matinee.errors import ScenarioError
+from matinee.runtime.errors import ScenarioError
 from matinee.openapi import import_openapi
 from matinee.scoring.schemas import ToolSchemas
 from matinee.simulation.arguments import Parameters

@@ -11,7 +11,7 @@ from playing import DONE, TODAY, ListEngine, call, gold, play, says, scenario, s
 from matinee.asking import MAXIMUM_ROUNDS, UNKNOWN_ANSWER, answer, asked_slots, is_question
 from matinee.engines.base import Completion, Reply, Request
 from matinee.engines.sampling import GREEDY, Sampling
-from matinee.errors import EngineError
+from matinee.runtime.errors import EngineError
 from matinee.playing import case_of, request_key, run_suite, system_message
 from matinee.scenarios import Fault, Slot, Turn
 from matinee.transcripts import Transcript

@@ -10,11 +10,11 @@ from pathlib import Path
 
 import pytest
 
-from matinee import process
-from matinee.errors import UserError
+from matinee.runtime import process
+from matinee.runtime.errors import UserError
 
 WORKFLOW = Path(__file__).parents[2] / "workflow"
-START = f"import sys; sys.path.insert(0, {str(WORKFLOW)!r}); from matinee import process\n"
+START = f"import sys; sys.path.insert(0, {str(WORKFLOW)!r}); from matinee.runtime import process\n"
 
 
 def python(code: str, **environment: str) -> subprocess.Popen[str]:

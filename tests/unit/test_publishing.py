@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from matinee.config import Publish
-from matinee.errors import PublishError
+from matinee.runtime.errors import PublishError
 from matinee.publishing import publish
 from matinee.stages.training import publish_model
 

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from published import CALL, GOOD, WEATHER, sharegpt, write
 
-from matinee.errors import DataError
+from matinee.runtime.errors import DataError
 from matinee.readers import FormatReport, read_dataset
 from matinee.readers.registry import READERS
 

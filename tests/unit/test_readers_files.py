@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from published import GOOD, sharegpt, write
 
-from matinee.errors import DataError
+from matinee.runtime.errors import DataError
 from matinee.readers import FormatReport, data_files, read_dataset
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from matinee import records
+from matinee.runtime import records
 
 
 def test_a_file_takes_its_place_when_it_is_finished(tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ import pytest
 from tiny import tokenizer
 
 from matinee.conversations import Conversation, Message, Tool, ToolCall
-from matinee.errors import DataError
+from matinee.runtime.errors import DataError
 from matinee.rendering import TEMPLATES, TURN_ENDS, Renderer, load_template
 
 CALL = ToolCall("get_weather", '{"city": "北京"}')

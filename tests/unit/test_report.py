@@ -15,8 +15,8 @@ from unit.report_fixture import CATEGORIES, Shape, make_results
 
 from matinee.checking import parse_configuration
 from matinee.config import Configuration
-from matinee.errors import DataError
-from matinee.records import read_json, write_json
+from matinee.runtime.errors import DataError
+from matinee.runtime.records import read_json, write_json
 from matinee.report import collect, write_report, write_summary, write_tables
 from matinee.report.costs import evaluation_costs
 from matinee.report.data import ReportData

@@ -13,7 +13,7 @@ import yaml
 from unit.report_fixture import Shape, make_results
 
 from matinee.checking import parse_configuration
-from matinee.records import read_json, sha256_file
+from matinee.runtime.records import read_json, sha256_file
 from matinee.report import collect, configuration_yaml, write_crate, write_report, write_summary
 
 VALIDATOR = os.environ.get("MATINEE_ROCRATE_VALIDATOR") or shutil.which("rocrate-validator")

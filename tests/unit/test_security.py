@@ -17,7 +17,7 @@ from tiny import save
 from trainee import start
 
 from matinee.config import HubSource, Model, PackageSource, PathSource, UrlSource
-from matinee.errors import SourceError, UserError
+from matinee.runtime.errors import SourceError, UserError
 from matinee.sources import fetch_dataset, fetch_model, packages, urls
 from matinee.sources.selection import select
 
@@ -221,7 +221,7 @@ class TestSecrets:
     def test_one_in_a_fact_is_taken_out_of_the_record(
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        from matinee.records import Recorder
+        from matinee.runtime.records import Recorder
 
         monkeypatch.setenv("WANDB_API_KEY", "a-key-of-a-service")
         recorder = Recorder("x", {"nested": [{"key": "before a-key-of-a-service after"}]})

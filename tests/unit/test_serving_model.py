@@ -21,7 +21,7 @@ from matinee.conversations import Conversation
 from matinee.engines.base import Completion, Request
 from matinee.engines.live import LiveTransformersEngine
 from matinee.engines.transformers import TransformersEngine
-from matinee.errors import EngineError
+from matinee.runtime.errors import EngineError
 from matinee.rendering import Renderer, load_template
 from matinee.serving.loading import Loading, load_live, name_of, template_of
 from matinee.serving.prompting import ask

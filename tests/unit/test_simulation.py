@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from matinee.conversations import Tool
-from matinee.errors import ScenarioError
+from matinee.runtime.errors import ScenarioError
 from matinee.scenarios import Fault
 from matinee.simulation import SimulatedApi, world
 from matinee.simulation.resources import eleven_tools

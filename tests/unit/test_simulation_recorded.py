@@ -5,7 +5,7 @@ import json
 import pytest
 
 from matinee.conversations import Tool
-from matinee.errors import ScenarioError
+from matinee.runtime.errors import ScenarioError
 from matinee.scenarios import Fault
 from matinee.simulation import FixtureSimulation
 

@@ -5,7 +5,7 @@ import json
 
 import pytest
 
-from matinee.errors import ScenarioError
+from matinee.runtime.errors import ScenarioError
 from matinee.simulation import lookup, world
 from matinee.simulation.airports import airports, meant_by
 from matinee.simulation.environment import air_quality_index, water_class

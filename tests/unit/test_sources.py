@@ -10,7 +10,7 @@ import pytest
 from loopback import COMMIT, Hub, serving, sha256
 
 from matinee import config
-from matinee.errors import SourceError
+from matinee.runtime.errors import SourceError
 from matinee.sources import fetch_dataset, fetch_model, missing_sources
 from matinee.sources import hub as hub_source
 

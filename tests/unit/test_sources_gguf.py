@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from matinee import config
-from matinee.errors import SourceError
+from matinee.runtime.errors import SourceError
 from matinee.sources import fetch_model
 from matinee.sources.gguf import bulk_reader
 

@@ -10,7 +10,7 @@ import pytest
 from loopback import Hub, serving, sha256
 
 from matinee import config
-from matinee.errors import SourceError
+from matinee.runtime.errors import SourceError
 from matinee.sources import fetch_dataset, fetch_model, urls
 
 ROWS = b'{"a": 1}\n' * 5000

@@ -10,7 +10,7 @@ import pytest
 from loopback import Hub, serving
 
 from matinee import config
-from matinee.errors import SourceError
+from matinee.runtime.errors import SourceError
 from matinee.sources import fetch_model
 
 MODEL = config.Model(

@@ -9,7 +9,7 @@ import pytest
 import yaml
 from rapidfuzz import fuzz
 
-from matinee.errors import DataError
+from matinee.runtime.errors import DataError
 from matinee.leakage import find_leaks
 from matinee.suites import load_suite
 from matinee.synthesis import Catalogue, SynthesisSettings, generate, load_catalogue

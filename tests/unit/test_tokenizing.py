@@ -10,7 +10,7 @@ import pytest
 
 from matinee import tokenizing
 from matinee.conversations import Conversation, Message, Tool, write_conversations
-from matinee.errors import DataError
+from matinee.runtime.errors import DataError
 from matinee.profile import sample_positions
 from matinee.sources.tiny import make_tokenizer
 from matinee.stages.data import tokenize_data

@@ -13,7 +13,7 @@ from tiny import save, training
 from trainee import adapter_bytes, job
 
 from matinee import batching
-from matinee.errors import EngineError, TrainingError
+from matinee.runtime.errors import EngineError, TrainingError
 from matinee.training import train
 from matinee.training import trainer as module
 from matinee.training.checkpoints import discard_run

@@ -9,7 +9,7 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from matinee.errors import DataError
+from matinee.runtime.errors import DataError
 from matinee.weights import INDEX, require_whole
 
 

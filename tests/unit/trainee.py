@@ -40,7 +40,7 @@ def run(folder: Path, settings: Training, environment: dict[str, str], options: 
         os.dup2(log.fileno(), 2)
         import torch
 
-        from matinee.errors import UserError
+        from matinee.runtime.errors import UserError
         from matinee.training import train
 
         torch.set_num_threads(1)

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from clones import SMOKE, Clone
 
-from matinee import records
+from matinee.runtime import records
 
 
 @pytest.fixture

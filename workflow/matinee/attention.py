@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
-from matinee.errors import EngineError
+from matinee.runtime.errors import EngineError
 from matinee.packing import Group
 
 if TYPE_CHECKING:

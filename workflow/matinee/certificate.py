@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from matinee.devices import Placement
-from matinee.errors import MergeError
+from matinee.runtime.errors import MergeError
 from matinee.loading import load_model
 
 if TYPE_CHECKING:

@@ -9,7 +9,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from matinee.config import Configuration, Dataset, Model, PathSource
-from matinee.errors import ConfigurationError
+from matinee.runtime.errors import ConfigurationError
 
 # What pydantic calls the members of `lora.target`, and a mapping's key, in the place of an error.
 MEMBERS = ("literal['all-linear']", "list[str]", "[key]")

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from matinee import statistics
-from matinee.errors import DataError
+from matinee.runtime.errors import DataError
 from matinee.transcripts import Verdict
 
 ALL = "all"

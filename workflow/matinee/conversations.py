@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-from matinee.errors import DataError
+from matinee.runtime.errors import DataError
 
 Role = Literal["system", "user", "assistant", "tool"]
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from matinee.records import read_json
+from matinee.runtime.records import read_json
 
 # Weight of the past in the smoothed line.
 SMOOTHING = 0.8

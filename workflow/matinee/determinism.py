@@ -6,7 +6,7 @@ from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from matinee.errors import DataError
+from matinee.runtime.errors import DataError
 
 
 class _Record(BaseModel):

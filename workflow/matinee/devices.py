@@ -6,7 +6,7 @@ import os
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
-from matinee.errors import EngineError
+from matinee.runtime.errors import EngineError
 
 if TYPE_CHECKING:
     import torch
@@ -39,7 +39,7 @@ def describe_build() -> str:
     """
     import torch
 
-    from matinee.leases import VARIABLE, visible_devices
+    from matinee.runtime.leases import VARIABLE, visible_devices
 
     if torch.version.cuda is not None:
         return f"torch {torch.__version__}, for CUDA {torch.version.cuda}"

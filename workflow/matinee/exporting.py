@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from matinee import __version__
-from matinee.records import read_json
+from matinee.runtime.records import read_json
 from matinee.rendering import Renderer, load_template
 
 

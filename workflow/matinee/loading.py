@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from matinee.devices import Placement
-from matinee.errors import EngineError
+from matinee.runtime.errors import EngineError
 
 if TYPE_CHECKING:
     from transformers import BitsAndBytesConfig, PreTrainedModel

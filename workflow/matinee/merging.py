@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from matinee import records
-from matinee.errors import MergeError
+from matinee.runtime import records
+from matinee.runtime.errors import MergeError
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -11,7 +11,7 @@ from typing import Any, Literal
 
 from matinee.config import MixPart
 from matinee.conversations import SPLIT, VALIDATION, canonical_json
-from matinee.errors import DataError
+from matinee.runtime.errors import DataError
 
 # Near duplicates: three quarters of the character 5-grams in common (estimated from 128 hashes,
 # standard error 0.04). Two glaive rows that differ in one value and its echoes lie above, two

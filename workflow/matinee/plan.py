@@ -22,7 +22,7 @@ from matinee.config import (
     Reference,
     Variant,
 )
-from matinee.errors import SourceError
+from matinee.runtime.errors import SourceError
 
 TEMPLATES = Path(__file__).parent / "templates"
 RESOURCES = Path(__file__).parents[1] / "resources"

@@ -13,7 +13,7 @@ from matinee.asking import MAXIMUM_ROUNDS, answer, asked_slots
 from matinee.conversations import Message, Tool, ToolCall, canonical_json
 from matinee.engines.base import Completion, Engine, Request
 from matinee.engines.sampling import GREEDY, Sampling
-from matinee.errors import EngineError, ScenarioError
+from matinee.runtime.errors import EngineError, ScenarioError
 from matinee.parsing import CallForm, parse, printable
 from matinee.scenarios import Fault, Scenario, Suite, Turn
 from matinee.simulation import Simulation, world

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from matinee.errors import PublishError
+from matinee.runtime.errors import PublishError
 from matinee.sources.hub import endpoint
 
 

@@ -14,8 +14,8 @@ from matinee.comparison import (
     by_case,
     compare_outcomes,
 )
-from matinee.errors import DataError
-from matinee.records import read_json
+from matinee.runtime.errors import DataError
+from matinee.runtime.records import read_json
 
 
 @dataclass(frozen=True)

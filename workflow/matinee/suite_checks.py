@@ -12,7 +12,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from matinee.documents import Place
-from matinee.errors import ScenarioError
+from matinee.runtime.errors import ScenarioError
 from matinee.json_schemas import validator
 from matinee.scenarios import GoldCall, Lookup, Scenario, Turn
 from matinee.simulation import lookup

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from matinee.conversations import Conversation, parse_row
-from matinee.parallel import in_order
+from matinee.runtime.parallel import in_order
 from matinee.profile import RowTokens, Tally
 from matinee.rendering import Renderer, TokenRow, silent_row
 from matinee.tokens import TokenWriter, as_batch

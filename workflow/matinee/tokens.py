@@ -8,7 +8,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
 from matinee.batching import Row
-from matinee.errors import DataError
+from matinee.runtime.errors import DataError
 from matinee.rendering import TokenRow
 
 if TYPE_CHECKING:

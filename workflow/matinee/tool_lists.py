@@ -8,7 +8,7 @@ from typing import Any
 
 from matinee.conversations import Tool
 from matinee.documents import Document, Place, Problem
-from matinee.errors import ScenarioError
+from matinee.runtime.errors import ScenarioError
 from matinee.simulation.arguments import Parameters
 
 

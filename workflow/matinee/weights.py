@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from matinee.errors import DataError
+from matinee.runtime.errors import DataError
 
 INDEX = "model.safetensors.index.json"
 # The format's own bound; a longer header is no header.

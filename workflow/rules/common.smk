@@ -7,9 +7,9 @@ from snakemake.utils import min_version
 min_version("9.0")
 sys.path.insert(0, str(Path(workflow.basedir) / "workflow"))
 
-from matinee import driver
+from matinee.runtime import driver
 from matinee.checking import parse_configuration
-from matinee.errors import UserError
+from matinee.runtime.errors import UserError
 from matinee.plan import Plan
 
 deployment = workflow.deployment_settings

@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 from matinee.agent.events import Event
 from matinee.agent.thinking import Play
 from matinee.engines.base import Completion, Engine, Request
-from matinee.errors import EngineError
+from matinee.runtime.errors import EngineError
 
 Result = TypeVar("Result")
 

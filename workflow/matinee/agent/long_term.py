@@ -12,7 +12,7 @@ from pathlib import Path
 
 from matinee.agent.memories import MemoryEntry
 from matinee.conversations import canonical_json
-from matinee.errors import UserError
+from matinee.runtime.errors import UserError
 from matinee.parsing import printable
 
 # The trigram tokenizer finds any three characters in a row, so it needs no words and suits Chinese.

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from matinee.agent.tools import answered, refused
 from matinee.conversations import Tool, canonical_json
-from matinee.errors import UserError
+from matinee.runtime.errors import UserError
 from matinee.simulation.answers import Refusal, refusal
 from matinee.simulation.arguments import Parameters
 from matinee.transcripts import Observation

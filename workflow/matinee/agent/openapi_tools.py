@@ -10,7 +10,7 @@ from urllib.parse import quote, urlsplit
 
 from matinee.agent.tools import answered, refused
 from matinee.conversations import Tool, canonical_json
-from matinee.errors import UserError
+from matinee.runtime.errors import UserError
 from matinee.openapi import ImportedTools, Operation
 from matinee.simulation.answers import Refusal, refusal
 from matinee.simulation.arguments import Parameters

@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
-from matinee.errors import UserError
+from matinee.runtime.errors import UserError
 
 
 class _Strict(BaseModel):

@@ -7,7 +7,7 @@ from typing import Any
 
 from matinee.agent.tools import refused
 from matinee.conversations import Tool, canonical_json
-from matinee.errors import UserError
+from matinee.runtime.errors import UserError
 from matinee.simulation.api import SimulatedApi
 from matinee.transcripts import Observation
 

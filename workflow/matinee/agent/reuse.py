@@ -15,7 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from matinee.agent.dates import named_periods, without_dates
 from matinee.agent.memories import Judgement, MemoryEntry
-from matinee.errors import UserError
+from matinee.runtime.errors import UserError
 
 RULES = Path(__file__).parents[2] / "resources" / "reuse.yaml"
 _MARKS = re.compile(r"[\W_]+")

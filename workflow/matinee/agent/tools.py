@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Protocol
 
 from matinee.conversations import Tool, canonical_json
-from matinee.errors import UserError
-from matinee.records import write_json
+from matinee.runtime.errors import UserError
+from matinee.runtime.records import write_json
 from matinee.transcripts import Observation
 
 

@@ -17,7 +17,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from matinee.bfcl.accepted import Unanswerable, gold_call
 from matinee.bfcl.schemas import as_tool
-from matinee.errors import ScenarioError
+from matinee.runtime.errors import ScenarioError
 from matinee.scenarios import BfclCategory, Said, Scenario, Suite, Turn
 
 CATEGORIES: tuple[BfclCategory, ...] = get_args(BfclCategory)

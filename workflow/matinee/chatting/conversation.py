@@ -33,7 +33,7 @@ from matinee.chatting.tools import ChatTools
 from matinee.chatting.watching import Stopped, watch
 from matinee.conversations import Message
 from matinee.engines.live import LiveEngine, Words
-from matinee.errors import UserError
+from matinee.runtime.errors import UserError
 from matinee.parsing import CallForm
 
 State = Literal["running", "done", "stopped", "failed"]

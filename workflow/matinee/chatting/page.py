@@ -21,7 +21,7 @@ from matinee.chatting.sessions import Desk, Session
 from matinee.chatting.showing import blocks
 from matinee.chatting.tools import ChatTools
 from matinee.chatting.wording import Language, Words, preferred
-from matinee.errors import UserError
+from matinee.runtime.errors import UserError
 
 LOG = logging.getLogger(__name__)
 STYLE = Path(__file__).parent / "page.css"

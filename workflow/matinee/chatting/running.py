@@ -9,7 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TypeVar, get_args
 
-from matinee import progress
+from matinee.runtime import progress
 from matinee.agent.events import PlannerName
 from matinee.agent.long_term import LongTermMemory
 from matinee.agent.procedures import Procedure, read_procedures
@@ -19,7 +19,7 @@ from matinee.chatting.conversation import Manner, Speaker
 from matinee.chatting.scenario_list import load_scenarios
 from matinee.chatting.sessions import Desk
 from matinee.chatting.wording import LANGUAGES
-from matinee.errors import ConfigurationError, EngineError
+from matinee.runtime.errors import ConfigurationError, EngineError
 from matinee.serving.loading import Loading, load_live, name_of
 from matinee.serving.running import LOCAL
 

@@ -14,7 +14,7 @@ from matinee.agent import CallObserved
 from matinee.asking import is_question
 from matinee.chatting.conversation import Turn
 from matinee.chatting.tools import ChatTools
-from matinee.errors import UserError
+from matinee.runtime.errors import UserError
 from matinee.scenarios import Category
 
 NOTE = (

@@ -18,7 +18,7 @@ from matinee.chatting.conversation import Conversation, Manner, Speaker
 from matinee.chatting.scenario_list import find
 from matinee.chatting.tools import ChatTools, listed_tools
 from matinee.chatting.wording import Language
-from matinee.errors import UserError
+from matinee.runtime.errors import UserError
 from matinee.scenarios import Fault, Scenario, Suite
 
 # Conversations of visitors who left without saying so are dropped beyond so many.

@@ -13,7 +13,7 @@ from matinee.chatting.sessions import Desk
 from matinee.chatting.showing import Block, blocks
 from matinee.chatting.tools import ChatTools
 from matinee.chatting.wording import LANGUAGES, Language, Words
-from matinee.errors import UserError
+from matinee.runtime.errors import UserError
 
 _KEY = "terminal"
 _MARKS = {

@@ -11,7 +11,7 @@ from jsonschema import Draft202012Validator
 from jsonschema.exceptions import SchemaError
 
 from matinee.conversations import Tool
-from matinee.errors import ScenarioError, UserError
+from matinee.runtime.errors import ScenarioError, UserError
 from matinee.scenarios import Fault
 from matinee.simulation.answers import Problem, Refusal
 from matinee.simulation.api import SimulatedApi

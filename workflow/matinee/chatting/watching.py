@@ -11,7 +11,7 @@ from matinee.agent import Event as AgentEvent
 from matinee.agent.thinking import Play
 from matinee.engines.base import Completion, Request
 from matinee.engines.live import Event, Failure, LiveEngine, TooLong, Words
-from matinee.errors import EngineError
+from matinee.runtime.errors import EngineError
 
 # How often a waiting conversation looks whether it is to stop.
 _GLANCE = 0.1

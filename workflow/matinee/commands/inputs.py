@@ -41,7 +41,7 @@ def import_openapi(
     ] = None,
 ) -> None:
     """Turn the operations of an OpenAPI document into a list of tools."""
-    from matinee import records
+    from matinee.runtime import records
     from matinee.openapi import import_openapi as read
 
     imported = read(document, operation or [])

@@ -21,6 +21,6 @@ def hold_devices(gpus: int | None) -> tuple[str, ...]:
     """Devices leased for this process; none where it is one of several that share a lease."""
     if gpus is None or "WORLD_SIZE" in os.environ:
         return ()
-    from matinee.leases import lease_until_exit
+    from matinee.runtime.leases import lease_until_exit
 
     return lease_until_exit(gpus)

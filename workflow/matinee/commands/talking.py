@@ -136,7 +136,7 @@ def _need(module: str, requirements: str) -> None:
     """Raises UserError where an optional part is not installed."""
     from importlib.util import find_spec
 
-    from matinee.errors import ConfigurationError
+    from matinee.runtime.errors import ConfigurationError
 
     if find_spec(module) is None:
         raise ConfigurationError(

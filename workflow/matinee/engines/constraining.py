@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from matinee.conversations import canonical_json
 from matinee.engines.grammar import answer_grammar
-from matinee.errors import EngineError
+from matinee.runtime.errors import EngineError
 from matinee.parsing import CallForm
 
 if TYPE_CHECKING:

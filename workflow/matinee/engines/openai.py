@@ -13,7 +13,7 @@ from urllib.parse import urlsplit, urlunsplit
 from matinee.conversations import canonical_json
 from matinee.engines.base import Completion, Reply, Request
 from matinee.engines.wire_names import WireNames
-from matinee.errors import EngineError
+from matinee.runtime.errors import EngineError
 from matinee.parsing import printable, write_calls
 from matinee.transcripts import ParsedCall
 

@@ -14,7 +14,7 @@ from typing import Any, Literal
 
 from matinee.conversations import Tool
 from matinee.documents import Document, Place, Problem, open_document
-from matinee.errors import ScenarioError
+from matinee.runtime.errors import ScenarioError
 from matinee.openapi.schemas import OpenApiError, Schemas
 from matinee.simulation.arguments import Parameters
 

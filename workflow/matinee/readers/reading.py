@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from matinee.conversations import Conversation
-from matinee.errors import DataError
+from matinee.runtime.errors import DataError
 from matinee.readers.base import BadRow, Draft, Numbered, Reader, language_of, shorten
 from matinee.readers.checks import check, schema_warnings
 from matinee.readers.registry import READERS

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TextIO
 
-from matinee.errors import DataError
+from matinee.runtime.errors import DataError
 from matinee.readers.base import Numbered
 
 SUFFIXES = (".json", ".jsonl", ".ndjson", ".parquet")

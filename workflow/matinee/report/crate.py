@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from matinee import __version__
-from matinee.records import sha256_file, whole, write_json
+from matinee.runtime.records import sha256_file, whole, write_json
 from matinee.report.data import ReportData
 
 if TYPE_CHECKING:

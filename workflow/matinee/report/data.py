@@ -12,8 +12,8 @@ from pydantic import BaseModel, ValidationError
 from matinee.comparison import Comparison, Pair, compare, outcomes_by_suite
 from matinee.config import Configuration
 from matinee.determinism import Determinism, read_determinism
-from matinee.errors import DataError
-from matinee.records import read_json
+from matinee.runtime.errors import DataError
+from matinee.runtime.records import read_json
 from matinee.run_comparison import RunComparison, compare_runs, read_outcomes
 from matinee.scenarios import Suite
 from matinee.transcripts import Transcript, Verdict

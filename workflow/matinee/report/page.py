@@ -14,7 +14,7 @@ from markupsafe import Markup
 
 from matinee.comparison import Pair
 from matinee.config import Configuration
-from matinee.records import whole
+from matinee.runtime.records import whole
 from matinee.report import (
     cases,
     costs,

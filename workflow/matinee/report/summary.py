@@ -9,7 +9,7 @@ from typing import Any
 
 from matinee import statistics
 from matinee.comparison import ALL, Result
-from matinee.records import write_json
+from matinee.runtime.records import write_json
 from matinee.report.data import ReportData, SeedFiles
 from matinee.report.measures import decodings, measured, testing_times
 from matinee.transcripts import Verdict

@@ -8,7 +8,7 @@ from typing import Any
 
 from matinee import statistics
 from matinee.comparison import ALL
-from matinee.records import whole
+from matinee.runtime.records import whole
 from matinee.report.data import Evaluated, ReportData, Subject
 from matinee.report.summary import summary
 from matinee.scoring.aggregates import aggregate, seconds_per_case

@@ -10,7 +10,7 @@ from typing import Literal
 from matinee.config import CALL_FORMS
 from matinee.devices import place
 from matinee.engines.live import LiveTransformersEngine
-from matinee.errors import EngineError
+from matinee.runtime.errors import EngineError
 from matinee.parsing import CallForm
 from matinee.rendering import load_template
 

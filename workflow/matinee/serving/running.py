@@ -6,8 +6,8 @@ import os
 import socket
 from pathlib import Path
 
-from matinee import progress
-from matinee.errors import EngineError
+from matinee.runtime import progress
+from matinee.runtime.errors import EngineError
 from matinee.serving.app import Limits, Served, create_app
 from matinee.serving.loading import Loading, load_live, name_of
 

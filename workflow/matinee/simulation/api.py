@@ -8,7 +8,7 @@ from functools import lru_cache
 from typing import Any, Protocol
 
 from matinee.conversations import Tool
-from matinee.errors import ScenarioError
+from matinee.runtime.errors import ScenarioError
 from matinee.scenarios import Fault
 from matinee.simulation.answers import (
     Problem,

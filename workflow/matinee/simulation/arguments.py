@@ -15,7 +15,7 @@ from referencing.exceptions import Unresolvable
 from referencing.jsonschema import DRAFT202012
 
 from matinee.conversations import Tool
-from matinee.errors import ScenarioError
+from matinee.runtime.errors import ScenarioError
 from matinee.json_schemas import validator
 from matinee.simulation.answers import Problem, Refusal, echo
 

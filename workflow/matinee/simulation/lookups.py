@@ -7,7 +7,7 @@ from typing import NoReturn
 
 from rapidfuzz import process
 
-from matinee.errors import ScenarioError
+from matinee.runtime.errors import ScenarioError
 from matinee.simulation.airports import airports, meant_by
 from matinee.simulation.names import same_place, stem
 from matinee.simulation.places import cities, provinces

@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
 from matinee import documents
 from matinee.conversations import Tool, canonical_json
-from matinee.errors import ScenarioError
+from matinee.runtime.errors import ScenarioError
 from matinee.scenarios import Fault
 from matinee.simulation.answers import Problem, Refusal
 from matinee.simulation.api import SimulatedApi

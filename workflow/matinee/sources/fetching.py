@@ -21,7 +21,7 @@ from matinee.config import (
     RandomSource,
     UrlSource,
 )
-from matinee.errors import SourceError
+from matinee.runtime.errors import SourceError
 from matinee.sources import hub, local, modelscope, packages, tiny, urls
 from matinee.sources.gguf import convert_gguf
 from matinee.sources.integrity import describe_files, redact

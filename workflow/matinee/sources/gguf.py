@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 from unittest import mock
 
-from matinee.errors import SourceError, storage_problem
+from matinee.runtime.errors import SourceError, storage_problem
 from matinee.sources.integrity import make_readable
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from matinee.config import HubSource
-from matinee.errors import SourceError
+from matinee.runtime.errors import SourceError
 from matinee.sources.integrity import Checksum, link_all, require
 from matinee.sources.selection import ignored_by, patterns_of, select
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from matinee.errors import SourceError
+from matinee.runtime.errors import SourceError
 
 Algorithm = Literal["sha256", "sha1", "git"]
 SECRET_VARIABLE = re.compile(r"TOKEN$|API_KEY$|SECRET|PASSWORD", re.IGNORECASE)

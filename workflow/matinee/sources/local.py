@@ -6,7 +6,7 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-from matinee.errors import SourceError
+from matinee.runtime.errors import SourceError
 from matinee.sources.integrity import link_or_copy
 from matinee.sources.selection import MODEL_FILES, PICKLES, matches, require_safe_weights
 

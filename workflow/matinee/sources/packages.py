@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from matinee.config import PackageSource
-from matinee.errors import SourceError
+from matinee.runtime.errors import SourceError
 from matinee.sources.integrity import Checksum, cache_folder, link_or_copy, redact, require
 
 

@@ -7,7 +7,7 @@ from fnmatch import fnmatchcase
 from pathlib import PurePosixPath
 
 from matinee.config import HubSource
-from matinee.errors import SourceError
+from matinee.runtime.errors import SourceError
 
 MODEL_FILES = (
     "*.safetensors",

@@ -11,7 +11,7 @@ from typing import Any
 from urllib.parse import unquote, urlsplit
 
 from matinee.config import UrlSource
-from matinee.errors import SourceError
+from matinee.runtime.errors import SourceError
 from matinee.sources.integrity import Checksum, cache_folder, link_or_copy, redact, require
 
 ATTEMPTS = 4

@@ -8,9 +8,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from matinee import progress, records
+from matinee.runtime import progress, records
 from matinee.config.training import CALL_FORMS
-from matinee.errors import UserError
+from matinee.runtime.errors import UserError
 
 if TYPE_CHECKING:
     from matinee.agent.task import AgentLimits

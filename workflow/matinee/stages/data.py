@@ -7,10 +7,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from matinee import progress, records
+from matinee.runtime import progress, records
 from matinee.config import Dataset, MixPart, Model
 from matinee.conversations import read_conversations, write_conversations
-from matinee.errors import DataError
+from matinee.runtime.errors import DataError
 
 if TYPE_CHECKING:
     from matinee.profile import Sample

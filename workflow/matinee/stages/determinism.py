@@ -11,9 +11,9 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from matinee import progress, records
+from matinee.runtime import progress, records
 from matinee.determinism import Check, Determinism, Repeat
-from matinee.errors import EngineError
+from matinee.runtime.errors import EngineError
 from matinee.stages.evaluation import read_suite
 from matinee.transcripts import Transcript
 

@@ -8,12 +8,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from matinee import progress, records
+from matinee.runtime import progress, records
 from matinee.config import CallForm, Limits, Reference, SampledRuns, SuiteSettings
 from matinee.conversations import Tool
 from matinee.engines.base import Engine, without_room
 from matinee.engines.sampling import GREEDY, Sampling
-from matinee.errors import EngineError, ScenarioError
+from matinee.runtime.errors import EngineError, ScenarioError
 from matinee.scenarios import Fault, Suite
 from matinee.transcripts import Transcript
 

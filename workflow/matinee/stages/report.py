@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from matinee import progress
+from matinee.runtime import progress
 from matinee.config import Configuration
 
 

@@ -7,7 +7,7 @@ from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from matinee import process, progress, records
+from matinee.runtime import process, progress, records
 from matinee.config import Export, Training
 from matinee.tokens import read_tokens
 from matinee.weights import require_whole

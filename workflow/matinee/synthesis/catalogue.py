@@ -11,7 +11,7 @@ from typing import Any, Literal
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from matinee.errors import DataError
+from matinee.runtime.errors import DataError
 from matinee.synthesis.settings import Language
 from matinee.synthesis.texts import Pair, PairField, Word, read_pair, read_word
 from matinee.synthesis.values import Lexicons, Maker, make_maker, word_maker

@@ -6,7 +6,7 @@ import re
 import shutil
 from pathlib import Path
 
-from matinee import records
+from matinee.runtime import records
 
 COMPLETE = "complete"
 

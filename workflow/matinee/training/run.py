@@ -9,10 +9,10 @@ import time
 from collections.abc import Sequence
 from typing import Any
 
-from matinee import progress, records
+from matinee.runtime import progress, records
 from matinee.config import Training
 from matinee.devices import place
-from matinee.errors import TrainingError
+from matinee.runtime.errors import TrainingError
 from matinee.memory import keep_freed
 from matinee.training.checkpoints import discard_broken, discard_run, last_checkpoint, step_of
 from matinee.training.job import Job

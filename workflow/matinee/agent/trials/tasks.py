@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from matinee.errors import ScenarioError
+from matinee.runtime.errors import ScenarioError
 from matinee.scenarios import Fault, GoldCall
 
 TASKS = Path(__file__).parents[3] / "resources" / "tasks"

@@ -17,8 +17,8 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from matinee import progress
-from matinee.errors import EngineError
+from matinee.runtime import progress
+from matinee.runtime.errors import EngineError
 
 VARIABLE = "CUDA_VISIBLE_DEVICES"
 POLL_SECONDS = 1.0

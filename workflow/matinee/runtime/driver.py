@@ -10,7 +10,7 @@ import time as clock
 from pathlib import Path
 from typing import TextIO
 
-from matinee.errors import UserError
+from matinee.runtime.errors import UserError
 
 HOLD = Path(".snakemake/matinee.lock")
 LOCKS = Path(".snakemake/locks")

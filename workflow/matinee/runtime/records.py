@@ -20,7 +20,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from matinee.errors import DataError
+from matinee.runtime.errors import DataError
 
 SOFTWARE = ("matinee", "torch", "transformers", "peft", "accelerate", "datasets", "tokenizers")
 
@@ -189,7 +189,7 @@ class Recorder:
 
     def summary(self) -> str:
         """Wall time and peak memory so far, for the line that a person sees."""
-        from matinee.progress import duration
+        from matinee.runtime.progress import duration
 
         return f"{duration(time.perf_counter() - self._clock)}, {peak_memory_mb() / 1000:.2f} GB"
 

@@ -13,8 +13,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NoReturn
 
-from matinee import progress
-from matinee.errors import UserError
+from matinee.runtime import progress
+from matinee.runtime.errors import UserError
 
 CONDA = "MATINEE_CONDA"
 DRIVER = "MATINEE_DRIVER"

@@ -1,0 +1,1 @@
+"""A stage as a process that can die: errors, records, progress, locks."""
