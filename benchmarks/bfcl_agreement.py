@@ -29,12 +29,12 @@ from bfcl_corruptions import Calls, Question, variations  # noqa: E402
 
 from matinee.bfcl import load_bfcl  # noqa: E402
 from matinee.config import BfclSource  # noqa: E402
-from matinee.conversations import ToolCall, canonical_json  # noqa: E402
-from matinee.parsing import parse, write_calls  # noqa: E402
-from matinee.scenarios import Suite  # noqa: E402
+from matinee.messages.conversations import ToolCall, canonical_json  # noqa: E402
+from matinee.messages.parsing import parse, write_calls  # noqa: E402
+from matinee.messages.scenarios import Suite  # noqa: E402
 from matinee.scoring import score_suite  # noqa: E402
 from matinee.sources import fetch_bfcl  # noqa: E402
-from matinee.transcripts import Step, Transcript  # noqa: E402
+from matinee.messages.transcripts import Step, Transcript  # noqa: E402
 
 ENVIRONMENT = ROOT / ".venv-bfcl"
 FEWEST_PAIRS = 20_000

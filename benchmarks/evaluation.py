@@ -32,8 +32,8 @@ from matinee.engines.transformers import TransformersEngine, load  # noqa: E402
 from matinee.memory import keep_freed  # noqa: E402
 from matinee.playing import run_suite  # noqa: E402
 from matinee.runtime.records import hardware, versions, write_json  # noqa: E402
-from matinee.rendering import Renderer  # noqa: E402
-from matinee.scenarios import Suite  # noqa: E402
+from matinee.messages.rendering import Renderer  # noqa: E402
+from matinee.messages.scenarios import Suite  # noqa: E402
 from matinee.suites import load_suite, select  # noqa: E402
 
 RESOURCES = ROOT / "workflow" / "resources"

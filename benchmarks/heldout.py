@@ -17,9 +17,9 @@ from typing import Any, Literal
 import yaml
 
 from matinee.attention import PackedLayout, use_layouts
-from matinee.conversations import Conversation
+from matinee.messages.conversations import Conversation
 from matinee.packing import shared_groups
-from matinee.rendering import Renderer
+from matinee.messages.rendering import Renderer
 from matinee.synthesis import SynthesisSettings, generate
 from matinee.training.loss import collate
 

@@ -9,7 +9,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT / "workflow"))
 
-from matinee.conversations import canonical_json  # noqa: E402
+from matinee.messages.conversations import canonical_json  # noqa: E402
 from matinee.synthesis import SynthesisSettings, generate  # noqa: E402
 
 

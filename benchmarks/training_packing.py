@@ -68,7 +68,7 @@ def _rows(arguments: argparse.Namespace) -> list[Any]:
     """Token rows of synthesized conversations, in the order in which they were made."""
     from transformers import AutoTokenizer
 
-    from matinee.rendering import Renderer
+    from matinee.messages.rendering import Renderer
     from matinee.synthesis import SynthesisSettings, generate
 
     renderer = Renderer(AutoTokenizer.from_pretrained(arguments.model), arguments.template)

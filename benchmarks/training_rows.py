@@ -66,7 +66,7 @@ def synthesized(model: Path, settings: dict[str, Any], cutoff: int) -> list[Row]
 def tokenized(model: Path, conversations: Iterable[Any], count: int, cutoff: int) -> list[Row]:
     from transformers import AutoTokenizer
 
-    from matinee.rendering import Renderer
+    from matinee.messages.rendering import Renderer
 
     renderer = Renderer(AutoTokenizer.from_pretrained(model), TEMPLATE)
     cut = (renderer.row_within(conversation, cutoff) for conversation in conversations)

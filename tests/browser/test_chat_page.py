@@ -258,7 +258,7 @@ def test_a_tiny_model_is_streamed_until_it_is_stopped(browser: Any, tmp_path: Pa
     from unit.tiny import llama, tokenizer
 
     from matinee.engines.live import LiveTransformersEngine
-    from matinee.rendering import Renderer
+    from matinee.messages.rendering import Renderer
 
     made = tokenizer()
     model = llama(vocabulary=len(made), seed=5)

@@ -10,10 +10,10 @@ from typing import Any, TypeVar
 from matinee.agent import Agent, AgentLimits, Answered, Event, Task, serve
 from matinee.agent.planning import Planner, ReactPlanner
 from matinee.agent.tools import answered, refused
-from matinee.conversations import Tool, ToolCall, canonical_json
+from matinee.messages.conversations import Tool, ToolCall, canonical_json
 from matinee.engines.base import Completion, Reply, Request
-from matinee.parsing import write_calls
-from matinee.transcripts import Observation
+from matinee.messages.parsing import write_calls
+from matinee.messages.transcripts import Observation
 
 TODAY = datetime.date(2024, 1, 25)
 NOW = datetime.datetime(2024, 1, 25, 9, tzinfo=datetime.UTC)

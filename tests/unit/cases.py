@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from playing import DONE, call, gold, says, scenario, turn
 
-from matinee.scenarios import Fault, Scenario
+from matinee.messages.scenarios import Fault, Scenario
 from matinee.simulation import lookup
 
 AIR = "get_environment_air_pm"

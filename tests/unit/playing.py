@@ -6,14 +6,14 @@ from collections.abc import Iterable, Sequence
 from functools import cache
 from typing import Any
 
-from matinee.conversations import ToolCall, canonical_json
+from matinee.messages.conversations import ToolCall, canonical_json
 from matinee.engines.base import Completion, Reply, Request
-from matinee.parsing import CallForm, write_calls
+from matinee.messages.parsing import CallForm, write_calls
 from matinee.playing import run_suite
-from matinee.scenarios import Fault, GoldCall, Scenario, Slot, Suite, Turn
+from matinee.messages.scenarios import Fault, GoldCall, Scenario, Slot, Suite, Turn
 from matinee.scoring import score
 from matinee.simulation.resources import eleven_tools
-from matinee.transcripts import Transcript, Verdict
+from matinee.messages.transcripts import Transcript, Verdict
 
 TODAY = "2024-01-25"
 DONE = "好的，查到了。"

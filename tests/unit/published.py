@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from matinee.conversations import Conversation, ToolCall
+from matinee.messages.conversations import Conversation, ToolCall
 from matinee.readers import read_dataset
 
 SCHEMA = {"type": "object", "properties": {"city": {"type": "string"}}, "required": ["city"]}

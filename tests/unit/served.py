@@ -13,10 +13,10 @@ from typing import Any
 
 import pytest
 
-from matinee.conversations import ToolCall, canonical_json
+from matinee.messages.conversations import ToolCall, canonical_json
 from matinee.engines.base import Completion, Request
 from matinee.engines.live import Event, Listener, Ticket, Words
-from matinee.parsing import CallForm, write_calls
+from matinee.messages.parsing import CallForm, write_calls
 
 PATIENCE = 60
 AIR = ToolCall("get_environment_air_pm", canonical_json({"city": "上海"}))

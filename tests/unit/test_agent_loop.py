@@ -32,7 +32,7 @@ from matinee.agent.context import OMITTED
 from matinee.agent.loop import NO_RESULT
 from matinee.agent.planning import DirectPlanner, PlanFirstPlanner, ReactPlanner, SopPlanner
 from matinee.agent.procedures import Procedure, ProcedureStep
-from matinee.conversations import Message
+from matinee.messages.conversations import Message
 from matinee.engines.base import Completion
 from matinee.runtime.errors import EngineError
 

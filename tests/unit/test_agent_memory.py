@@ -379,7 +379,7 @@ def test_what_failed_or_rests_on_nothing_is_not_kept(tmp_path: Path, texts: list
 
 
 def test_a_question_within_a_conversation_is_not_recalled(tmp_path: Path) -> None:
-    from matinee.conversations import Message
+    from matinee.messages.conversations import Message
 
     memory = RecallingMemory(LongTermMemory(tmp_path))
     ask(memory, QUESTION, [calls("good"), "晴。"])

@@ -17,7 +17,7 @@ from matinee.agent import Toolbox, write_tools
 from matinee.agent.mcp_tools import McpCommand, connect_mcp
 from matinee.agent.python_tools import PythonTools
 from matinee.agent.simulated_tools import SimulatedTools
-from matinee.conversations import Tool
+from matinee.messages.conversations import Tool
 from matinee.runtime.errors import UserError
 from matinee.simulation.resources import eleven_tools
 

@@ -19,11 +19,11 @@ from matinee.agent.trials.scoring import fact_values, says, score_ask
 from matinee.agent.trials.tables import as_markdown, compare
 from matinee.agent.trials.tasks import KINDS, PROCEDURES, Ask, TaskSuite, read_tasks
 from matinee.agent.trials.tools import task_tools, task_world
-from matinee.conversations import ToolCall
+from matinee.messages.conversations import ToolCall
 from matinee.engines.base import Completion
 from matinee.engines.scripted import NullEngine
 from matinee.runtime.errors import ScenarioError, UserError
-from matinee.scenarios import GoldCall
+from matinee.messages.scenarios import GoldCall
 
 DAY = datetime.date(2024, 1, 25)
 

@@ -14,20 +14,20 @@ from playing import ListEngine, call, says
 from matinee.bfcl import load_bfcl
 from matinee.bfcl.schemas import as_json_schema
 from matinee.config import BfclSource, SuiteSettings
-from matinee.conversations import Conversation, Message, Tool
+from matinee.messages.conversations import Conversation, Message, Tool
 from matinee.engines.base import Engine
 from matinee.engines.scripted import GoldEngine, NullEngine
 from matinee.runtime.errors import ScenarioError, SourceError
 from matinee.leakage import find_leaks
 from matinee.playing import run_suite
 from matinee.report.cases import gold_text
-from matinee.scenarios import Suite
+from matinee.messages.scenarios import Suite
 from matinee.scoring import score_suite
 from matinee.sources import fetch_bfcl
 from matinee.sources.packages import wheel_path
 from matinee.stages.evaluation import prepare_suite, read_suite
 from matinee.suites import select
-from matinee.transcripts import Transcript, Verdict
+from matinee.messages.transcripts import Transcript, Verdict
 
 CATEGORIES = list(ROWS)
 

@@ -25,11 +25,11 @@ from matinee.chatting.showing import Block, blocks
 from matinee.chatting.terminal import Terminal
 from matinee.chatting.tools import ChatTools, listed_tools
 from matinee.chatting.wording import Words, preferred
-from matinee.conversations import ToolCall
+from matinee.messages.conversations import ToolCall
 from matinee.engines.base import Request
 from matinee.engines.live import Failure, TooLong
 from matinee.runtime.errors import UserError
-from matinee.parsing import write_calls
+from matinee.messages.parsing import write_calls
 from matinee.suites import check_suite, load_suite
 
 TODAY = datetime.date(2024, 1, 25)

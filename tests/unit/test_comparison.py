@@ -15,7 +15,7 @@ from matinee.runtime.errors import DataError
 from matinee.report.language import describe, language
 from matinee.report.runs import describe_runs
 from matinee.run_comparison import Skipped, compare_summaries
-from matinee.transcripts import Verdict
+from matinee.messages.transcripts import Verdict
 
 PAIR = Pair("training", ("old",), ("new",))
 

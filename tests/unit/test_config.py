@@ -18,7 +18,7 @@ from matinee.config import (
     json_schema,
 )
 from matinee.runtime.errors import ConfigurationError
-from matinee.rendering import TURN_ENDS
+from matinee.messages.rendering import TURN_ENDS
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 

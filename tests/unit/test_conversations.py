@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from matinee.conversations import (
+from matinee.messages.conversations import (
     Conversation,
     Message,
     Tool,

@@ -11,14 +11,14 @@ import pytest
 from playing import tools
 from tiny import FAMILIES, tokenizer
 
-from matinee.conversations import ToolCall
+from matinee.messages.conversations import ToolCall
 from matinee.engines.base import Completion, Request
 from matinee.engines.constraining import Constrainer, Constraint
 from matinee.engines.grammar import answer_grammar
 from matinee.engines.transformers import TransformersEngine
 from matinee.runtime.errors import EngineError
-from matinee.parsing import CallForm, parse, write_calls
-from matinee.rendering import Renderer
+from matinee.messages.parsing import CallForm, parse, write_calls
+from matinee.messages.rendering import Renderer
 from matinee.scoring.schemas import ToolSchemas
 
 TEMPLATES: dict[CallForm, str] = {"hermes": "chatml_hermes", "action": "plain_action"}

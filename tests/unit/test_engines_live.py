@@ -15,7 +15,7 @@ from tiny import FAMILIES, tokenizer
 from matinee.engines.base import Completion, Request
 from matinee.engines.live import Event, Failure, LiveTransformersEngine, TooLong, Words
 from matinee.engines.sampling import Sampling
-from matinee.rendering import Renderer
+from matinee.messages.rendering import Renderer
 
 PATIENCE = 60  # seconds until a test gives up waiting for an event
 

@@ -12,12 +12,12 @@ from typing import Any
 import pytest
 from playing import call, gold, scenario, suite, turn
 
-from matinee.conversations import Message
+from matinee.messages.conversations import Message
 from matinee.engines.base import Completion, Request
 from matinee.engines.openai import OpenAIEngine, wire_messages
 from matinee.engines.sampling import GREEDY, Sampling
 from matinee.runtime.errors import EngineError
-from matinee.parsing import parse
+from matinee.messages.parsing import parse
 from matinee.playing import run_suite
 from matinee.scoring import score
 

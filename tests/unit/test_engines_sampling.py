@@ -11,12 +11,12 @@ from test_engines_transformers import Numbers, one_by_one, prompts
 from tiny import FAMILIES, tokenizer
 
 from matinee.config import CALL_FORMS
-from matinee.conversations import ToolCall
+from matinee.messages.conversations import ToolCall
 from matinee.engines.base import Completion, Request
 from matinee.engines.sampling import Chooser, Sampling
 from matinee.engines.transformers import TransformersEngine
-from matinee.parsing import parse
-from matinee.rendering import Renderer
+from matinee.messages.parsing import parse
+from matinee.messages.rendering import Renderer
 
 
 def logits(*chances: float) -> Any:
@@ -127,7 +127,7 @@ def test_a_demanded_call_begins_as_a_trained_one(template: str) -> None:
     parsed = parse(CALL_FORMS[template], text + rest)
     assert parsed.calls[0].name == "get_weather"
     assert json.loads(parsed.calls[0].arguments) == {"city": "北京"}
-    from matinee.conversations import Conversation, Message
+    from matinee.messages.conversations import Conversation, Message
 
     messages = (Message("user", "北京？"), Message("assistant", "", (ToolCall("get_weather"),)))
     row = renderer.row(Conversation("c", messages)).ids

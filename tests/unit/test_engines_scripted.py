@@ -7,10 +7,10 @@ from playing import gold, scenario, suite, turn
 
 from matinee.engines.scripted import NULL_ANSWER, GoldEngine, NullEngine
 from matinee.gold import levels
-from matinee.parsing import CallForm
+from matinee.messages.parsing import CallForm
 from matinee.playing import run_suite
-from matinee.scenarios import Scenario
-from matinee.transcripts import Transcript
+from matinee.messages.scenarios import Scenario
+from matinee.messages.transcripts import Transcript
 
 AIR, NEWS = "get_environment_air_pm", "get_toutiao_news"
 PROVINCES, CITIES = "get_province_list", "get_cities_list"

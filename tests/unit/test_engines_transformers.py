@@ -12,7 +12,7 @@ from tiny import FAMILIES, tokenizer
 
 from matinee.engines.base import Completion, Request
 from matinee.engines.transformers import TransformersEngine
-from matinee.rendering import Renderer
+from matinee.messages.rendering import Renderer
 
 
 class Numbers:

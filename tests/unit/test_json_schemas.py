@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from matinee.conversations import Tool
-from matinee.json_schemas import validator
-from matinee.scenarios import GoldCall, Scenario, Turn
+from matinee.messages.conversations import Tool
+from matinee.messages.json_schemas import validator
+from matinee.messages.scenarios import GoldCall, Scenario, Turn
 from matinee.scoring.schemas import ToolSchemas
 from matinee.simulation.answers import Refusal
 from matinee.simulation.arguments import Parameters

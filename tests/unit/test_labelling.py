@@ -9,10 +9,10 @@ from playing import tools
 
 from matinee.engines.scripted import GoldEngine
 from matinee.playing import run_suite
-from matinee.scenarios import GoldCall, Scenario, Suite, Turn
+from matinee.messages.scenarios import GoldCall, Scenario, Suite, Turn
 from matinee.scoring import score_suite
 from matinee.suites import load_suite
-from matinee.transcripts import Verdict
+from matinee.messages.transcripts import Verdict
 
 ROOT = Path(__file__).parents[2]
 

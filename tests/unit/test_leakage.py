@@ -7,9 +7,9 @@ from collections.abc import Sequence
 
 import pytest
 
-from matinee.conversations import Conversation, Message, Tool
+from matinee.messages.conversations import Conversation, Message, Tool
 from matinee.leakage import LeakReport, find_leaks, normal_name
-from matinee.scenarios import Scenario, Suite, Turn
+from matinee.messages.scenarios import Scenario, Suite, Turn
 
 
 def tool(name: str, description: str, *parameters: str) -> Tool:

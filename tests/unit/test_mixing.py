@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from matinee.config import MixPart
-from matinee.conversations import Conversation, Message, read_conversations, write_conversations
+from matinee.messages.conversations import Conversation, Message, read_conversations, write_conversations
 from matinee.runtime.errors import DataError
 from matinee.mixing import mix
 

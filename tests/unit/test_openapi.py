@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner
 
-from matinee.conversations import Tool
+from matinee.messages.conversations import Tool
 from matinee.runtime.errors import ScenarioError
 from matinee.openapi import import_openapi
 from matinee.scoring.schemas import ToolSchemas

@@ -9,10 +9,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from matinee.conversations import ToolCall, canonical_json
-from matinee.parsing import MAXIMUM_DEPTH, CallForm, parse, write_calls
-from matinee.repairing import REPAIR_LIMIT
-from matinee.transcripts import Parse
+from matinee.messages.conversations import ToolCall, canonical_json
+from matinee.messages.parsing import MAXIMUM_DEPTH, CallForm, parse, write_calls
+from matinee.messages.repairing import REPAIR_LIMIT
+from matinee.messages.transcripts import Parse
 
 FORMS: tuple[CallForm, ...] = get_args(CallForm)
 AIR = ToolCall("get_environment_air_pm", '{"city": "上海"}')

@@ -13,8 +13,8 @@ from matinee.engines.base import Completion, Reply, Request
 from matinee.engines.sampling import GREEDY, Sampling
 from matinee.runtime.errors import EngineError
 from matinee.playing import case_of, request_key, run_suite, system_message
-from matinee.scenarios import Fault, Slot, Turn
-from matinee.transcripts import Transcript
+from matinee.messages.scenarios import Fault, Slot, Turn
+from matinee.messages.transcripts import Transcript
 
 AIR = "get_environment_air_pm"
 SHANGHAI = says(call(AIR, city="上海"))

@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from matinee.conversations import Conversation, Message, Tool, ToolCall
+from matinee.messages.conversations import Conversation, Message, Tool, ToolCall
 from matinee.profile import RowTokens, Sample, Tally, profile, sample_positions
 
 WEATHER, NEWS = Tool("weather", "", "{}"), Tool("news", "", "{}")

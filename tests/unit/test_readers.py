@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from matinee.config import ReaderName
-from matinee.conversations import Conversation
+from matinee.messages.conversations import Conversation
 from matinee.readers import FormatReport, read_dataset
 from matinee.readers.base import language_of
 from matinee.readers.registry import READERS

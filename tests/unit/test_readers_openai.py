@@ -6,7 +6,7 @@ from pathlib import Path
 
 from published import WEATHER, calls, read, roles
 
-from matinee.conversations import ToolCall
+from matinee.messages.conversations import ToolCall
 
 
 def test_openai_messages(tmp_path: Path) -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from published import CALL, GOOD, SCHEMA, calls, read, roles, sharegpt
 
-from matinee.conversations import ToolCall
+from matinee.messages.conversations import ToolCall
 
 
 def test_sharegpt(tmp_path: Path) -> None:

@@ -7,9 +7,9 @@ import copy
 import pytest
 from tiny import tokenizer
 
-from matinee.conversations import Conversation, Message, Tool, ToolCall
+from matinee.messages.conversations import Conversation, Message, Tool, ToolCall
 from matinee.runtime.errors import DataError
-from matinee.rendering import TEMPLATES, TURN_ENDS, Renderer, load_template
+from matinee.messages.rendering import TEMPLATES, TURN_ENDS, Renderer, load_template
 
 CALL = ToolCall("get_weather", '{"city": "北京"}')
 

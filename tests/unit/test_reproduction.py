@@ -13,9 +13,9 @@ from tiny import training
 from matinee.batching import EpochBatches
 from matinee.checking import parse_configuration
 from matinee.config import Configuration, Lora, Variant
-from matinee.conversations import Conversation, Message, write_conversations
+from matinee.messages.conversations import Conversation, Message, write_conversations
 from matinee.packing import pack
-from matinee.rendering import silent_row
+from matinee.messages.rendering import silent_row
 from matinee.training.trainer import lora_config
 
 REPOSITORY = Path(__file__).resolve().parents[2]

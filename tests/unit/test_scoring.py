@@ -8,8 +8,8 @@ import pytest
 from cases import AIR, CITIES, FLIGHTS, GOOD, NEWS, SHANGHAI, air, bad, chain, the_chain
 from playing import DONE, call, gold, judged, says, scenario, turn
 
-from matinee.scenarios import Fault, Scenario
-from matinee.transcripts import ErrorClass
+from matinee.messages.scenarios import Fault, Scenario
+from matinee.messages.transcripts import ErrorClass
 
 
 @pytest.mark.parametrize(("case", "outputs"), GOOD.values(), ids=GOOD.keys())

@@ -26,11 +26,11 @@ from hypothesis import strategies as st
 from playing import play, suite, tools
 
 from matinee.engines.scripted import GoldEngine, NullEngine
-from matinee.parsing import CallForm
+from matinee.messages.parsing import CallForm
 from matinee.playing import run_suite
-from matinee.scenarios import Scenario, Suite
+from matinee.messages.scenarios import Scenario, Suite
 from matinee.scoring import reparse, score, score_suite
-from matinee.transcripts import Transcript, Verdict
+from matinee.messages.transcripts import Transcript, Verdict
 
 RESOURCES = Path(__file__).parents[2] / "workflow" / "resources"
 

@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 from served import ScriptedLive, site
 
-from matinee.conversations import ToolCall, canonical_json
+from matinee.messages.conversations import ToolCall, canonical_json
 from matinee.engines.base import Request
-from matinee.parsing import write_calls
+from matinee.messages.parsing import write_calls
 
 WEATHER = {
     "type": "function",

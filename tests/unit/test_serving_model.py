@@ -17,12 +17,12 @@ from test_templates import TEMPLATES, conversations
 from tiny import llama, tokenizer
 
 from matinee.config import CALL_FORMS
-from matinee.conversations import Conversation
+from matinee.messages.conversations import Conversation
 from matinee.engines.base import Completion, Request
 from matinee.engines.live import LiveTransformersEngine
 from matinee.engines.transformers import TransformersEngine
 from matinee.runtime.errors import EngineError
-from matinee.rendering import Renderer, load_template
+from matinee.messages.rendering import Renderer, load_template
 from matinee.serving.loading import Loading, load_live, name_of, template_of
 from matinee.serving.prompting import ask
 from matinee.serving.wire import read_body

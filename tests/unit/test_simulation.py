@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from matinee.conversations import Tool
+from matinee.messages.conversations import Tool
 from matinee.runtime.errors import ScenarioError
-from matinee.scenarios import Fault
+from matinee.messages.scenarios import Fault
 from matinee.simulation import SimulatedApi, world
 from matinee.simulation.resources import eleven_tools
 from matinee.simulation.world import FUNCTIONS

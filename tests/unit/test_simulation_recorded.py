@@ -4,9 +4,9 @@ import json
 
 import pytest
 
-from matinee.conversations import Tool
+from matinee.messages.conversations import Tool
 from matinee.runtime.errors import ScenarioError
-from matinee.scenarios import Fault
+from matinee.messages.scenarios import Fault
 from matinee.simulation import FixtureSimulation
 
 TOOLS = [

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from matinee.runtime.errors import ScenarioError
-from matinee.scenarios import GoldCall, Suite
+from matinee.messages.scenarios import GoldCall, Suite
 from matinee.simulation import lookup, world
 from matinee.suites import CATEGORIES, check_suite, load_suite, select
 

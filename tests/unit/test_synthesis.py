@@ -13,7 +13,7 @@ import pytest
 from jsonschema.validators import validator_for
 from pydantic import ValidationError
 
-from matinee.conversations import Conversation, canonical_json
+from matinee.messages.conversations import Conversation, canonical_json
 from matinee.synthesis import SynthesisSettings, World, generate, load_catalogue
 from matinee.synthesis.scenes import SCENES
 from matinee.synthesis.simulator import UNKNOWN_ID
@@ -259,7 +259,7 @@ def test_the_same_seed_gives_the_same_bytes_in_another_process() -> None:
     program = (
         "import sys, hashlib; from pathlib import Path\n"
         "from matinee.synthesis import SynthesisSettings, generate\n"
-        "from matinee.conversations import canonical_json\n"
+        "from matinee.messages.conversations import canonical_json\n"
         "digest = hashlib.sha256()\n"
         "for row in generate(SynthesisSettings(conversations=200, seed=9), Path(sys.argv[1])):\n"
         "    digest.update(canonical_json(row.to_row()).encode())\n"

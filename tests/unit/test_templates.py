@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 from tiny import tokenizer
 
 from matinee.config import CALL_FORMS
-from matinee.conversations import Conversation, Message, Tool, ToolCall, canonical_json
-from matinee.parsing import parse
-from matinee.rendering import Renderer, load_template
+from matinee.messages.conversations import Conversation, Message, Tool, ToolCall, canonical_json
+from matinee.messages.parsing import parse
+from matinee.messages.rendering import Renderer, load_template
 
 TEMPLATES = sorted(CALL_FORMS)
 each_template = pytest.mark.parametrize("template", TEMPLATES)

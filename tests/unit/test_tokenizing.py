@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from matinee import tokenizing
-from matinee.conversations import Conversation, Message, Tool, write_conversations
+from matinee.messages.conversations import Conversation, Message, Tool, write_conversations
 from matinee.runtime.errors import DataError
 from matinee.profile import sample_positions
 from matinee.sources.tiny import make_tokenizer

@@ -8,9 +8,9 @@ from typing import Any
 
 from matinee.agent.trials.scoring import arguments_of, fact_values
 from matinee.agent.trials.tasks import Ask, TaskSuite
-from matinee.conversations import ToolCall, canonical_json
+from matinee.messages.conversations import ToolCall, canonical_json
 from matinee.engines.base import Completion, Reply, Request
-from matinee.parsing import CallForm, write_calls
+from matinee.messages.parsing import CallForm, write_calls
 
 _Messages = tuple[dict[str, Any], ...]
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Collection, Sequence
 
-from matinee.scenarios import Turn
+from matinee.messages.scenarios import Turn
 
 # The scripted user answers at most so many replies of one turn.
 MAXIMUM_ROUNDS = 3

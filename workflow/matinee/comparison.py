@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 from matinee import statistics
 from matinee.runtime.errors import DataError
-from matinee.transcripts import Verdict
+from matinee.messages.transcripts import Verdict
 
 ALL = "all"
 PairKind = Literal["training", "variants", "reference", "runs"]

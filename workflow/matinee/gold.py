@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from matinee.scenarios import Fields, GoldCall, Lookup, Null
+from matinee.messages.scenarios import Fields, GoldCall, Lookup, Null
 
 
 def levels(calls: Sequence[GoldCall]) -> tuple[tuple[int, ...], ...]:

@@ -18,8 +18,8 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
-from matinee.conversations import Conversation, Tool
-from matinee.scenarios import Suite
+from matinee.messages.conversations import Conversation, Tool
+from matinee.messages.scenarios import Suite
 
 Kind = Literal["tool_name", "tool_description", "tool_parameters", "question"]
 Exactness = Literal["exact", "near"]

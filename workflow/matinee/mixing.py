@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from matinee.config import MixPart
-from matinee.conversations import SPLIT, VALIDATION, canonical_json
+from matinee.messages.conversations import SPLIT, VALIDATION, canonical_json
 from matinee.runtime.errors import DataError
 
 # Near duplicates: three quarters of the character 5-grams in common (estimated from 128 hashes,

@@ -22,7 +22,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from matinee.gold import as_fields, is_null
-from matinee.scenarios import Fields
+from matinee.messages.scenarios import Fields
 
 _NO_SCHEMA: Mapping[str, Any] = {}
 _THOUSANDS = re.compile(r"(?<![\d.,])\d{1,3}(?:,\d{3})+(?![\d,])")

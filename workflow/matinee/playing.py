@@ -10,14 +10,14 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 from matinee.asking import MAXIMUM_ROUNDS, answer, asked_slots
-from matinee.conversations import Message, Tool, ToolCall, canonical_json
+from matinee.messages.conversations import Message, Tool, ToolCall, canonical_json
 from matinee.engines.base import Completion, Engine, Request
 from matinee.engines.sampling import GREEDY, Sampling
 from matinee.runtime.errors import EngineError, ScenarioError
-from matinee.parsing import CallForm, parse, printable
-from matinee.scenarios import Fault, Scenario, Suite, Turn
+from matinee.messages.parsing import CallForm, parse, printable
+from matinee.messages.scenarios import Fault, Scenario, Suite, Turn
 from matinee.simulation import Simulation, world
-from matinee.transcripts import Observation, Parse, Step, Transcript
+from matinee.messages.transcripts import Observation, Parse, Step, Transcript
 
 # The same call with the same result, or the same broken text, so often within a turn is a cycle.
 CYCLE_LENGTH = 3

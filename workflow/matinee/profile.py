@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from matinee.conversations import Conversation
+from matinee.messages.conversations import Conversation
 
 SAMPLES = 10
 TOP_TOOLS = 20

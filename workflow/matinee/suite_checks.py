@@ -11,10 +11,10 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from matinee.documents import Place
+from matinee.messages.documents import Place
 from matinee.runtime.errors import ScenarioError
-from matinee.json_schemas import validator
-from matinee.scenarios import GoldCall, Lookup, Scenario, Turn
+from matinee.messages.json_schemas import validator
+from matinee.messages.scenarios import GoldCall, Lookup, Scenario, Turn
 from matinee.simulation import lookup
 
 

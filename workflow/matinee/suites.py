@@ -14,9 +14,9 @@ from typing import Any, get_args
 
 from pydantic import BaseModel, ValidationError
 
-from matinee.documents import Document, Problem, open_document
+from matinee.messages.documents import Document, Problem, open_document
 from matinee.runtime.errors import ScenarioError
-from matinee.scenarios import BfclCategory, Category, Fault, GoldCall, Scenario, Slot, Suite, Turn
+from matinee.messages.scenarios import BfclCategory, Category, Fault, GoldCall, Scenario, Slot, Suite, Turn
 from matinee.simulation.recorded import fixture_problems
 from matinee.suite_checks import scenario_problems, shown
 from matinee.tool_lists import read_tools

@@ -9,10 +9,10 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from matinee.conversations import Conversation, parse_row
+from matinee.messages.conversations import Conversation, parse_row
 from matinee.runtime.parallel import in_order
 from matinee.profile import RowTokens, Tally
-from matinee.rendering import Renderer, TokenRow, silent_row
+from matinee.messages.rendering import Renderer, TokenRow, silent_row
 from matinee.tokens import TokenWriter, as_batch
 
 if TYPE_CHECKING:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 from matinee.batching import Row
 from matinee.runtime.errors import DataError
-from matinee.rendering import TokenRow
+from matinee.messages.rendering import TokenRow
 
 if TYPE_CHECKING:
     import pyarrow as pa

@@ -6,8 +6,8 @@ import json
 from pathlib import Path
 from typing import Any
 
-from matinee.conversations import Tool
-from matinee.documents import Document, Place, Problem
+from matinee.messages.conversations import Tool
+from matinee.messages.documents import Document, Place, Problem
 from matinee.runtime.errors import ScenarioError
 from matinee.simulation.arguments import Parameters
 

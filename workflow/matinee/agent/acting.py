@@ -10,9 +10,9 @@ from dataclasses import dataclass, field
 from matinee.agent.subtasks import Subtask
 from matinee.agent.thinking import Play, Run, Thought, with_calls
 from matinee.agent.tools import refused
-from matinee.conversations import Message, Tool, ToolCall, canonical_json
+from matinee.messages.conversations import Message, Tool, ToolCall, canonical_json
 from matinee.playing import CYCLE_LENGTH
-from matinee.transcripts import Observation
+from matinee.messages.transcripts import Observation
 
 NO_STEPS = "步数已经用完"
 NO_ROUNDS = "调用工具的次数已经用完，还没有得到结果"

@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
-from matinee.conversations import Message, Tool, canonical_json
+from matinee.messages.conversations import Message, Tool, canonical_json
 
 CountTokens = Callable[[str], int]
 OMITTED = "（较早的结果，已省略）"

@@ -8,8 +8,8 @@ from typing import Any, Literal, TypeAlias
 
 from matinee.agent.memories import Judgement, MemoryEntry
 from matinee.agent.subtasks import Subtask
-from matinee.conversations import ToolCall
-from matinee.transcripts import Observation
+from matinee.messages.conversations import ToolCall
+from matinee.messages.transcripts import Observation
 
 PlannerName = Literal["direct", "react", "plan", "sop"]
 Purpose = Literal["plan", "act", "answer"]

@@ -11,9 +11,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from matinee.agent.memories import MemoryEntry
-from matinee.conversations import canonical_json
+from matinee.messages.conversations import canonical_json
 from matinee.runtime.errors import UserError
-from matinee.parsing import printable
+from matinee.messages.parsing import printable
 
 # The trigram tokenizer finds any three characters in a row, so it needs no words and suits Chinese.
 _TRIGRAM_SINCE = (3, 34, 0)

@@ -23,9 +23,9 @@ from matinee.agent.subtasks import Subtask
 from matinee.agent.task import AgentLimits, Task
 from matinee.agent.thinking import Play, Run
 from matinee.agent.tools import ToolSource
-from matinee.conversations import Message, Tool
+from matinee.messages.conversations import Message, Tool
 from matinee.engines.base import Engine
-from matinee.parsing import CallForm
+from matinee.messages.parsing import CallForm
 from matinee.playing import system_message
 
 NO_RESULT = "没有得到结果。"

@@ -8,11 +8,11 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from matinee.agent.tools import answered, refused
-from matinee.conversations import Tool, canonical_json
+from matinee.messages.conversations import Tool, canonical_json
 from matinee.runtime.errors import UserError
 from matinee.simulation.answers import Refusal, refusal
 from matinee.simulation.arguments import Parameters
-from matinee.transcripts import Observation
+from matinee.messages.transcripts import Observation
 
 if TYPE_CHECKING:
     from anyio.from_thread import BlockingPortal

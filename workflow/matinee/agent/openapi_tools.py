@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, urlsplit
 
 from matinee.agent.tools import answered, refused
-from matinee.conversations import Tool, canonical_json
+from matinee.messages.conversations import Tool, canonical_json
 from matinee.runtime.errors import UserError
 from matinee.openapi import ImportedTools, Operation
 from matinee.simulation.answers import Refusal, refusal
 from matinee.simulation.arguments import Parameters
-from matinee.transcripts import Observation
+from matinee.messages.transcripts import Observation
 
 if TYPE_CHECKING:
     import httpx

@@ -11,7 +11,7 @@ from matinee.agent.events import PlannerName
 from matinee.agent.procedures import Procedure, procedure_for
 from matinee.agent.subtasks import Subtask
 from matinee.agent.thinking import Play, Run
-from matinee.conversations import Message
+from matinee.messages.conversations import Message
 
 _LINE = re.compile(
     r"^\s*(?:第?\s*(?:\d{1,2}|[一二三四五六七八九十])\s*[.、．)）:：步]|[-*•])\s*[:：、.]?\s*(.+)$"

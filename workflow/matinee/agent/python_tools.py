@@ -6,10 +6,10 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from matinee.agent.tools import refused
-from matinee.conversations import Tool, canonical_json
+from matinee.messages.conversations import Tool, canonical_json
 from matinee.runtime.errors import UserError
 from matinee.simulation.api import SimulatedApi
-from matinee.transcripts import Observation
+from matinee.messages.transcripts import Observation
 
 _LONGEST_MESSAGE = 200
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 import datetime
 from collections.abc import Sequence
 
-from matinee.conversations import Tool
-from matinee.scenarios import Fault
+from matinee.messages.conversations import Tool
+from matinee.messages.scenarios import Fault
 from matinee.simulation import Simulation, world
 from matinee.simulation.resources import eleven_tools
-from matinee.transcripts import Observation
+from matinee.messages.transcripts import Observation
 
 
 class SimulatedTools:

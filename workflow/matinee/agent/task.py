@@ -5,7 +5,7 @@ from __future__ import annotations
 import datetime
 from dataclasses import dataclass, field
 
-from matinee.conversations import Message
+from matinee.messages.conversations import Message
 
 
 @dataclass(frozen=True)

@@ -16,10 +16,10 @@ from matinee.agent.context import ShortTermMemory
 from matinee.agent.events import CallMade, CallObserved, Event, ModelWrote, Purpose
 from matinee.agent.task import AgentLimits, Task
 from matinee.agent.tools import ToolSource
-from matinee.conversations import Message, Tool, ToolCall
+from matinee.messages.conversations import Message, Tool, ToolCall
 from matinee.engines.base import Completion, Request, without_room
-from matinee.parsing import CallForm, parse, printable
-from matinee.transcripts import Observation, Parse
+from matinee.messages.parsing import CallForm, parse, printable
+from matinee.messages.transcripts import Observation, Parse
 
 Result = TypeVar("Result")
 Play: TypeAlias = Generator[Event | Request, Completion | None, Result]

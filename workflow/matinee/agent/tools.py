@@ -6,10 +6,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Protocol
 
-from matinee.conversations import Tool, canonical_json
+from matinee.messages.conversations import Tool, canonical_json
 from matinee.runtime.errors import UserError
 from matinee.runtime.records import write_json
-from matinee.transcripts import Observation
+from matinee.messages.transcripts import Observation
 
 
 class ToolSource(Protocol):

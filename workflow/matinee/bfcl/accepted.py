@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from matinee.scenarios import Fields, GoldCall, Null
+from matinee.messages.scenarios import Fields, GoldCall, Null
 
 
 class Unanswerable(ValueError):

@@ -18,7 +18,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from matinee.bfcl.accepted import Unanswerable, gold_call
 from matinee.bfcl.schemas import as_tool
 from matinee.runtime.errors import ScenarioError
-from matinee.scenarios import BfclCategory, Said, Scenario, Suite, Turn
+from matinee.messages.scenarios import BfclCategory, Said, Scenario, Suite, Turn
 
 CATEGORIES: tuple[BfclCategory, ...] = get_args(BfclCategory)
 Row = TypeVar("Row", bound=BaseModel)

@@ -31,10 +31,10 @@ from matinee.agent.planning import (
 from matinee.agent.procedures import Procedure
 from matinee.chatting.tools import ChatTools
 from matinee.chatting.watching import Stopped, watch
-from matinee.conversations import Message
+from matinee.messages.conversations import Message
 from matinee.engines.live import LiveEngine, Words
 from matinee.runtime.errors import UserError
-from matinee.parsing import CallForm
+from matinee.messages.parsing import CallForm
 
 State = Literal["running", "done", "stopped", "failed"]
 

@@ -15,7 +15,7 @@ from matinee.asking import is_question
 from matinee.chatting.conversation import Turn
 from matinee.chatting.tools import ChatTools
 from matinee.runtime.errors import UserError
-from matinee.scenarios import Category
+from matinee.messages.scenarios import Category
 
 NOTE = (
     "Exported from a conversation: the calls that were made and not refused are taken as the "

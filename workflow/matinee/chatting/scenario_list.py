@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 
 from matinee.chatting.wording import Words
-from matinee.scenarios import Scenario, Suite, Turn
+from matinee.messages.scenarios import Scenario, Suite, Turn
 from matinee.simulation.resources import RESOURCES
 from matinee.suites import load_suite
 

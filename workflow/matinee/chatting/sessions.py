@@ -19,7 +19,7 @@ from matinee.chatting.scenario_list import find
 from matinee.chatting.tools import ChatTools, listed_tools
 from matinee.chatting.wording import Language
 from matinee.runtime.errors import UserError
-from matinee.scenarios import Fault, Scenario, Suite
+from matinee.messages.scenarios import Fault, Scenario, Suite
 
 # Conversations of visitors who left without saying so are dropped beyond so many.
 MOST_SESSIONS = 200
@@ -154,7 +154,7 @@ class Desk:
 
     def tool_list(self) -> str:
         """The suite's tools as people edit them."""
-        from matinee.conversations import Tool
+        from matinee.messages.conversations import Tool
 
         return listed_tools([Tool.from_openai(tool) for tool in self.suite.tools])
 

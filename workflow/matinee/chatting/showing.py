@@ -22,7 +22,7 @@ from matinee.agent import (
 from matinee.agent.subtasks import Status
 from matinee.chatting.conversation import Turn
 from matinee.chatting.wording import Words
-from matinee.parsing import CallForm
+from matinee.messages.parsing import CallForm
 from matinee.serving.answering import plain_part
 
 SIGNS: Mapping[Status, str] = {

@@ -10,14 +10,14 @@ from typing import Any
 from jsonschema import Draft202012Validator
 from jsonschema.exceptions import SchemaError
 
-from matinee.conversations import Tool
+from matinee.messages.conversations import Tool
 from matinee.runtime.errors import ScenarioError, UserError
-from matinee.scenarios import Fault
+from matinee.messages.scenarios import Fault
 from matinee.simulation.answers import Problem, Refusal
 from matinee.simulation.api import SimulatedApi
 from matinee.simulation.resources import eleven_tools
 from matinee.simulation.world import FUNCTIONS
-from matinee.transcripts import Observation
+from matinee.messages.transcripts import Observation
 
 # Beside name, description and parameters: what the tool answers, whatever it is asked.
 ANSWER = "returns"

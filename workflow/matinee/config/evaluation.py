@@ -8,7 +8,7 @@ from typing import Literal, Self, get_args
 from pydantic import Field, model_validator
 
 from matinee.config.base import Address, Identifier, Settings
-from matinee.scenarios import BfclCategory
+from matinee.messages.scenarios import BfclCategory
 
 
 class BfclSource(Settings):

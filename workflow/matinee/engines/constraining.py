@@ -5,16 +5,16 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from matinee.conversations import canonical_json
+from matinee.messages.conversations import canonical_json
 from matinee.engines.grammar import answer_grammar
 from matinee.runtime.errors import EngineError
-from matinee.parsing import CallForm
+from matinee.messages.parsing import CallForm
 
 if TYPE_CHECKING:
     from llguidance import LLMatcher
     from torch import Tensor
 
-    from matinee.rendering import Renderer
+    from matinee.messages.rendering import Renderer
 
 # Tokens that hold none of these characters can neither end a string nor complete a tag or a line
 # that begins a call, so that a mask is computed for all of them at once.

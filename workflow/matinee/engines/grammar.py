@@ -15,8 +15,8 @@ import json
 from collections.abc import Sequence
 from typing import Any
 
-from matinee.conversations import Tool, canonical_json
-from matinee.parsing import CallForm
+from matinee.messages.conversations import Tool, canonical_json
+from matinee.messages.parsing import CallForm
 
 # Spaces as in the calls that templates write; a keyword that is not known is left out.
 _JSON_STYLE = {

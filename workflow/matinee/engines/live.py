@@ -12,19 +12,19 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 from matinee.attention import use_layouts
-from matinee.conversations import canonical_json
+from matinee.messages.conversations import canonical_json
 from matinee.devices import Placement
 from matinee.engines.base import Completion, Request
 from matinee.engines.constraining import Constrainer, GrammarError
 from matinee.engines.decoding import PrefixLayout, Slot
 from matinee.engines.transformers import PREFILL_TOKENS, Run, Running, load
 from matinee.packing import MINIMUM_PREFIX, common_prefix
-from matinee.parsing import CallForm
+from matinee.messages.parsing import CallForm
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
-    from matinee.rendering import Renderer
+    from matinee.messages.rendering import Renderer
 
 LOG = logging.getLogger(__name__)
 # The beginnings of so many requests are looked at to see which one is worth keeping.

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Generator, Iterable
 from typing import Any
 
-from matinee.conversations import ToolCall, canonical_json
+from matinee.messages.conversations import ToolCall, canonical_json
 from matinee.engines.base import Completion, Reply, Request
 from matinee.gold import as_lookup, levels, written
-from matinee.parsing import CallForm, write_calls
+from matinee.messages.parsing import CallForm, write_calls
 from matinee.playing import case_of
-from matinee.scenarios import GoldCall, Scenario, Suite, Turn
+from matinee.messages.scenarios import GoldCall, Scenario, Suite, Turn
 from matinee.simulation import lookup
 
 _Messages = tuple[dict[str, Any], ...]

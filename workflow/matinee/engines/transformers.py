@@ -24,8 +24,8 @@ from matinee.engines.decoding import (
 from matinee.engines.sampling import GREEDY, Chooser
 from matinee.loading import load_model
 from matinee.packing import MINIMUM_PREFIX, common_prefix
-from matinee.parsing import CallForm
-from matinee.rendering import Renderer
+from matinee.messages.parsing import CallForm
+from matinee.messages.rendering import Renderer
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -12,8 +12,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-from matinee.conversations import Tool
-from matinee.documents import Document, Place, Problem, open_document
+from matinee.messages.conversations import Tool
+from matinee.messages.documents import Document, Place, Problem, open_document
 from matinee.runtime.errors import ScenarioError
 from matinee.openapi.schemas import OpenApiError, Schemas
 from matinee.simulation.arguments import Parameters

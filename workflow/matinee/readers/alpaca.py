@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from matinee.conversations import Message
+from matinee.messages.conversations import Message
 from matinee.readers.base import BadRow, Counts, Draft, Reader, Row, shorten
 
 

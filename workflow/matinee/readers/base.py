@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from matinee.conversations import Message, Tool, ToolCall, canonical_json
+from matinee.messages.conversations import Message, Tool, ToolCall, canonical_json
 
 BadKind = Literal[
     "not_json",

@@ -10,8 +10,8 @@ from typing import Any
 
 import jsonschema
 
-from matinee.conversations import Message, Role, Tool
-from matinee.json_schemas import SchemaValidator
+from matinee.messages.conversations import Message, Role, Tool
+from matinee.messages.json_schemas import SchemaValidator
 from matinee.readers.base import BadRow, Draft, shorten
 
 # What may come next. A conversation begins like after "system" and ends with the assistant.

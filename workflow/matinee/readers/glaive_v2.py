@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 
-from matinee.conversations import Message, Role, ToolCall
+from matinee.messages.conversations import Message, Role, ToolCall
 from matinee.readers.base import (
     BadRow,
     Counts,

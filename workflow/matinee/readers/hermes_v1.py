@@ -7,7 +7,7 @@ import json
 import re
 from typing import Any
 
-from matinee.conversations import Message, Tool
+from matinee.messages.conversations import Message, Tool
 from matinee.readers.base import (
     BadKind,
     BadRow,

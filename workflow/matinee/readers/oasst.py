@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from typing import Any
 
-from matinee.conversations import Message, Role
+from matinee.messages.conversations import Message, Role
 from matinee.readers.base import BadRow, Counts, Draft, Numbered, Reader, Row, shorten
 
 ROLES: dict[str, Role] = {"prompter": "user", "assistant": "assistant"}

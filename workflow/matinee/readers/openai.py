@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from matinee.conversations import Message, Role
+from matinee.messages.conversations import Message, Role
 from matinee.readers.base import (
     BadRow,
     Counts,

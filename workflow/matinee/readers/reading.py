@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
-from matinee.conversations import Conversation
+from matinee.messages.conversations import Conversation
 from matinee.runtime.errors import DataError
 from matinee.readers.base import BadRow, Draft, Numbered, Reader, language_of, shorten
 from matinee.readers.checks import check, schema_warnings

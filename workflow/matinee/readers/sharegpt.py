@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from matinee.conversations import Message, Role
+from matinee.messages.conversations import Message, Role
 from matinee.readers.base import (
     BadRow,
     Counts,

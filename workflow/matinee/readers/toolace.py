@@ -7,7 +7,7 @@ import json
 from collections.abc import Sequence
 from typing import Any
 
-from matinee.conversations import Message, Tool, ToolCall, canonical_json
+from matinee.messages.conversations import Message, Tool, ToolCall, canonical_json
 from matinee.readers.base import (
     BadRow,
     Counts,

@@ -19,8 +19,8 @@ from markupsafe import Markup
 from matinee.gold import as_fields, is_null
 from matinee.report.data import ReportData
 from matinee.report.language import Language
-from matinee.scenarios import GoldCall, Scenario
-from matinee.transcripts import Transcript, Verdict
+from matinee.messages.scenarios import GoldCall, Scenario
+from matinee.messages.transcripts import Transcript, Verdict
 
 LARGEST_INLINE = 1_900_000
 CASES_PER_BLOCK = 50

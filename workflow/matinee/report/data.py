@@ -15,8 +15,8 @@ from matinee.determinism import Determinism, read_determinism
 from matinee.runtime.errors import DataError
 from matinee.runtime.records import read_json
 from matinee.run_comparison import RunComparison, compare_runs, read_outcomes
-from matinee.scenarios import Suite
-from matinee.transcripts import Transcript, Verdict
+from matinee.messages.scenarios import Suite
+from matinee.messages.transcripts import Transcript, Verdict
 
 Record = TypeVar("Record", bound=BaseModel)
 SubjectKind = Literal["untuned", "tuned", "reference"]

@@ -11,7 +11,7 @@ from matinee import statistics
 from matinee.report.data import ReportData
 from matinee.report.language import Language, number, percent
 from matinee.scoring.aggregates import Metrics, aggregate, seconds_per_case
-from matinee.transcripts import Verdict
+from matinee.messages.transcripts import Verdict
 
 # These are no shares.
 PLAIN_NUMBERS = ("steps_over_shortest", "tokens_per_case")

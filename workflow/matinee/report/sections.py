@@ -10,7 +10,7 @@ from typing import Any, get_args
 
 from matinee.report.data import ReportData, StageRun, Subject
 from matinee.report.language import Language, duration, number
-from matinee.transcripts import ErrorClass
+from matinee.messages.transcripts import ErrorClass
 
 LONGEST_LIST = 12
 

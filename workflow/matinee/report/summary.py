@@ -12,7 +12,7 @@ from matinee.comparison import ALL, Result
 from matinee.runtime.records import write_json
 from matinee.report.data import ReportData, SeedFiles
 from matinee.report.measures import decodings, measured, testing_times
-from matinee.transcripts import Verdict
+from matinee.messages.transcripts import Verdict
 
 SCHEMA = 1
 # What a training's metrics say about its result; the other keys tell of the machine and the clock.

@@ -12,7 +12,7 @@ from matinee.runtime.records import whole
 from matinee.report.data import Evaluated, ReportData, Subject
 from matinee.report.summary import summary
 from matinee.scoring.aggregates import aggregate, seconds_per_case
-from matinee.transcripts import Verdict
+from matinee.messages.transcripts import Verdict
 
 LOG_KEYS = ("step", "epoch", "loss", "learning_rate", "grad_norm")
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from matinee.transcripts import Verdict
+from matinee.messages.transcripts import Verdict
 
 Metrics = dict[str, float | None]
 

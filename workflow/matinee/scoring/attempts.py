@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
-from matinee.scenarios import Scenario
+from matinee.messages.scenarios import Scenario
 from matinee.scoring.schemas import FormProblem, ToolSchemas
-from matinee.transcripts import Observation, Step, Transcript
+from matinee.messages.transcripts import Observation, Step, Transcript
 
 # Refusals of the call itself; the others (time-outs, nothing found) say nothing against it.
 FORM_REFUSALS = frozenset(

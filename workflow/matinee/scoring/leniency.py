@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from matinee.parsing import CallForm
-from matinee.scenarios import Suite
+from matinee.messages.parsing import CallForm
+from matinee.messages.scenarios import Suite
 from matinee.scoring.matching import LookUp
 from matinee.scoring.reparsing import reparse
 from matinee.scoring.verdicts import score_suite
 from matinee.simulation import lookup
-from matinee.transcripts import Transcript, Verdict
+from matinee.messages.transcripts import Transcript, Verdict
 
 
 def score_both_ways(

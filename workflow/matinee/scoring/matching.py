@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 from matinee import plain_values, values
 from matinee.gold import as_lookup
-from matinee.scenarios import GoldCall
+from matinee.messages.scenarios import GoldCall
 from matinee.scoring.attempts import Attempt
 from matinee.scoring.schemas import ToolSchemas, shown
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from matinee.gold import levels
-from matinee.scenarios import Scenario, Turn
+from matinee.messages.scenarios import Scenario, Turn
 from matinee.scoring.turns import TurnJudgement
-from matinee.transcripts import Transcript
+from matinee.messages.transcripts import Transcript
 
 
 def metrics(

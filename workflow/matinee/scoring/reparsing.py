@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from matinee.parsing import CallForm, parse
-from matinee.transcripts import Transcript
+from matinee.messages.parsing import CallForm, parse
+from matinee.messages.transcripts import Transcript
 
 
 def reparse(transcript: Transcript, form: CallForm, lenient: bool = False) -> Transcript:

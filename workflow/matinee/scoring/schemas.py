@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Literal
 
-from matinee.conversations import Tool
+from matinee.messages.conversations import Tool
 
 FormError = Literal["unknown_tool", "missing_argument", "extra_argument", "schema_violation"]
 _LONGEST_ECHO = 80
@@ -62,6 +62,6 @@ class ToolSchemas:
 
     @cached_property
     def _validators(self) -> dict[str, Any]:
-        from matinee.json_schemas import validator
+        from matinee.messages.json_schemas import validator
 
         return {name: validator(schema) for name, schema in self._schemas.items()}

@@ -6,11 +6,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from matinee.asking import asked_slots, is_question
-from matinee.scenarios import GoldCall, Turn
+from matinee.messages.scenarios import GoldCall, Turn
 from matinee.scoring.attempts import Attempt, TurnRecord
 from matinee.scoring.matching import Matcher, Pairing
 from matinee.scoring.schemas import shown
-from matinee.transcripts import ErrorClass
+from matinee.messages.transcripts import ErrorClass
 
 
 @dataclass(frozen=True)

@@ -32,14 +32,14 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from typing import Any
 
-from matinee.scenarios import Scenario, Suite
+from matinee.messages.scenarios import Scenario, Suite
 from matinee.scoring.attempts import turn_records
 from matinee.scoring.matching import LookUp, Matcher
 from matinee.scoring.metrics import metrics
 from matinee.scoring.schemas import ToolSchemas
 from matinee.scoring.turns import judge_turn
 from matinee.simulation import lookup
-from matinee.transcripts import Transcript, Verdict
+from matinee.messages.transcripts import Transcript, Verdict
 
 
 def score(

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any, Literal
 from uuid import uuid4
 
 from matinee.engines.base import Completion
-from matinee.parsing import CallForm, parse
+from matinee.messages.parsing import CallForm, parse
 from matinee.serving.prompting import Asked
-from matinee.transcripts import ParsedCall
+from matinee.messages.transcripts import ParsedCall
 
 if TYPE_CHECKING:
     from openai.types.chat import ChatCompletion, ChatCompletionChunk

@@ -17,10 +17,10 @@ from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 
-from matinee.conversations import canonical_json
+from matinee.messages.conversations import canonical_json
 from matinee.engines.base import Completion
 from matinee.engines.live import Event, Failure, LiveEngine, Ticket, TooLong, Words
-from matinee.parsing import CallForm
+from matinee.messages.parsing import CallForm
 from matinee.serving.answering import Head, Pieces, completion_message
 from matinee.serving.errors import ApiError
 from matinee.serving.prompting import Asked, ask

@@ -11,8 +11,8 @@ from matinee.config import CALL_FORMS
 from matinee.devices import place
 from matinee.engines.live import LiveTransformersEngine
 from matinee.runtime.errors import EngineError
-from matinee.parsing import CallForm
-from matinee.rendering import load_template
+from matinee.messages.parsing import CallForm
+from matinee.messages.rendering import load_template
 
 TEMPLATE_FILE = "chat_template.jinja"
 

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from typing import Any
 from uuid import uuid4
 
-from matinee.conversations import Message, Tool, ToolCall
+from matinee.messages.conversations import Message, Tool, ToolCall
 from matinee.engines.base import Request
 from matinee.engines.sampling import Sampling
-from matinee.parsing import CallForm, printable
+from matinee.messages.parsing import CallForm, printable
 from matinee.serving.errors import ApiError
 from matinee.serving.wire import ChatMessage, ChatRequest, NamedChoice, WrittenToolCall
 

@@ -6,7 +6,7 @@ import json
 from enum import Enum
 from typing import Any
 
-from matinee.transcripts import Observation
+from matinee.messages.transcripts import Observation
 
 _LONGEST_ECHO = 60
 

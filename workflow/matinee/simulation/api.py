@@ -7,9 +7,9 @@ from collections.abc import Callable, Sequence
 from functools import lru_cache
 from typing import Any, Protocol
 
-from matinee.conversations import Tool
+from matinee.messages.conversations import Tool
 from matinee.runtime.errors import ScenarioError
-from matinee.scenarios import Fault
+from matinee.messages.scenarios import Fault
 from matinee.simulation.answers import (
     Problem,
     Refusal,
@@ -19,7 +19,7 @@ from matinee.simulation.answers import (
     refusal,
 )
 from matinee.simulation.arguments import Parameters
-from matinee.transcripts import Observation
+from matinee.messages.transcripts import Observation
 
 Answer = Callable[[str, dict[str, Any]], Any]
 

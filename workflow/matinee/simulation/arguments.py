@@ -14,9 +14,9 @@ from referencing import Registry
 from referencing.exceptions import Unresolvable
 from referencing.jsonschema import DRAFT202012
 
-from matinee.conversations import Tool
+from matinee.messages.conversations import Tool
 from matinee.runtime.errors import ScenarioError
-from matinee.json_schemas import validator
+from matinee.messages.json_schemas import validator
 from matinee.simulation.answers import Problem, Refusal, echo
 
 _LONGEST_INTEGER = 40

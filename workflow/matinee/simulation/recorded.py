@@ -10,13 +10,13 @@ from typing import Annotated, Any
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
-from matinee import documents
-from matinee.conversations import Tool, canonical_json
+from matinee.messages import documents
+from matinee.messages.conversations import Tool, canonical_json
 from matinee.runtime.errors import ScenarioError
-from matinee.scenarios import Fault
+from matinee.messages.scenarios import Fault
 from matinee.simulation.answers import Problem, Refusal
 from matinee.simulation.api import SimulatedApi
-from matinee.transcripts import Observation
+from matinee.messages.transcripts import Observation
 
 
 class RecordedAnswer(BaseModel):

@@ -9,7 +9,7 @@ from typing import Any
 
 import yaml
 
-from matinee.conversations import Tool
+from matinee.messages.conversations import Tool
 
 RESOURCES = Path(__file__).parents[2] / "resources"
 

@@ -6,7 +6,7 @@ import datetime
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from matinee.scenarios import Fault
+from matinee.messages.scenarios import Fault
 from matinee.simulation.airports import airport_query, aptabnormal_query
 from matinee.simulation.api import SimulatedApi, Simulation
 from matinee.simulation.environment import get_environment_air_pm, get_river_environment

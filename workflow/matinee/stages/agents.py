@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from matinee.agent.trials.comparing import Configuration, Trial
     from matinee.agent.trials.tasks import TaskSuite
     from matinee.engines.base import Engine
-    from matinee.parsing import CallForm
+    from matinee.messages.parsing import CallForm
 
 
 def compare_agents(

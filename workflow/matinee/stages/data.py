@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from matinee.runtime import progress, records
 from matinee.config import Dataset, MixPart, Model
-from matinee.conversations import read_conversations, write_conversations
+from matinee.messages.conversations import read_conversations, write_conversations
 from matinee.runtime.errors import DataError
 
 if TYPE_CHECKING:
@@ -156,7 +156,7 @@ def _samples(tokens: Path, rows: int, prompts: Prompts) -> list[Sample]:
 def check_leakage(conversations: Path, suites: Sequence[Path], on_leak: str, output: Path) -> None:
     """Looks for test tools and test questions in the training data."""
     from matinee.leakage import find_leaks
-    from matinee.scenarios import Suite
+    from matinee.messages.scenarios import Suite
 
     recorder = records.Recorder("check_leakage", {"leakage": on_leak})
     reports = {

@@ -15,7 +15,7 @@ from matinee.runtime import progress, records
 from matinee.determinism import Check, Determinism, Repeat
 from matinee.runtime.errors import EngineError
 from matinee.stages.evaluation import read_suite
-from matinee.transcripts import Transcript
+from matinee.messages.transcripts import Transcript
 
 RUN = Path(__file__).parents[2] / "run.py"
 THREADS = 2

@@ -10,12 +10,12 @@ from typing import Any
 
 from matinee.runtime import progress, records
 from matinee.config import CallForm, Limits, Reference, SampledRuns, SuiteSettings
-from matinee.conversations import Tool
+from matinee.messages.conversations import Tool
 from matinee.engines.base import Engine, without_room
 from matinee.engines.sampling import GREEDY, Sampling
 from matinee.runtime.errors import EngineError, ScenarioError
-from matinee.scenarios import Fault, Suite
-from matinee.transcripts import Transcript
+from matinee.messages.scenarios import Fault, Suite
+from matinee.messages.transcripts import Transcript
 
 
 def prepare_suite(settings: SuiteSettings, output: Path) -> None:

@@ -6,7 +6,7 @@ import random
 from dataclasses import dataclass
 from datetime import date
 
-from matinee.conversations import canonical_json
+from matinee.messages.conversations import canonical_json
 from matinee.synthesis.catalogue import CatalogueTool, Parameter
 from matinee.synthesis.naming import Names
 from matinee.synthesis.settings import Language

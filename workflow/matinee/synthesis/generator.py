@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
-from matinee.conversations import Conversation
+from matinee.messages.conversations import Conversation
 from matinee.synthesis.catalogue import Catalogue, CatalogueTool, load_catalogue
 from matinee.synthesis.scenes import NEEDS, SCENES, opening
 from matinee.synthesis.settings import Category, SynthesisSettings

@@ -6,7 +6,7 @@ import random
 from dataclasses import dataclass, field
 from typing import Any
 
-from matinee.conversations import canonical_json
+from matinee.messages.conversations import canonical_json
 from matinee.synthesis.catalogue import (
     Catalogue,
     CatalogueTool,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from matinee.conversations import Message
+from matinee.messages.conversations import Message
 from matinee.synthesis import replies, wording
 from matinee.synthesis.catalogue import CatalogueTool, Parameter
 from matinee.synthesis.dates import system_date

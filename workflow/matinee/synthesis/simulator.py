@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 from typing import Any
 
-from matinee.conversations import canonical_json
+from matinee.messages.conversations import canonical_json
 from matinee.synthesis.catalogue import Catalogue, CatalogueTool, Rows
 from matinee.synthesis.settings import Language
 from matinee.synthesis.values import Setting, draw_distinct, make_maker

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-from matinee.conversations import Message, ToolCall, canonical_json
+from matinee.messages.conversations import Message, ToolCall, canonical_json
 from matinee.synthesis import replies, wording
 from matinee.synthesis.catalogue import Catalogue, CatalogueTool
 from matinee.synthesis.requests import Call, Plan, Planner, Wording, word

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 from datetime import date
 from typing import Any
 
-from matinee.conversations import Tool, canonical_json
+from matinee.messages.conversations import Tool, canonical_json
 from matinee.synthesis.catalogue import Catalogue, CatalogueTool, Parameter
 from matinee.synthesis.dates import draw_today
 from matinee.synthesis.describing import Dialect, about_parameter, about_tool, draw_dialect

@@ -30,7 +30,7 @@ from matinee.agent.trials.scoring import AskScore, score_ask
 from matinee.agent.trials.tasks import PROCEDURES, Kind, TaskSuite, TrialTask
 from matinee.agent.trials.tools import task_tools, task_world
 from matinee.engines.base import Completion, Engine, Request
-from matinee.parsing import CallForm
+from matinee.messages.parsing import CallForm
 
 PLANNERS: tuple[PlannerName, ...] = ("direct", "react", "plan", "sop")
 _HOUR = datetime.time(9, tzinfo=datetime.UTC)

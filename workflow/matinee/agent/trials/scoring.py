@@ -14,10 +14,10 @@ from pydantic import BaseModel, ConfigDict
 from matinee.agent.events import Answered, CallObserved, Event, ModelWrote
 from matinee.agent.trials.tasks import Ask
 from matinee.agent.trials.tools import task_world
-from matinee.conversations import canonical_json
+from matinee.messages.conversations import canonical_json
 from matinee.runtime.errors import ScenarioError
 from matinee.gold import as_lookup
-from matinee.scenarios import GoldCall
+from matinee.messages.scenarios import GoldCall
 from matinee.simulation import lookup
 from matinee.simulation.names import plain
 

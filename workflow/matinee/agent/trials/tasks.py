@@ -11,7 +11,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from matinee.runtime.errors import ScenarioError
-from matinee.scenarios import Fault, GoldCall
+from matinee.messages.scenarios import Fault, GoldCall
 
 TASKS = Path(__file__).parents[3] / "resources" / "tasks"
 PROCEDURES = TASKS / "procedures.yaml"

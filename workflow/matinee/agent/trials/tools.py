@@ -8,8 +8,8 @@ from functools import cache
 from typing import Any
 
 from matinee.agent.simulated_tools import SimulatedTools
-from matinee.conversations import Tool, canonical_json
-from matinee.scenarios import Fault
+from matinee.messages.conversations import Tool, canonical_json
+from matinee.messages.scenarios import Fault
 from matinee.simulation.answers import Problem, Refusal, echo
 from matinee.simulation.api import SimulatedApi
 from matinee.simulation.environment import get_environment_air_pm

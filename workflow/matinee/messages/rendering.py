@@ -8,7 +8,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from matinee.conversations import Conversation, Message, ToolCall
+from matinee.messages.conversations import Conversation, Message, ToolCall
 from matinee.runtime.errors import DataError
 
 if TYPE_CHECKING:

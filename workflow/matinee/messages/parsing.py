@@ -15,9 +15,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, NoReturn
 
-from matinee.conversations import ToolCall, canonical_json
-from matinee.repairing import RepairError, close_fences, goes_on, read_values, repair_values
-from matinee.transcripts import Parse, ParsedCall
+from matinee.messages.conversations import ToolCall, canonical_json
+from matinee.messages.repairing import RepairError, close_fences, goes_on, read_values, repair_values
+from matinee.messages.transcripts import Parse, ParsedCall
 
 CallForm = Literal["hermes", "action"]
 
