@@ -15,8 +15,8 @@ from typing import Any
 
 import yaml
 
-from matinee.checking import parse_configuration
-from matinee.plan import Plan
+from matinee.config.checking import parse_configuration
+from matinee.config.plan import Plan
 
 ROOT = Path(__file__).parents[1]
 COPIED = ("Snakefile", "config.yaml", "environment.yml", "profiles", "slurm", "workflow")

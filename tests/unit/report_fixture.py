@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, get_args
 
-from matinee.checking import parse_configuration
+from matinee.config.checking import parse_configuration
 from matinee.config import Configuration
 from matinee.runtime.records import write_json, write_lines
 from matinee.report.data import Subject, decoded_runs, subjects_of

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from matinee.checking import parse_configuration
+from matinee.config.checking import parse_configuration
 from matinee.config import (
     CALL_FORMS,
     Configuration,

@@ -13,7 +13,7 @@ from report_fixture import Shape, configuration
 from tiny import llama, tokenizer
 
 from matinee.config import Limits, SampledRuns
-from matinee.plan import Plan
+from matinee.config.plan import Plan
 from matinee.runtime.records import read_lines
 from matinee.stages.evaluation import parse_transcripts, run_scenarios, score_scenarios
 from matinee.messages.transcripts import Verdict

@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 import yaml
 
-from matinee.checking import parse_configuration
+from matinee.config.checking import parse_configuration
 from matinee.config import Configuration
-from matinee.plan import Plan
+from matinee.config.plan import Plan
 
 ROOT = Path(__file__).parents[2]
 

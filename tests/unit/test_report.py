@@ -13,7 +13,7 @@ import pytest
 import yaml
 from unit.report_fixture import CATEGORIES, Shape, make_results
 
-from matinee.checking import parse_configuration
+from matinee.config.checking import parse_configuration
 from matinee.config import Configuration
 from matinee.runtime.errors import DataError
 from matinee.runtime.records import read_json, write_json

@@ -12,7 +12,7 @@ import pytest
 import yaml
 from unit.report_fixture import Shape, make_results
 
-from matinee.checking import parse_configuration
+from matinee.config.checking import parse_configuration
 from matinee.runtime.records import read_json, sha256_file
 from matinee.report import collect, configuration_yaml, write_crate, write_report, write_summary
 

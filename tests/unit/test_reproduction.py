@@ -11,7 +11,7 @@ import pytest
 from tiny import training
 
 from matinee.batching import EpochBatches
-from matinee.checking import parse_configuration
+from matinee.config.checking import parse_configuration
 from matinee.config import Configuration, Lora, Variant
 from matinee.messages.conversations import Conversation, Message, write_conversations
 from matinee.packing import pack

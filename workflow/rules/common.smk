@@ -8,9 +8,9 @@ min_version("9.0")
 sys.path.insert(0, str(Path(workflow.basedir) / "workflow"))
 
 from matinee.runtime import driver
-from matinee.checking import parse_configuration
+from matinee.config.checking import parse_configuration
 from matinee.runtime.errors import UserError
-from matinee.plan import Plan
+from matinee.config.plan import Plan
 
 deployment = workflow.deployment_settings
 with_conda = "conda" in map(str, deployment.deployment_method)

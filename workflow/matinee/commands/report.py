@@ -16,7 +16,7 @@ app = typer.Typer()
 @app.command("render-report")
 def render_report(params: Params, results: Annotated[Path, typer.Option()]) -> None:
     """Write report.html, summary.json and tables from what the other stages left."""
-    from matinee.checking import parse_configuration
+    from matinee.config.checking import parse_configuration
     from matinee.stages import report
 
     configuration = parse_configuration(json.loads(params), Path.cwd())

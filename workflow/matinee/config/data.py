@@ -8,7 +8,7 @@ from typing import Annotated, Literal, Self
 from pydantic import Field, model_validator
 
 from matinee.config.base import Address, Identifier, Settings
-from matinee.synthesis.settings import SynthesisSettings
+from matinee.config.synthesis import SynthesisSettings
 
 
 class HubSource(Settings):

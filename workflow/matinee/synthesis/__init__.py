@@ -2,7 +2,7 @@
 
 from matinee.synthesis.catalogue import Catalogue, load_catalogue
 from matinee.synthesis.generator import generate
-from matinee.synthesis.settings import SynthesisSettings
+from matinee.config.synthesis import SynthesisSettings
 from matinee.synthesis.simulator import World
 
 __all__ = ["Catalogue", "SynthesisSettings", "World", "generate", "load_catalogue"]

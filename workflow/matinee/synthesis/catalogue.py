@@ -12,7 +12,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from matinee.runtime.errors import DataError
-from matinee.synthesis.settings import Language
+from matinee.config.synthesis import Language
 from matinee.synthesis.texts import Pair, PairField, Word, read_pair, read_word
 from matinee.synthesis.values import Lexicons, Maker, make_maker, word_maker
 from matinee.synthesis.wording import droppable_alone, slots_of

@@ -7,7 +7,7 @@ import random
 from datetime import date, timedelta
 from typing import Literal
 
-from matinee.synthesis.settings import Language
+from matinee.config.synthesis import Language
 
 Period = Literal["past", "future", "any", "birth"]
 

@@ -9,7 +9,7 @@ from datetime import date
 from matinee.messages.conversations import canonical_json
 from matinee.synthesis.catalogue import CatalogueTool, Parameter
 from matinee.synthesis.naming import Names
-from matinee.synthesis.settings import Language
+from matinee.config.synthesis import Language
 from matinee.synthesis.texts import Pair
 from matinee.synthesis.values import Maker, Setting
 

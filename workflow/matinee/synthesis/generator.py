@@ -10,7 +10,7 @@ from pathlib import Path
 from matinee.messages.conversations import Conversation
 from matinee.synthesis.catalogue import Catalogue, CatalogueTool, load_catalogue
 from matinee.synthesis.scenes import NEEDS, SCENES, opening
-from matinee.synthesis.settings import Category, SynthesisSettings
+from matinee.config.synthesis import Category, SynthesisSettings
 from matinee.synthesis.simulator import World
 from matinee.synthesis.stage import Script, Stage
 from matinee.synthesis.toollists import Composer, ToolList

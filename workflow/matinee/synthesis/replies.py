@@ -7,7 +7,7 @@ import re
 from typing import Any
 
 from matinee.synthesis.catalogue import CatalogueTool, Parameter
-from matinee.synthesis.settings import Language
+from matinee.config.synthesis import Language
 from matinee.synthesis.values import join_words
 from matinee.synthesis.wording import fill
 

@@ -13,7 +13,7 @@ from matinee.synthesis.catalogue import (
     Parameter,
     slots_needed,
 )
-from matinee.synthesis.settings import Language
+from matinee.config.synthesis import Language
 from matinee.synthesis.simulator import World
 from matinee.synthesis.values import Drawn, Setting
 from matinee.synthesis.wording import droppable_alone, must_drop, roughen, shape, slots_of

@@ -10,7 +10,7 @@ from matinee.synthesis import replies, wording
 from matinee.synthesis.catalogue import CatalogueTool, Parameter
 from matinee.synthesis.dates import system_date
 from matinee.synthesis.requests import Call, Plan, Wording, draw, word_without
-from matinee.synthesis.settings import Category
+from matinee.config.synthesis import Category
 from matinee.synthesis.stage import Stage
 from matinee.synthesis.toollists import ToolList
 from matinee.synthesis.values import Drawn, join_words

@@ -7,7 +7,7 @@ from typing import Any
 
 from matinee.messages.conversations import canonical_json
 from matinee.synthesis.catalogue import Catalogue, CatalogueTool, Rows
-from matinee.synthesis.settings import Language
+from matinee.config.synthesis import Language
 from matinee.synthesis.values import Setting, draw_distinct, make_maker
 
 UNKNOWN_ID = {"error": "unknown id"}

@@ -11,7 +11,7 @@ from matinee.messages.conversations import Message, ToolCall, canonical_json
 from matinee.synthesis import replies, wording
 from matinee.synthesis.catalogue import Catalogue, CatalogueTool
 from matinee.synthesis.requests import Call, Plan, Planner, Wording, word
-from matinee.synthesis.settings import Language, SynthesisSettings
+from matinee.config.synthesis import Language, SynthesisSettings
 from matinee.synthesis.simulator import World
 from matinee.synthesis.toollists import ToolList
 from matinee.synthesis.values import Setting

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 from pydantic import BeforeValidator
 
-from matinee.synthesis.settings import Language
+from matinee.config.synthesis import Language
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ from matinee.synthesis.catalogue import Catalogue, CatalogueTool, Parameter
 from matinee.synthesis.dates import draw_today
 from matinee.synthesis.describing import Dialect, about_parameter, about_tool, draw_dialect
 from matinee.synthesis.naming import Names, mask_tools, rename_parameters
-from matinee.synthesis.settings import Language, SynthesisSettings
+from matinee.config.synthesis import Language, SynthesisSettings
 from matinee.synthesis.texts import Pair
 
 # Optional parameters that many interfaces have and few users mention: names, type, default, label.

@@ -12,7 +12,7 @@ from typing import Any, cast
 import cn2an
 
 from matinee.synthesis.dates import Period, draw_date, draw_time
-from matinee.synthesis.settings import Language
+from matinee.config.synthesis import Language
 from matinee.synthesis.texts import Pair, Word
 
 Lexicons = Mapping[str, tuple[Word, ...]]

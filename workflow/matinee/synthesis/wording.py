@@ -10,7 +10,7 @@ import random
 import re
 from collections.abc import Mapping
 
-from matinee.synthesis.settings import Language
+from matinee.config.synthesis import Language
 
 _SLOT = re.compile(r"\{(\w+)\}")
 _BRACKET = re.compile(r"\[([^\[\]]*)\]")
