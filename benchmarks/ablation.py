@@ -36,7 +36,7 @@ from heldout import (  # noqa: E402
 
 from matinee.config import CALL_FORMS, Training  # noqa: E402
 from matinee.messages.conversations import Conversation  # noqa: E402
-from matinee.memory import keep_freed  # noqa: E402
+from matinee.models.memory import keep_freed  # noqa: E402
 from matinee.runtime.records import hardware, read_json, versions, write_json  # noqa: E402
 from matinee.messages.rendering import Renderer  # noqa: E402
 from matinee.statistics import clustered_bootstrap  # noqa: E402

@@ -21,9 +21,9 @@ from torch import Tensor
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "workflow"))
 
-from matinee.attention import AttentionCall, PackedLayout
-from matinee.memory import keep_freed
-from matinee.packing import Group
+from matinee.models.attention import AttentionCall, PackedLayout
+from matinee.models.memory import keep_freed
+from matinee.models.packing import Group
 
 SMOLLM, GEMMA = (9, 3, 64), (4, 1, 256)
 BRANCHES = (82, 67, 50, 30, 26, 40)

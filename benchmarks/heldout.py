@@ -16,9 +16,9 @@ from typing import Any, Literal
 
 import yaml
 
-from matinee.attention import PackedLayout, use_layouts
+from matinee.models.attention import PackedLayout, use_layouts
 from matinee.messages.conversations import Conversation
-from matinee.packing import shared_groups
+from matinee.models.packing import shared_groups
 from matinee.messages.rendering import Renderer
 from matinee.synthesis import SynthesisSettings, generate
 from matinee.training.loss import collate

@@ -25,7 +25,7 @@ REPEATS = 40
 def measure(keep: bool) -> dict[str, float]:
     import torch
 
-    from matinee.memory import keep_freed
+    from matinee.models.memory import keep_freed
 
     if keep:
         keep_freed()

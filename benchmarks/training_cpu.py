@@ -91,7 +91,7 @@ def _train(arguments: argparse.Namespace) -> dict[str, Any]:
 
 
 def _switch_off(part: str) -> None:
-    from matinee.attention import PackedLayout
+    from matinee.models.attention import PackedLayout
     from matinee.training import lora_product, run
     from matinee.training.pace import one_after_another
 

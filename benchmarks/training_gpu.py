@@ -235,7 +235,7 @@ def _run_ours(
     scratch: Path,
 ) -> tuple[Timed, dict[str, Any]]:
     from matinee.config import Training
-    from matinee.devices import place
+    from matinee.models.devices import place
     from matinee.training import Job
     from matinee.training.trainer import make_trainable, make_trainer
 

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tiny import FAMILIES, WINDOW, random_rows, training
 
-from matinee.attention import branch_mask, use_layouts
+from matinee.models.attention import branch_mask, use_layouts
 from matinee.batching import Row
 from matinee.runtime.errors import EngineError
 from matinee.training.head_loss import release_head

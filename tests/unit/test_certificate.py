@@ -9,7 +9,7 @@ import pytest
 from test_merging import save_adapter, save_base
 
 from matinee.certificate import certify
-from matinee.devices import Placement
+from matinee.models.devices import Placement
 from matinee.runtime.errors import MergeError
 from matinee.merging import merge
 

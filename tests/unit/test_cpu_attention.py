@@ -7,9 +7,9 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from matinee.attention import AttentionCall, PackedLayout
-from matinee.cpu_attention import BLOCK, causal_blocks
-from matinee.packing import Group
+from matinee.models.attention import AttentionCall, PackedLayout
+from matinee.models.cpu_attention import BLOCK, causal_blocks
+from matinee.models.packing import Group
 
 
 def results(

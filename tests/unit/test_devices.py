@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from matinee.devices import Placement, Precision, describe_build, place
+from matinee.models.devices import Placement, Precision, describe_build, place
 from matinee.runtime.errors import EngineError
 
 

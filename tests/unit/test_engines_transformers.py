@@ -231,7 +231,7 @@ def test_an_engine_serves_more_than_once() -> None:
 
 
 def test_chats_are_rendered_through_the_template(tmp_path: Path) -> None:
-    from matinee.devices import Placement
+    from matinee.models.devices import Placement
 
     made = tokenizer()
     FAMILIES["llama"](vocabulary=len(made)).save_pretrained(tmp_path)

@@ -7,11 +7,11 @@ from typing import Any
 import pytest
 from tiny import FAMILIES, gemma, llama, random_rows, training
 
-from matinee import kernels
-from matinee.attention import AttentionCall, PackedLayout, use_layouts
-from matinee.devices import Placement
-from matinee.kernels import Choice, FlexLayout, Heads, VarlenLayout, choose_kernel, trial
-from matinee.packing import Group
+from matinee.models import kernels
+from matinee.models.attention import AttentionCall, PackedLayout, use_layouts
+from matinee.models.devices import Placement
+from matinee.models.kernels import Choice, FlexLayout, Heads, VarlenLayout, choose_kernel, trial
+from matinee.models.packing import Group
 from matinee.training.loss import collate, supervised_loss
 from matinee.training.trainer import attention_kernel
 

@@ -10,10 +10,10 @@ from typing import Any
 import pytest
 from tiny import save
 
-from matinee import loading
-from matinee.devices import Placement
+from matinee.models import loading
+from matinee.models.devices import Placement
 from matinee.runtime.errors import EngineError
-from matinee.loading import load_model
+from matinee.models.loading import load_model
 
 CPU = Placement("cpu", "fp32", "test")
 CUDA = Placement("cuda", "bf16", "test")

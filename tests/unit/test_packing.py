@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from tiny import random_rows
 
 from matinee.batching import Row
-from matinee.packing import MINIMUM_PREFIX, Packed, common_prefix, pack, shared_groups
+from matinee.models.packing import MINIMUM_PREFIX, Packed, common_prefix, pack, shared_groups
 
 # Few token ids and few beginnings, so that rows often agree for a while.
 TOKENS = st.lists(st.integers(3, 5), min_size=1, max_size=60)

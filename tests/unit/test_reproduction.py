@@ -14,7 +14,7 @@ from matinee.batching import EpochBatches
 from matinee.config.checking import parse_configuration
 from matinee.config import Configuration, Lora, Variant
 from matinee.messages.conversations import Conversation, Message, write_conversations
-from matinee.packing import pack
+from matinee.models.packing import pack
 from matinee.messages.rendering import silent_row
 from matinee.training.trainer import lora_config
 

@@ -64,8 +64,8 @@ class TestCode:
         assert not (tmp_path / "ran").exists()
 
     def test_code_that_comes_with_a_model_does_not_run(self, tmp_path: Path) -> None:
-        from matinee.devices import place
-        from matinee.loading import load_model
+        from matinee.models.devices import place
+        from matinee.models.loading import load_model
 
         mine = save(tmp_path / "mine")
         (mine / "modeling_mine.py").write_text(f"open({str(tmp_path / 'ran')!r}, 'w')\n")

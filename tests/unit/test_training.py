@@ -105,7 +105,7 @@ def test_training_learns(folder: Path) -> None:
 def test_row_loss_weighs_micro_batches_and_token_loss_weighs_tokens(folder: Path) -> None:
     import torch
 
-    from matinee.devices import place
+    from matinee.models.devices import place
     from matinee.training.loss import collate, supervised_loss
     from matinee.training.trainer import load_trainable
 

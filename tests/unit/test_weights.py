@@ -10,7 +10,7 @@ import torch
 from safetensors.torch import save_file
 
 from matinee.runtime.errors import DataError
-from matinee.weights import INDEX, require_whole
+from matinee.models.weights import INDEX, require_whole
 
 
 @pytest.fixture

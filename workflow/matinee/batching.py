@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 from collections.abc import Iterator, Sequence
 
-from matinee.packing import shared_groups
+from matinee.models.packing import shared_groups
 
 Row = tuple[list[int], list[int]]
 

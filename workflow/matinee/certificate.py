@@ -7,9 +7,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from matinee.devices import Placement
+from matinee.models.devices import Placement
 from matinee.runtime.errors import MergeError
-from matinee.loading import load_model
+from matinee.models.loading import load_model
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from matinee.attention import AttentionCall, branch_mask, repeat_heads
+from matinee.models.attention import AttentionCall, branch_mask, repeat_heads
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Literal
 
 from matinee.config import CALL_FORMS
-from matinee.devices import place
+from matinee.models.devices import place
 from matinee.engines.live import LiveTransformersEngine
 from matinee.runtime.errors import EngineError
 from matinee.messages.parsing import CallForm
@@ -53,7 +53,7 @@ def load_live(folder: Path, loading: Loading) -> Loaded:
     if template not in CALL_FORMS:
         known = ", ".join(sorted(CALL_FORMS))
         raise EngineError(f"There is no template {template!r}; there are {known}.")
-    from matinee.memory import keep_freed
+    from matinee.models.memory import keep_freed
 
     # Nothing here may reach a hub: the folder is complete.
     os.environ["HF_HUB_OFFLINE"] = "1"

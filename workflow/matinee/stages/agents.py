@@ -41,7 +41,7 @@ def compare_agents(
     from matinee.agent.trials.comparing import BASELINE
     from matinee.agent.trials.tables import as_markdown, compare
     from matinee.agent.trials.tasks import read_tasks
-    from matinee.devices import place
+    from matinee.models.devices import place
     from matinee.engines.transformers import TransformersEngine
 
     if template not in CALL_FORMS:

@@ -28,7 +28,7 @@ def is_offline() -> bool:
 def fetch_model(model: Model, output: Path) -> None:
     """Leaves a plain transformers folder: config, safetensors, tokenizer."""
     from matinee import sources
-    from matinee.weights import require_whole
+    from matinee.models.weights import require_whole
 
     recorder = records.Recorder("fetch_model", model.model_dump(mode="json"))
     with records.whole(output) as folder:

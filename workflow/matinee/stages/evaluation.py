@@ -169,14 +169,14 @@ def _engine(
         )
     if model is None or template is None:
         raise EngineError("A local subject needs a model folder and a template.")
-    from matinee.weights import require_whole
+    from matinee.models.weights import require_whole
 
     require_whole(model)
     # Nothing here may reach a hub: the folder is complete.
     os.environ["HF_HUB_OFFLINE"] = "1"
-    from matinee.devices import place
+    from matinee.models.devices import place
     from matinee.engines.transformers import TransformersEngine
-    from matinee.memory import keep_freed
+    from matinee.models.memory import keep_freed
 
     keep_freed()
     return TransformersEngine.load(

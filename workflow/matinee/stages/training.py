@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from matinee.runtime import process, progress, records
 from matinee.config import Export, Training
 from matinee.tokens import read_tokens
-from matinee.weights import require_whole
+from matinee.models.weights import require_whole
 
 if TYPE_CHECKING:
     from matinee.training import Job
@@ -39,7 +39,7 @@ def train_adapter(
             progress.say(f"✓ trained {variant} s{seed}: by the process that was waited for")
             return
         _prepare_environment(checkpoints.name, output)
-        from matinee.devices import describe_build
+        from matinee.models.devices import describe_build
         from matinee.training import Job
 
         require_whole(model)
@@ -120,7 +120,7 @@ def merge_model(
 ) -> None:
     """Writes `model/` (weights, tokenizer, template, card) and its certificate `merge.json`."""
     from matinee.certificate import certify
-    from matinee.devices import place
+    from matinee.models.devices import place
     from matinee.exporting import complete_export
     from matinee.merging import merge
 

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from matinee.batching import Row, deal_by_tokens
-from matinee.kernels import Kernel, packed_layout
-from matinee.packing import pack
+from matinee.models.kernels import Kernel, packed_layout
+from matinee.models.packing import pack
 from matinee.training.head_loss import head_loss
 
 if TYPE_CHECKING:

@@ -10,7 +10,7 @@ from typing import Any
 from matinee import batching
 from matinee.batching import Row
 from matinee.config import Training
-from matinee.devices import place
+from matinee.models.devices import place
 from matinee.training.job import Job
 from matinee.training.parallel import processes
 

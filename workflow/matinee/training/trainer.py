@@ -9,13 +9,13 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from matinee.attention import use_layouts
+from matinee.models.attention import use_layouts
 from matinee.batching import EpochBatches, Row, prefix_groups
 from matinee.config import Training
-from matinee.devices import Placement
+from matinee.models.devices import Placement
 from matinee.energy import Energy, EnergyMeter
-from matinee.kernels import Choice, Heads, choose_kernel
-from matinee.loading import load_model
+from matinee.models.kernels import Choice, Heads, choose_kernel
+from matinee.models.loading import load_model
 from matinee.training.head_loss import release_head
 from matinee.training.job import Job
 from matinee.training.loss import collate, collate_parts, supervised_loss

@@ -7,7 +7,7 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from matinee.devices import Placement
+from matinee.models.devices import Placement
 from matinee.runtime.errors import EngineError
 
 if TYPE_CHECKING:

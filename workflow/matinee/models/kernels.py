@@ -12,9 +12,9 @@ from dataclasses import dataclass
 from functools import cache
 from typing import TYPE_CHECKING, Any, Literal
 
-from matinee.attention import AttentionCall, Layout, PackedLayout
-from matinee.devices import Placement
-from matinee.packing import Group
+from matinee.models.attention import AttentionCall, Layout, PackedLayout
+from matinee.models.devices import Placement
+from matinee.models.packing import Group
 
 if TYPE_CHECKING:
     import torch

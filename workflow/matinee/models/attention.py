@@ -13,14 +13,14 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
 from matinee.runtime.errors import EngineError
-from matinee.packing import Group
+from matinee.models.packing import Group
 
 if TYPE_CHECKING:
     import torch
     from torch import Tensor
     from transformers import PreTrainedModel
 
-    from matinee.cpu_attention import Block
+    from matinee.models.cpu_attention import Block
 
 NAME = "matinee_layout"
 # Arguments that some architectures pass and that change the result; none may be dropped silently.
@@ -118,7 +118,7 @@ class PackedLayout:
         return self._attend_by_pieces(call)
 
     def _attend_on_cpu(self, call: AttentionCall) -> Tensor:
-        from matinee.cpu_attention import attend_blocks, causal_blocks
+        from matinee.models.cpu_attention import attend_blocks, causal_blocks
 
         # Every layer with that window asks for the same blocks.
         if (call.window or 0) not in self._blocks:

@@ -1,0 +1,1 @@
+"""A model in memory: weights, devices, packed rows and their attention."""
