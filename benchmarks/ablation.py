@@ -40,7 +40,7 @@ from matinee.models.memory import keep_freed  # noqa: E402
 from matinee.runtime.records import hardware, read_json, versions, write_json  # noqa: E402
 from matinee.messages.rendering import Renderer  # noqa: E402
 from matinee.statistics import clustered_bootstrap  # noqa: E402
-from matinee.synthesis import SynthesisSettings, generate  # noqa: E402
+from matinee.data.synthesis import SynthesisSettings, generate  # noqa: E402
 
 CATALOGUE = ROOT / "workflow/resources/catalogue"
 CUTOFF = 1024
@@ -206,7 +206,7 @@ def _up_to(
 
 
 def _glaive(folder: Path, seed: int) -> Iterator[Conversation]:
-    from matinee.readers import read_dataset
+    from matinee.data.readers import read_dataset
 
     rows = [
         row

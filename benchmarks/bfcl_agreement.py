@@ -33,7 +33,7 @@ from matinee.messages.conversations import ToolCall, canonical_json  # noqa: E40
 from matinee.messages.parsing import parse, write_calls  # noqa: E402
 from matinee.messages.scenarios import Suite  # noqa: E402
 from matinee.scoring import score_suite  # noqa: E402
-from matinee.sources import fetch_bfcl  # noqa: E402
+from matinee.data.sources import fetch_bfcl  # noqa: E402
 from matinee.messages.transcripts import Step, Transcript  # noqa: E402
 
 ENVIRONMENT = ROOT / ".venv-bfcl"

@@ -20,7 +20,7 @@ from matinee.models.attention import PackedLayout, use_layouts
 from matinee.messages.conversations import Conversation
 from matinee.models.packing import shared_groups
 from matinee.messages.rendering import Renderer
-from matinee.synthesis import SynthesisSettings, generate
+from matinee.data.synthesis import SynthesisSettings, generate
 from matinee.training.loss import collate
 
 Half = Literal["train", "held_out"]

@@ -10,7 +10,7 @@ ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT / "workflow"))
 
 from matinee.messages.conversations import canonical_json  # noqa: E402
-from matinee.synthesis import SynthesisSettings, generate  # noqa: E402
+from matinee.data.synthesis import SynthesisSettings, generate  # noqa: E402
 
 
 def main() -> None:

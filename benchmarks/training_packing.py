@@ -58,7 +58,7 @@ def _arguments() -> argparse.Namespace:
 
 def _make_model(folder: Path) -> None:
     from matinee.config import RandomSource
-    from matinee.sources.tiny import make
+    from matinee.data.sources.tiny import make
 
     folder.mkdir()
     make(RandomSource(kind="random", hidden_size=256, layers=4), folder)
@@ -69,7 +69,7 @@ def _rows(arguments: argparse.Namespace) -> list[Any]:
     from transformers import AutoTokenizer
 
     from matinee.messages.rendering import Renderer
-    from matinee.synthesis import SynthesisSettings, generate
+    from matinee.data.synthesis import SynthesisSettings, generate
 
     renderer = Renderer(AutoTokenizer.from_pretrained(arguments.model), arguments.template)
     made = generate(SynthesisSettings(conversations=arguments.rows), CATALOGUE)

@@ -22,7 +22,7 @@ Row = tuple[list[int], list[int]]
 
 def published_rows(model: Path, file: Path, count: int, cutoff: int) -> list[Row]:
     """The first rows of a sharegpt file, such as glaive_toolcall_en_demo.json."""
-    from matinee.readers import read_dataset
+    from matinee.data.readers import read_dataset
 
     conversations = read_dataset("sharegpt", [file], source=file.stem, on_bad_row="skip")
     return tokenized(model, conversations, count, cutoff)
@@ -57,7 +57,7 @@ def shared_list_rows(model: Path, count: int, cutoff: int) -> list[Row]:
 
 
 def synthesized(model: Path, settings: dict[str, Any], cutoff: int) -> list[Row]:
-    from matinee.synthesis import SynthesisSettings, generate
+    from matinee.data.synthesis import SynthesisSettings, generate
 
     made = generate(SynthesisSettings.model_validate(settings), CATALOGUE)
     return tokenized(model, made, settings["conversations"], cutoff)

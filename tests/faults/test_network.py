@@ -16,7 +16,7 @@ import pytest
 
 from matinee.config import UrlSource
 from matinee.runtime.errors import SourceError
-from matinee.sources import urls
+from matinee.data.sources import urls
 
 CONTENT = json.dumps([{"instruction": "你好", "input": "", "output": "您好"}] * 50).encode()
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from matinee.messages.conversations import Conversation, ToolCall
-from matinee.readers import read_dataset
+from matinee.data.readers import read_dataset
 
 SCHEMA = {"type": "object", "properties": {"city": {"type": "string"}}, "required": ["city"]}
 WEATHER = {"name": "get_weather", "description": "Weather of a city", "parameters": SCHEMA}

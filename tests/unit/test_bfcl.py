@@ -18,13 +18,13 @@ from matinee.messages.conversations import Conversation, Message, Tool
 from matinee.engines.base import Engine
 from matinee.engines.scripted import GoldEngine, NullEngine
 from matinee.runtime.errors import ScenarioError, SourceError
-from matinee.leakage import find_leaks
+from matinee.data.leakage import find_leaks
 from matinee.playing import run_suite
 from matinee.report.cases import gold_text
 from matinee.messages.scenarios import Suite
 from matinee.scoring import score_suite
-from matinee.sources import fetch_bfcl
-from matinee.sources.packages import wheel_path
+from matinee.data.sources import fetch_bfcl
+from matinee.data.sources.packages import wheel_path
 from matinee.stages.evaluation import prepare_suite, read_suite
 from matinee.suites import select
 from matinee.messages.transcripts import Transcript, Verdict

@@ -27,7 +27,7 @@ FORMS = list(TEMPLATES)
 
 def with_tags(special: bool) -> Any:
     """The tiny tokenizer with the tags of calls as tokens of their own."""
-    from matinee.sources.tiny import make_tokenizer
+    from matinee.data.sources.tiny import make_tokenizer
 
     made = make_tokenizer()
     made.add_tokens(["<tool_call>", "</tool_call>"], special_tokens=special)

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import pytest
 
 from matinee.messages.conversations import Conversation, Message, Tool
-from matinee.leakage import LeakReport, find_leaks, normal_name
+from matinee.data.leakage import LeakReport, find_leaks, normal_name
 from matinee.messages.scenarios import Scenario, Suite, Turn
 
 
@@ -135,7 +135,7 @@ def test_the_report_shows_both_texts_and_how_often() -> None:
 
 
 def test_leaks_beyond_one_block_of_rows_are_found(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("matinee.leakage.BLOCK_ROWS", 2)
+    monkeypatch.setattr("matinee.data.leakage.BLOCK_ROWS", 2)
     rows = [row(f"{number} 完全无关的另外一个问题在这里") for number in range(5)]
     assert found(find_leaks([*rows, row(QUESTIONS[0])], SUITE)) == [("question", "exact", "case-0")]
 

@@ -10,7 +10,7 @@ import pytest
 from matinee.config import MixPart
 from matinee.messages.conversations import Conversation, Message, read_conversations, write_conversations
 from matinee.runtime.errors import DataError
-from matinee.mixing import mix
+from matinee.data.mixing import mix
 
 
 def row(identifier: str, question: str) -> Conversation:

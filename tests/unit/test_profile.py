@@ -7,7 +7,7 @@ import json
 import pytest
 
 from matinee.messages.conversations import Conversation, Message, Tool, ToolCall
-from matinee.profile import RowTokens, Sample, Tally, profile, sample_positions
+from matinee.data.mix_profile import RowTokens, Sample, Tally, profile, sample_positions
 
 WEATHER, NEWS = Tool("weather", "", "{}"), Tool("news", "", "{}")
 CALLING = Conversation(

@@ -8,9 +8,9 @@ import pytest
 
 from matinee.config import ReaderName
 from matinee.messages.conversations import Conversation
-from matinee.readers import FormatReport, read_dataset
-from matinee.readers.base import language_of
-from matinee.readers.registry import READERS
+from matinee.data.readers import FormatReport, read_dataset
+from matinee.data.readers.base import language_of
+from matinee.data.readers.registry import READERS
 
 PUBLIC = Path(__file__).parents[3] / "shared" / "data"
 

@@ -9,8 +9,8 @@ import pytest
 from published import CALL, GOOD, WEATHER, sharegpt, write
 
 from matinee.runtime.errors import DataError
-from matinee.readers import FormatReport, read_dataset
-from matinee.readers.registry import READERS
+from matinee.data.readers import FormatReport, read_dataset
+from matinee.data.readers.registry import READERS
 
 UNORDERED = sharegpt(("human", "Hi"), ("observation", "{}"), ("gpt", "x"))
 
@@ -98,7 +98,7 @@ def test_a_conversion_that_loses_a_call_is_noticed(
 ) -> None:
     import dataclasses
 
-    from matinee.readers.base import Counts
+    from matinee.data.readers.base import Counts
 
     miscounting = dataclasses.replace(READERS["sharegpt"], count=lambda row: Counts(4, 2, 1))
     monkeypatch.setitem(READERS, "sharegpt", miscounting)

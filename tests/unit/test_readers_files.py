@@ -9,7 +9,7 @@ import pytest
 from published import GOOD, sharegpt, write
 
 from matinee.runtime.errors import DataError
-from matinee.readers import FormatReport, data_files, read_dataset
+from matinee.data.readers import FormatReport, data_files, read_dataset
 
 
 def test_json_lines_and_parquet_say_the_same_as_json(tmp_path: Path) -> None:
@@ -47,7 +47,7 @@ def test_a_broken_array_ends_with_the_row_where_it_broke(tmp_path: Path) -> None
 
 
 def test_arrays_are_decoded_piece_by_piece(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from matinee.readers import rows
+    from matinee.data.readers import rows
 
     monkeypatch.setattr(rows, "BLOCK_CHARACTERS", 7)
     values = [{"a": "x" * 20}, 12345678, [], "é漢", None]

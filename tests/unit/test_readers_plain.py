@@ -7,7 +7,7 @@ from typing import Any
 
 from published import read, roles, write
 
-from matinee.readers import FormatReport, read_dataset
+from matinee.data.readers import FormatReport, read_dataset
 
 
 def test_alpaca(tmp_path: Path) -> None:

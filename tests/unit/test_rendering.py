@@ -78,7 +78,7 @@ def test_a_row_without_an_answer_is_dropped() -> None:
 
 
 def test_a_tokenizer_without_the_turn_token_is_refused_with_a_way_out() -> None:
-    from matinee.sources.tiny import make_tokenizer
+    from matinee.data.sources.tiny import make_tokenizer
 
     with pytest.raises(DataError, match=r"<end_of_turn>.*plain_action"):
         Renderer(make_tokenizer(), "gemma")

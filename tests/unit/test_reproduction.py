@@ -68,9 +68,9 @@ def test_the_base_variant_takes_the_published_steps() -> None:
 
 def test_a_row_that_is_too_long_keeps_its_place_in_a_step(tmp_path: Path) -> None:
     from matinee.config import RandomSource
-    from matinee.sources.tiny import make
+    from matinee.data.sources.tiny import make
     from matinee.stages.data import tokenize_data
-    from matinee.tokens import read_tokens
+    from matinee.data.tokens import read_tokens
 
     make(RandomSource(kind="random"), tmp_path / "model")
     file = tmp_path / "conversations.jsonl"

@@ -18,8 +18,8 @@ from trainee import start
 
 from matinee.config import HubSource, Model, PackageSource, PathSource, UrlSource
 from matinee.runtime.errors import SourceError, UserError
-from matinee.sources import fetch_dataset, fetch_model, packages, urls
-from matinee.sources.selection import select
+from matinee.data.sources import fetch_dataset, fetch_model, packages, urls
+from matinee.data.sources.selection import select
 
 RUN = Path(__file__).parents[2] / "workflow/run.py"
 SECRET = "hf_ThisIsASecretThatMustNotBeShown"

@@ -11,8 +11,8 @@ from loopback import COMMIT, Hub, serving, sha256
 
 from matinee import config
 from matinee.runtime.errors import SourceError
-from matinee.sources import fetch_dataset, fetch_model, missing_sources
-from matinee.sources import hub as hub_source
+from matinee.data.sources import fetch_dataset, fetch_model, missing_sources
+from matinee.data.sources import hub as hub_source
 
 WEIGHTS = bytes(range(256)) * 2000
 TOKEN = "hf_averysecrettoken"

@@ -9,8 +9,8 @@ import pytest
 
 from matinee import config
 from matinee.runtime.errors import SourceError
-from matinee.sources import fetch_model
-from matinee.sources.gguf import bulk_reader
+from matinee.data.sources import fetch_model
+from matinee.data.sources.gguf import bulk_reader
 
 WIDTH, HIDDEN, TOKENS = 32, 64, ["<s>", "</s>", *(chr(code) for code in range(33, 127)), "ab"]
 

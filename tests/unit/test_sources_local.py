@@ -11,7 +11,7 @@ from loopback import Hub, serving, sha256
 
 from matinee import config
 from matinee.runtime.errors import SourceError
-from matinee.sources import fetch_dataset, fetch_model, urls
+from matinee.data.sources import fetch_dataset, fetch_model, urls
 
 ROWS = b'{"a": 1}\n' * 5000
 

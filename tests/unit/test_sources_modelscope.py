@@ -11,7 +11,7 @@ from loopback import Hub, serving
 
 from matinee import config
 from matinee.runtime.errors import SourceError
-from matinee.sources import fetch_model
+from matinee.data.sources import fetch_model
 
 MODEL = config.Model(
     id="tiny", sources=[config.HubSource(kind="modelscope", repo="owner/model", revision="master")]

@@ -14,9 +14,9 @@ from jsonschema.validators import validator_for
 from pydantic import ValidationError
 
 from matinee.messages.conversations import Conversation, canonical_json
-from matinee.synthesis import SynthesisSettings, World, generate, load_catalogue
-from matinee.synthesis.scenes import SCENES
-from matinee.synthesis.simulator import UNKNOWN_ID
+from matinee.data.synthesis import SynthesisSettings, World, generate, load_catalogue
+from matinee.data.synthesis.scenes import SCENES
+from matinee.data.synthesis.simulator import UNKNOWN_ID
 
 ROOT = Path(__file__).resolve().parents[2]
 CATALOGUE = ROOT / "workflow" / "resources" / "catalogue"
@@ -258,7 +258,7 @@ def test_every_catalogue_tool_is_used() -> None:
 def test_the_same_seed_gives_the_same_bytes_in_another_process() -> None:
     program = (
         "import sys, hashlib; from pathlib import Path\n"
-        "from matinee.synthesis import SynthesisSettings, generate\n"
+        "from matinee.data.synthesis import SynthesisSettings, generate\n"
         "from matinee.messages.conversations import canonical_json\n"
         "digest = hashlib.sha256()\n"
         "for row in generate(SynthesisSettings(conversations=200, seed=9), Path(sys.argv[1])):\n"

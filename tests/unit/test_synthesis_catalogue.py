@@ -10,9 +10,9 @@ import yaml
 from rapidfuzz import fuzz
 
 from matinee.runtime.errors import DataError
-from matinee.leakage import find_leaks
+from matinee.data.leakage import find_leaks
 from matinee.suites import load_suite
-from matinee.synthesis import Catalogue, SynthesisSettings, generate, load_catalogue
+from matinee.data.synthesis import Catalogue, SynthesisSettings, generate, load_catalogue
 
 ROOT = Path(__file__).resolve().parents[2]
 RESOURCES = ROOT / "workflow" / "resources"

@@ -5,11 +5,11 @@ from datetime import date
 
 import pytest
 
-from matinee.synthesis.dates import draw_date, draw_time, system_date
-from matinee.synthesis.naming import mask_tools, rename_parameters
-from matinee.synthesis.texts import read_pair, read_word
-from matinee.synthesis.values import Setting, fill_pattern, join_words, make_maker, word_maker
-from matinee.synthesis.wording import droppable_alone, fill, manner, must_drop, roughen, shape
+from matinee.data.synthesis.dates import draw_date, draw_time, system_date
+from matinee.data.synthesis.naming import mask_tools, rename_parameters
+from matinee.data.synthesis.texts import read_pair, read_word
+from matinee.data.synthesis.values import Setting, fill_pattern, join_words, make_maker, word_maker
+from matinee.data.synthesis.wording import droppable_alone, fill, manner, must_drop, roughen, shape
 
 SATURDAY = date(2023, 5, 6)
 

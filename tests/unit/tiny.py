@@ -76,7 +76,7 @@ def save(folder: Path, **settings: Any) -> Path:
 @cache
 def tokenizer() -> Any:
     """A byte-level tokenizer that knows the turn tokens of every template."""
-    from matinee.sources.tiny import make_tokenizer
+    from matinee.data.sources.tiny import make_tokenizer
 
     made = make_tokenizer()
     made.add_tokens(["<start_of_turn>", "<end_of_turn>"], special_tokens=True)

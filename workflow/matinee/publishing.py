@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 
 from matinee.runtime.errors import PublishError
-from matinee.sources.hub import endpoint
+from matinee.data.sources.hub import endpoint
 
 
 def publish(folder: Path, repository: str, *, private: bool, token_env: str) -> dict[str, str]:

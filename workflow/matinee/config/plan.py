@@ -127,7 +127,7 @@ class Plan:
         """Where the network is forbidden, raises SourceError that lists all that is not here."""
         if not self.configuration.offline:
             return
-        from matinee.sources import missing_sources
+        from matinee.data.sources import missing_sources
 
         made = [name for name in self.model_ids if Path(f"results/model/{name}").exists()]
         made += [name for name in self.dataset_ids if Path(f"results/dataset/{name}/raw").exists()]

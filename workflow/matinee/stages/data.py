@@ -13,8 +13,8 @@ from matinee.messages.conversations import read_conversations, write_conversatio
 from matinee.runtime.errors import DataError
 
 if TYPE_CHECKING:
-    from matinee.profile import Sample
-    from matinee.tokenizing import Prompts
+    from matinee.data.mix_profile import Sample
+    from matinee.data.tokenizing import Prompts
 
 CATALOGUE = Path(__file__).parents[2] / "resources" / "catalogue"
 
@@ -27,7 +27,7 @@ def is_offline() -> bool:
 
 def fetch_model(model: Model, output: Path) -> None:
     """Leaves a plain transformers folder: config, safetensors, tokenizer."""
-    from matinee import sources
+    from matinee.data import sources
     from matinee.models.weights import require_whole
 
     recorder = records.Recorder("fetch_model", model.model_dump(mode="json"))
@@ -41,7 +41,7 @@ def fetch_model(model: Model, output: Path) -> None:
 
 def fetch_dataset(dataset: Dataset, output: Path) -> None:
     """Leaves the data set's files as published."""
-    from matinee import sources
+    from matinee.data import sources
 
     recorder = records.Recorder("fetch_dataset", dataset.model_dump(mode="json"))
     with records.whole(output) as folder:
@@ -55,7 +55,7 @@ def fetch_dataset(dataset: Dataset, output: Path) -> None:
 
 def format_dataset(dataset: Dataset, raw: Path, output: Path) -> None:
     """Reads the published files into the one row format; writes the counts beside it."""
-    from matinee.readers import FormatReport, data_files, read_dataset
+    from matinee.data.readers import FormatReport, data_files, read_dataset
 
     recorder = records.Recorder("format_dataset", {"dataset": dataset.id, "reader": dataset.reader})
     files = data_files(raw)
@@ -79,7 +79,7 @@ def format_dataset(dataset: Dataset, raw: Path, output: Path) -> None:
 
 def synthesize_dataset(dataset: Dataset, output: Path) -> None:
     """Makes conversations from a catalogue of tools."""
-    from matinee.synthesis import generate
+    from matinee.data.synthesis import generate
 
     assert dataset.synthesis is not None
     settings = dataset.synthesis
@@ -93,7 +93,7 @@ def synthesize_dataset(dataset: Dataset, output: Path) -> None:
 
 def mix_data(parts: Sequence[tuple[MixPart, Path]], validation_share: float, output: Path) -> None:
     """Puts a variant's data sets together, in the order and amounts of the configuration."""
-    from matinee.mixing import mix
+    from matinee.data.mixing import mix
 
     recorder = records.Recorder(
         "mix_data",
@@ -118,9 +118,9 @@ def tokenize_data(
     processes: int = 1,
 ) -> None:
     """Renders every conversation to token ids and mask (Parquet), and profiles the data."""
-    from matinee.profile import profile
-    from matinee.tokenizing import Prompts, tokenize
-    from matinee.tokens import TokenWriter
+    from matinee.data.mix_profile import profile
+    from matinee.data.tokenizing import Prompts, tokenize
+    from matinee.data.tokens import TokenWriter
 
     recorder = records.Recorder("tokenize_data", {"template": template, "cutoff_length": cutoff})
     prompts = Prompts(model, template, cutoff)
@@ -142,9 +142,9 @@ def tokenize_data(
 
 def _samples(tokens: Path, rows: int, prompts: Prompts) -> list[Sample]:
     """A few rows to train on, token by token."""
-    from matinee.profile import Sample, sample_positions
-    from matinee.tokenizing import renderer
-    from matinee.tokens import read_some
+    from matinee.data.mix_profile import Sample, sample_positions
+    from matinee.data.tokenizing import renderer
+    from matinee.data.tokens import read_some
 
     decode = renderer(prompts).tokenizer.decode
     return [
@@ -155,7 +155,7 @@ def _samples(tokens: Path, rows: int, prompts: Prompts) -> list[Sample]:
 
 def check_leakage(conversations: Path, suites: Sequence[Path], on_leak: str, output: Path) -> None:
     """Looks for test tools and test questions in the training data."""
-    from matinee.leakage import find_leaks
+    from matinee.data.leakage import find_leaks
     from matinee.messages.scenarios import Suite
 
     recorder = records.Recorder("check_leakage", {"leakage": on_leak})

@@ -38,7 +38,7 @@ def _load_suite(settings: SuiteSettings) -> tuple[Suite, dict[str, Any]]:
     """The whole suite, and where it comes from."""
     if settings.bfcl is not None:
         from matinee.bfcl import load_bfcl
-        from matinee.sources import fetch_bfcl
+        from matinee.data.sources import fetch_bfcl
         from matinee.stages.data import is_offline
 
         data, facts = fetch_bfcl(settings.bfcl, offline=is_offline(), root=Path.cwd())

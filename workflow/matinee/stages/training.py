@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from matinee.runtime import process, progress, records
 from matinee.config import Export, Training
-from matinee.tokens import read_tokens
+from matinee.data.tokens import read_tokens
 from matinee.models.weights import require_whole
 
 if TYPE_CHECKING:

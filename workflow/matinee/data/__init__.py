@@ -1,0 +1,1 @@
+"""From sources to the token rows of a variant."""

@@ -1,0 +1,181 @@
+"""The Hugging Face hub, and mirrors that speak its paths, through `huggingface_hub`."""
+
+from __future__ import annotations
+
+import glob
+import os
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+from matinee.config import HubSource
+from matinee.runtime.errors import SourceError
+from matinee.data.sources.integrity import Checksum, link_all, require
+from matinee.data.sources.selection import ignored_by, patterns_of, select
+
+Result = TypeVar("Result")
+
+ATTEMPTS = 3
+PAUSE_SECONDS = 1.0
+TIMEOUT_SECONDS = 10.0
+
+
+def endpoint() -> str:
+    """The hub's address: `HF_ENDPOINT`, or the public hub."""
+    return os.environ.get("HF_ENDPOINT", "https://huggingface.co").rstrip("/")
+
+
+def fetch(source: HubSource, folder: Path, what: str, *, offline: bool) -> dict[str, Any]:
+    """Fetches into the hub's own cache (interrupted downloads resume there), checks, links.
+
+    The revision is resolved to a commit first, and every file is checked against the checksum
+    that the hub lists for that commit. Raises SourceError.
+    """
+    if offline:
+        return _from_cache(source, folder, what)
+    from huggingface_hub import HfApi, snapshot_download
+
+    api = HfApi(endpoint=endpoint())
+    # A model's or a data set's description; the client's type also admits kernels.
+    info: Any = _patiently(
+        lambda: api.repo_info(
+            source.repo,
+            repo_type=what,
+            revision=source.revision,
+            files_metadata=True,
+            timeout=TIMEOUT_SECONDS,
+        )
+    )
+    files = {file.rfilename: file for file in info.siblings or []}
+    chosen = select(files, source, what)
+    snapshot = Path(
+        _patiently(
+            lambda: snapshot_download(
+                source.repo,
+                repo_type=what,
+                revision=info.sha,
+                allow_patterns=[glob.escape(name) for name in chosen],
+                endpoint=endpoint(),
+                etag_timeout=TIMEOUT_SECONDS,
+                max_workers=4,
+            )
+        )
+    )
+    for name in chosen:
+        lfs, blob = files[name].lfs, files[name].blob_id
+        if lfs is not None:
+            require(snapshot / name, Checksum("sha256", lfs.sha256), endpoint())
+        elif blob is not None:
+            require(snapshot / name, Checksum("git", blob), endpoint())
+    link_all(snapshot, chosen, folder)
+    _remember_revision(snapshot, source.revision)
+    card = info.card_data
+    licence = str(card.get("license") or "") if card is not None else ""
+    return {"revision": source.revision, "commit": info.sha, "licence": licence}
+
+
+def _remember_revision(snapshot: Path, revision: str) -> None:
+    """Notes in the hub's cache, in its own layout, which commit a branch or tag stood for."""
+    if revision != snapshot.name:
+        reference = snapshot.parents[1] / "refs" / revision
+        reference.parent.mkdir(parents=True, exist_ok=True)
+        reference.write_text(snapshot.name, encoding="utf-8")
+
+
+def is_cached(source: HubSource, what: str) -> bool:
+    """Whether the hub's cache holds the files of this revision."""
+    try:
+        _cached_files(source, what)
+    except SourceError:
+        return False
+    return True
+
+
+def _from_cache(source: HubSource, folder: Path, what: str) -> dict[str, Any]:
+    snapshot, chosen = _cached_files(source, what)
+    for name in chosen:
+        # The cache names a file by the checksum that the hub listed for it.
+        blob = (snapshot / name).resolve().name
+        algorithm = {64: "sha256", 40: "git"}.get(len(blob))
+        if algorithm is not None and (snapshot / name).is_symlink():
+            require(snapshot / name, Checksum(algorithm, blob), "the hub's cache")  # type: ignore[arg-type]
+    link_all(snapshot, chosen, folder)
+    return {"revision": source.revision, "commit": snapshot.name, "licence": ""}
+
+
+def _cached_files(source: HubSource, what: str) -> tuple[Path, list[str]]:
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import LocalEntryNotFoundError
+
+    patterns = patterns_of(source, what)
+    try:
+        snapshot = Path(
+            snapshot_download(
+                source.repo,
+                repo_type=what,
+                revision=source.revision,
+                allow_patterns=patterns,
+                ignore_patterns=ignored_by(source),
+                local_files_only=True,
+            )
+        )
+    except (LocalEntryNotFoundError, OSError) as error:
+        raise SourceError("not in the hub's cache on this machine") from error
+    present = [str(path.relative_to(snapshot)) for path in snapshot.rglob("*") if path.is_file()]
+    return snapshot, select(present, source, what)
+
+
+def _patiently(action: Callable[[], Result]) -> Result:
+    """Runs the action, again after passing trouble. Raises SourceError in one line.
+
+    A hub that cannot be reached at all is given up at once: waiting does not mend a firewall.
+    """
+    from huggingface_hub.errors import (  # type: ignore[attr-defined]
+        HfHubHTTPError,
+        HTTPError,
+        LocalEntryNotFoundError,
+    )
+
+    for attempt in range(1, ATTEMPTS + 1):
+        try:
+            return action()
+        except (HTTPError, LocalEntryNotFoundError, OSError) as error:
+            cause = error.__cause__ if isinstance(error, LocalEntryNotFoundError) else error
+            status = cause.response.status_code if isinstance(cause, HfHubHTTPError) else None
+            hopeless = status is not None and status < 500 and status != 429
+            if hopeless or attempt == ATTEMPTS or _unreachable(cause):
+                raise SourceError(_explain(cause or error)) from error
+            time.sleep(PAUSE_SECONDS * 2 ** (attempt - 1))
+    raise AssertionError("unreachable")
+
+
+def _unreachable(error: BaseException | None) -> bool:
+    # By name, because the client moved from one HTTP library to another between its releases.
+    names = {
+        "ConnectError",
+        "ConnectTimeout",
+        "ProxyError",
+        "UnsupportedProtocol",
+        "OfflineModeIsEnabled",
+    }
+    return any(kind.__name__ in names for kind in type(error).__mro__)
+
+
+def _explain(error: BaseException) -> str:
+    from huggingface_hub import errors
+
+    match error:
+        case errors.GatedRepoError():
+            return "gated: accept its terms on the hub's page, then set HF_TOKEN to your token"
+        case errors.RepositoryNotFoundError():
+            return "no such repository, or a private one; for a private one set HF_TOKEN"
+        case errors.RevisionNotFoundError():
+            return "the repository has no such revision"
+        case errors.OfflineModeIsEnabled():
+            return "HF_HUB_OFFLINE is set, which forbids the hub's client the network; unset it"
+        case errors.HfHubHTTPError():
+            return f"the hub answered with status {error.response.status_code}"
+        case _:
+            lines = str(error).strip().splitlines() or [""]
+            return f"no usable answer ({type(error).__name__}: {lines[0][:200]})"

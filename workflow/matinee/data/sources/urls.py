@@ -1,0 +1,100 @@
+"""A file at an address: streamed, resumed where it broke off, checked against its checksum."""
+
+from __future__ import annotations
+
+import time
+import urllib.error
+import urllib.request
+from http.client import HTTPException, HTTPResponse
+from pathlib import Path, PurePosixPath
+from typing import Any
+from urllib.parse import unquote, urlsplit
+
+from matinee.config import UrlSource
+from matinee.runtime.errors import SourceError
+from matinee.data.sources.integrity import Checksum, cache_folder, link_or_copy, redact, require
+
+ATTEMPTS = 4
+PAUSE_SECONDS = 1.0
+TIMEOUT_SECONDS = 10.0
+BLOCK_BYTES = 1 << 18
+
+
+def fetch(source: UrlSource, folder: Path, *, offline: bool) -> dict[str, Any]:
+    """Leaves the file in `folder` under the last part of its address. Raises SourceError."""
+    kept = _kept(source)
+    promised = _promised(source)
+    if not kept.exists():
+        if offline:
+            raise SourceError("not in the cache on this machine")
+        part = kept.with_name(kept.name + ".part")
+        part.parent.mkdir(parents=True, exist_ok=True)
+        _download(source.url, part)
+        require(part, promised, source.url)
+        part.replace(kept)
+    require(kept, promised, "the cache")
+    link_or_copy(kept, folder / kept.name)
+    return {"revision": redact(source.url), "commit": promised.value, "licence": ""}
+
+
+def is_cached(source: UrlSource) -> bool:
+    """Whether the whole file is in the cache already."""
+    return _kept(source).exists()
+
+
+def _promised(source: UrlSource) -> Checksum:
+    if source.sha256 is not None:
+        return Checksum("sha256", source.sha256)
+    return Checksum("sha1", str(source.sha1))
+
+
+def _kept(source: UrlSource) -> Path:
+    name = PurePosixPath(unquote(urlsplit(source.url).path)).name
+    name = "data" if name in ("", "..") else name
+    return cache_folder() / "urls" / _promised(source).value / name
+
+
+def _download(url: str, part: Path) -> None:
+    """Appends to `part` until the file is whole; passing trouble is tried again."""
+    for attempt in range(1, ATTEMPTS + 1):
+        try:
+            if _receive(url, part):
+                return
+            problem = "the connection broke off"
+        except urllib.error.HTTPError as error:
+            problem = f"the server answered with status {error.code}"
+            if error.code < 500 and error.code != 429:
+                raise SourceError(problem) from error
+        except urllib.error.URLError as error:
+            raise SourceError(f"no connection ({error.reason})") from error
+        except (HTTPException, OSError) as error:
+            problem = f"the connection broke off ({type(error).__name__})"
+        if attempt < ATTEMPTS:
+            time.sleep(PAUSE_SECONDS * 2 ** (attempt - 1))
+    raise SourceError(
+        f"{problem}, {ATTEMPTS} times; what arrived ({part.stat().st_size if part.exists() else 0} "
+        "bytes) is kept, and the next run goes on from there"
+    )
+
+
+def _receive(url: str, part: Path) -> bool:
+    """One request, from where `part` ends. True when the promised length has arrived."""
+    have = part.stat().st_size if part.exists() else 0
+    headers = {"User-Agent": "matinee", **({"Range": f"bytes={have}-"} if have else {})}
+    request = urllib.request.Request(url, headers=headers)
+    try:
+        response: HTTPResponse = urllib.request.urlopen(request, timeout=TIMEOUT_SECONDS)
+    except urllib.error.HTTPError as error:
+        if error.code == 416 and have:
+            # Nothing is left to send; the checksum says whether that is the whole file.
+            return True
+        raise
+    with response:
+        resumed = response.status == 206
+        length = response.headers.get("Content-Length")
+        received = 0
+        with part.open("ab" if resumed else "wb") as file:
+            while block := response.read(BLOCK_BYTES):
+                file.write(block)
+                received += len(block)
+    return length is None or received == int(length)

@@ -1,0 +1,110 @@
+"""Conversations → token rows on disk, block by block, over as many processes as are given."""
+
+from __future__ import annotations
+
+import functools
+import itertools
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from matinee.messages.conversations import Conversation, parse_row
+from matinee.runtime.parallel import in_order
+from matinee.data.mix_profile import RowTokens, Tally
+from matinee.messages.rendering import Renderer, TokenRow, silent_row
+from matinee.data.tokens import TokenWriter, as_batch
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+BLOCK_ROWS = 500
+# A process takes seconds to start; smaller files are done before it has.
+SMALLEST_SHARED = 16 << 20
+
+Lines = list[tuple[int, str]]
+
+
+@dataclass(frozen=True)
+class Prompts:
+    """How prompts are spelled: a model folder with its tokenizer, a template, the longest row."""
+
+    model: Path
+    template: str
+    cutoff: int
+
+
+@functools.lru_cache(maxsize=1)
+def renderer(prompts: Prompts) -> Renderer:
+    """The tokenizer with the template, loaded once in each process."""
+    from transformers import AutoTokenizer
+
+    return Renderer(AutoTokenizer.from_pretrained(prompts.model), prompts.template)
+
+
+@dataclass
+class Tokenized:
+    """What became of the rows: `tally` and `tokens` of those to train on, in order; the `held_out`
+    rows' tokens; and how many did not fit."""
+
+    tally: Tally = field(default_factory=Tally)
+    tokens: list[RowTokens] = field(default_factory=list)
+    held_out: list[RowTokens] = field(default_factory=list)
+    dropped: int = 0
+
+    def count(self, conversation: Conversation, tokens: RowTokens) -> None:
+        """Counts one row."""
+        if conversation.held_out:
+            self.held_out.append(tokens)
+        else:
+            self.tokens.append(tokens)
+            self.tally.count(conversation)
+
+    def add(self, other: Tokenized) -> None:
+        """Counts the rows of a further block."""
+        self.tally.add(other.tally)
+        self.tokens += other.tokens
+        self.held_out += other.held_out
+        self.dropped += other.dropped
+
+
+def tokenize(
+    conversations: Path, writer: TokenWriter, prompts: Prompts, processes: int = 1
+) -> Tokenized:
+    """Writes every row, in order: the same rows with any number of processes.
+
+    A row to train on that does not fit leaves a silent one in its place.
+    Raises DataError for a line that is no conversation, and where tokenizer and template do not
+    fit each other.
+    """
+    if conversations.stat().st_size < SMALLEST_SHARED:
+        processes = 1
+    total = Tokenized()
+    work = functools.partial(_tokenize, prompts, str(conversations))
+    for batch, found in in_order(work, _blocks(conversations), processes):
+        writer.write(batch)
+        total.add(found)
+    return total
+
+
+def _blocks(conversations: Path) -> Iterator[Lines]:
+    with conversations.open(encoding="utf-8", newline="\n") as lines:
+        numbered = enumerate(lines, start=1)
+        while block := list(itertools.islice(numbered, BLOCK_ROWS)):
+            yield block
+
+
+def _tokenize(prompts: Prompts, path: str, lines: Lines) -> tuple[pa.RecordBatch, Tokenized]:
+    found = Tokenized()
+    conversations = [parse_row(line, f"{path}:{number}") for number, line in lines]
+    fitting: list[TokenRow] = []
+    rows = renderer(prompts).rows_within(conversations, prompts.cutoff)
+    for conversation, row in zip(conversations, rows, strict=True):
+        if row is None:
+            found.dropped += 1
+            if not conversation.held_out:
+                fitting.append(silent_row(conversation.id, renderer(prompts).end_id))
+            continue
+        fitting.append(replace(row, held_out=conversation.held_out))
+        found.count(conversation, RowTokens(len(row.ids), sum(row.mask), row.truncated))
+    return as_batch(fitting), found

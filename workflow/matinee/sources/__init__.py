@@ -1,5 +1,0 @@
-"""Where models and data come from: hubs, wheels, addresses, this machine; pinned and verified."""
-
-from matinee.sources.fetching import fetch_bfcl, fetch_dataset, fetch_model, missing_sources
-
-__all__ = ["fetch_bfcl", "fetch_dataset", "fetch_model", "missing_sources"]

@@ -1,8 +1,0 @@
-"""Makes tool-calling conversations from a catalogue of tools."""
-
-from matinee.synthesis.catalogue import Catalogue, load_catalogue
-from matinee.synthesis.generator import generate
-from matinee.config.synthesis import SynthesisSettings
-from matinee.synthesis.simulator import World
-
-__all__ = ["Catalogue", "SynthesisSettings", "World", "generate", "load_catalogue"]
