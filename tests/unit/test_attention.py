@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from tiny import FAMILIES, WINDOW, random_rows, training
 
 from matinee.models.attention import branch_mask, use_layouts
-from matinee.batching import Row
+from matinee.training.batching import Row
 from matinee.runtime.errors import EngineError
 from matinee.training.head_loss import release_head
 from matinee.training.lora_product import use_lora_products

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tiny import random_rows
 
-from matinee.batching import (
+from matinee.training.batching import (
     EpochBatches,
     deal_by_length,
     plan_batches,

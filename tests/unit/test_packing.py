@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tiny import random_rows
 
-from matinee.batching import Row
+from matinee.training.batching import Row
 from matinee.models.packing import MINIMUM_PREFIX, Packed, common_prefix, pack, shared_groups
 
 # Few token ids and few beginnings, so that rows often agree for a while.

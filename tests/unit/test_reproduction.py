@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from tiny import training
 
-from matinee.batching import EpochBatches
+from matinee.training.batching import EpochBatches
 from matinee.config.checking import parse_configuration
 from matinee.config import Configuration, Lora, Variant
 from matinee.messages.conversations import Conversation, Message, write_conversations

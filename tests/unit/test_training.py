@@ -12,7 +12,7 @@ import pytest
 from tiny import save, training
 from trainee import adapter_bytes, job
 
-from matinee import batching
+from matinee.training import batching
 from matinee.runtime.errors import EngineError, TrainingError
 from matinee.training import train
 from matinee.training import trainer as module

@@ -13,8 +13,8 @@ import torch
 from tiny import llama, random_rows, save, training
 from trainee import job
 
-from matinee import batching
-from matinee.batching import deal_by_tokens
+from matinee.training import batching
+from matinee.training.batching import deal_by_tokens
 from matinee.training import train
 from matinee.training import trainer as module
 from matinee.training.lora_product import use_lora_products

@@ -7,7 +7,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from matinee.batching import Row
+from matinee.training.batching import Row
 from matinee.config import Training
 
 VOCABULARY = 300

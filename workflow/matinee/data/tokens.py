@@ -7,7 +7,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
-from matinee.batching import Row
+from matinee.training.batching import Row
 from matinee.runtime.errors import DataError
 from matinee.messages.rendering import TokenRow
 

@@ -90,7 +90,7 @@ def _prepare_environment(run: str, output: Path) -> None:
 
 
 def _train(job: Job, recorder: records.Recorder) -> None:
-    from matinee.curves import draw_loss
+    from matinee.training.curves import draw_loss
     from matinee.training import train
     from matinee.training.parallel import is_main
 

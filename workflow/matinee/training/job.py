@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from matinee.batching import Row
+from matinee.training.batching import Row
 from matinee.config import Training
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from matinee.batching import Row, deal_by_tokens
+from matinee.training.batching import Row, deal_by_tokens
 from matinee.models.kernels import Kernel, packed_layout
 from matinee.models.packing import pack
 from matinee.training.head_loss import head_loss

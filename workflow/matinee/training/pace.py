@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from matinee import batching
-from matinee.batching import Row
+from matinee.training import batching
+from matinee.training.batching import Row
 from matinee.config import Training
 from matinee.models.devices import place
 from matinee.training.job import Job

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from matinee.models.attention import use_layouts
-from matinee.batching import EpochBatches, Row, prefix_groups
+from matinee.training.batching import EpochBatches, Row, prefix_groups
 from matinee.config import Training
 from matinee.models.devices import Placement
 from matinee.energy import Energy, EnergyMeter
