@@ -100,7 +100,7 @@ def _make_adapter(base: Path, folder: Path) -> None:
 def _with_ours(base: Path, adapter: Path, output: Path) -> Callable[[], None]:
     import torch  # noqa: F401 (imported before the clock starts, as for peft)
 
-    from matinee.merging import merge
+    from matinee.export.merging import merge
 
     return lambda: print(merge(base, adapter, output, SHARD_SIZE), file=sys.stderr)
 

@@ -8,10 +8,10 @@ from typing import Any
 import pytest
 from test_merging import save_adapter, save_base
 
-from matinee.certificate import certify
+from matinee.export.certificate import certify
 from matinee.models.devices import Placement
 from matinee.runtime.errors import MergeError
-from matinee.merging import merge
+from matinee.export.merging import merge
 
 PROMPTS = [[5, 6, 7, 8], [9, 10, 11], list(range(20, 60))]
 

@@ -11,7 +11,7 @@ import pytest
 from tiny import FAMILIES, llama
 
 from matinee.runtime.errors import MergeError
-from matinee.merging import Entry, merge, plan_shards, shard_bytes
+from matinee.export.merging import Entry, merge, plan_shards, shard_bytes
 
 
 def save_base(folder: Path, dtype: str = "float32", *, shards: str = "5GB", **options: Any) -> Path:

@@ -16,7 +16,7 @@ import pytest
 
 from matinee.config import Publish
 from matinee.runtime.errors import PublishError
-from matinee.publishing import publish
+from matinee.export.publishing import publish
 from matinee.stages.training import publish_model
 
 TOKEN = "hf_only_for_this_test"

@@ -119,10 +119,10 @@ def merge_model(
     precision: Any = "auto",
 ) -> None:
     """Writes `model/` (weights, tokenizer, template, card) and its certificate `merge.json`."""
-    from matinee.certificate import certify
+    from matinee.export.certificate import certify
     from matinee.models.devices import place
-    from matinee.exporting import complete_export
-    from matinee.merging import merge
+    from matinee.export.exporting import complete_export
+    from matinee.export.merging import merge
 
     require_whole(base)
     require_whole(adapter)
@@ -156,7 +156,7 @@ def publish_model(
     model: Path, repository: str, output: Path, *, private: bool, token_env: str
 ) -> None:
     """Uploads an exported model, and notes where it went."""
-    from matinee.publishing import publish
+    from matinee.export.publishing import publish
 
     recorder = records.Recorder("publish_model", {"repository": repository, "private": private})
     facts = publish(model, repository, private=private, token_env=token_env)
