@@ -64,7 +64,7 @@ def round_trip(here: Any) -> None:
 
 def load(here: Any, work: Any, clients: int, requests: int) -> None:
     """So many requests by so many clients at once."""
-    from matinee.simulation.resources import eleven_tools
+    from matinee.evaluation.simulation.resources import eleven_tools
 
     tools = [tool.as_openai() for tool in eleven_tools()]
     numbers = iter(range(requests))

@@ -19,7 +19,7 @@ from matinee.agent.long_term import LongTermMemory
 from matinee.chatting.conversation import Speaker
 from matinee.chatting.scenario_list import load_scenarios
 from matinee.chatting.sessions import Desk
-from matinee.suites import check_suite
+from matinee.evaluation.suites import check_suite
 
 playwright = pytest.importorskip(
     "playwright.sync_api", reason="the browser tests need: pip install playwright"

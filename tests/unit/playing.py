@@ -9,10 +9,10 @@ from typing import Any
 from matinee.messages.conversations import ToolCall, canonical_json
 from matinee.engines.base import Completion, Reply, Request
 from matinee.messages.parsing import CallForm, write_calls
-from matinee.playing import run_suite
+from matinee.evaluation.playing import run_suite
 from matinee.messages.scenarios import Fault, GoldCall, Scenario, Slot, Suite, Turn
-from matinee.scoring import score
-from matinee.simulation.resources import eleven_tools
+from matinee.evaluation.scoring import score
+from matinee.evaluation.simulation.resources import eleven_tools
 from matinee.messages.transcripts import Transcript, Verdict
 
 TODAY = "2024-01-25"

@@ -14,7 +14,7 @@ import pytest
 
 from matinee.agent.openapi_tools import OpenApiTools
 from matinee.runtime.errors import UserError
-from matinee.openapi import ImportedTools, import_openapi
+from matinee.evaluation.openapi import ImportedTools, import_openapi
 
 DOCUMENT: dict[str, Any] = {
     "openapi": "3.0.3",

@@ -19,7 +19,7 @@ from matinee.agent.python_tools import PythonTools
 from matinee.agent.simulated_tools import SimulatedTools
 from matinee.messages.conversations import Tool
 from matinee.runtime.errors import UserError
-from matinee.simulation.resources import eleven_tools
+from matinee.evaluation.simulation.resources import eleven_tools
 
 TODAY = datetime.date(2024, 1, 25)
 

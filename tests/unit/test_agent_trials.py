@@ -21,7 +21,7 @@ from matinee.agent.trials.tasks import KINDS, PROCEDURES, Ask, TaskSuite, read_t
 from matinee.agent.trials.tools import task_tools, task_world
 from matinee.messages.conversations import ToolCall
 from matinee.engines.base import Completion
-from matinee.engines.scripted import NullEngine
+from matinee.evaluation.scripted import NullEngine
 from matinee.runtime.errors import ScenarioError, UserError
 from matinee.messages.scenarios import GoldCall
 

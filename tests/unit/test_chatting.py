@@ -30,7 +30,7 @@ from matinee.engines.base import Request
 from matinee.engines.live import Failure, TooLong
 from matinee.runtime.errors import UserError
 from matinee.messages.parsing import write_calls
-from matinee.suites import check_suite, load_suite
+from matinee.evaluation.suites import check_suite, load_suite
 
 TODAY = datetime.date(2024, 1, 25)
 EN, ZH = Words("en"), Words("zh")

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from matinee.comparison import Pair, compare
+from matinee.evaluation.comparison import Pair, compare
 from matinee.runtime.errors import DataError
 from matinee.report.language import describe, language
 from matinee.report.runs import describe_runs

@@ -156,7 +156,7 @@ def facts(folder: Path) -> dict[str, Any]:
 def test_recorded_answers_are_read_once_for_all_cases(
     cases: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from matinee.simulation import FixtureSimulation
+    from matinee.evaluation.simulation import FixtureSimulation
 
     read = []
     whole = FixtureSimulation.read.__func__  # type: ignore[attr-defined]

@@ -19,7 +19,7 @@ from matinee.engines.transformers import TransformersEngine
 from matinee.runtime.errors import EngineError
 from matinee.messages.parsing import CallForm, parse, write_calls
 from matinee.messages.rendering import Renderer
-from matinee.scoring.schemas import ToolSchemas
+from matinee.evaluation.scoring.schemas import ToolSchemas
 
 TEMPLATES: dict[CallForm, str] = {"hermes": "chatml_hermes", "action": "plain_action"}
 FORMS = list(TEMPLATES)

@@ -18,8 +18,8 @@ from matinee.engines.openai import OpenAIEngine, wire_messages
 from matinee.engines.sampling import GREEDY, Sampling
 from matinee.runtime.errors import EngineError
 from matinee.messages.parsing import parse
-from matinee.playing import run_suite
-from matinee.scoring import score
+from matinee.evaluation.playing import run_suite
+from matinee.evaluation.scoring import score
 
 KEY = "sk-verysecretkey123456"
 AIR = "get_environment_air_pm"

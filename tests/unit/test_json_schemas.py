@@ -10,10 +10,10 @@ import pytest
 from matinee.messages.conversations import Tool
 from matinee.messages.json_schemas import validator
 from matinee.messages.scenarios import GoldCall, Scenario, Turn
-from matinee.scoring.schemas import ToolSchemas
-from matinee.simulation.answers import Refusal
-from matinee.simulation.arguments import Parameters
-from matinee.suite_checks import scenario_problems
+from matinee.evaluation.scoring.schemas import ToolSchemas
+from matinee.evaluation.simulation.answers import Refusal
+from matinee.evaluation.simulation.arguments import Parameters
+from matinee.evaluation.suite_checks import scenario_problems
 
 CENTS = {"type": "number", "multipleOf": 0.01}
 PAY: dict[str, Any] = {"type": "object", "properties": {"amount": CENTS}, "required": ["amount"]}

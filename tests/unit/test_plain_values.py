@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from matinee.plain_values import equal
+from matinee.evaluation.plain_values import equal
 
 TEXT = {"type": "string"}
 INTEGER = {"type": "integer"}

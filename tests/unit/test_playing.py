@@ -8,11 +8,11 @@ from collections.abc import Iterable
 import pytest
 from playing import DONE, TODAY, ListEngine, call, gold, play, says, scenario, suite, turn
 
-from matinee.asking import MAXIMUM_ROUNDS, UNKNOWN_ANSWER, answer, asked_slots, is_question
+from matinee.evaluation.asking import MAXIMUM_ROUNDS, UNKNOWN_ANSWER, answer, asked_slots, is_question
 from matinee.engines.base import Completion, Reply, Request
 from matinee.engines.sampling import GREEDY, Sampling
 from matinee.runtime.errors import EngineError
-from matinee.playing import case_of, request_key, run_suite, system_message
+from matinee.evaluation.playing import case_of, request_key, run_suite, system_message
 from matinee.messages.scenarios import Fault, Slot, Turn
 from matinee.messages.transcripts import Transcript
 

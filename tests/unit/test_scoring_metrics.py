@@ -17,7 +17,7 @@ from cases import (
 )
 from playing import DONE, call, gold, judged, play, says, scenario, suite, tools, turn
 
-from matinee.scoring import aggregate, reparse, score, score_both_ways, seconds_per_case
+from matinee.evaluation.scoring import aggregate, reparse, score, score_both_ways, seconds_per_case
 
 MANY = (air, nothing, air, air, chain, ask_unknown)
 SAID: tuple[list[str], ...] = (

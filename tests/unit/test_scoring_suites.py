@@ -25,11 +25,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from playing import play, suite, tools
 
-from matinee.engines.scripted import GoldEngine, NullEngine
+from matinee.evaluation.scripted import GoldEngine, NullEngine
 from matinee.messages.parsing import CallForm
-from matinee.playing import run_suite
+from matinee.evaluation.playing import run_suite
 from matinee.messages.scenarios import Scenario, Suite
-from matinee.scoring import reparse, score, score_suite
+from matinee.evaluation.scoring import reparse, score, score_suite
 from matinee.messages.transcripts import Transcript, Verdict
 
 RESOURCES = Path(__file__).parents[2] / "workflow" / "resources"
@@ -43,7 +43,7 @@ def inline_suite() -> Suite:
 
 
 def real_suite() -> Suite:
-    loading = pytest.importorskip("matinee.suites")
+    loading = pytest.importorskip("matinee.evaluation.suites")
     if not (RESOURCES / "scenarios" / "suite.yaml").is_file():
         pytest.skip("the scenarios are not there")
     loaded: Suite = loading.load_suite(RESOURCES / "scenarios", RESOURCES / "tools.json")

@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 from matinee.messages.conversations import Tool
 from matinee.runtime.errors import ScenarioError
 from matinee.messages.scenarios import Fault
-from matinee.simulation import SimulatedApi, world
-from matinee.simulation.resources import eleven_tools
-from matinee.simulation.world import FUNCTIONS
+from matinee.evaluation.simulation import SimulatedApi, world
+from matinee.evaluation.simulation.resources import eleven_tools
+from matinee.evaluation.simulation.world import FUNCTIONS
 
 TODAY = datetime.date(2024, 1, 25)
 

@@ -7,7 +7,7 @@ import pytest
 from matinee.messages.conversations import Tool
 from matinee.runtime.errors import ScenarioError
 from matinee.messages.scenarios import Fault
-from matinee.simulation import FixtureSimulation
+from matinee.evaluation.simulation import FixtureSimulation
 
 TOOLS = [
     Tool(

@@ -6,11 +6,11 @@ import json
 import pytest
 
 from matinee.runtime.errors import ScenarioError
-from matinee.simulation import lookup, world
-from matinee.simulation.airports import airports, meant_by
-from matinee.simulation.environment import air_quality_index, water_class
-from matinee.simulation.places import cities, cities_named, provinces
-from matinee.simulation.resources import world_file
+from matinee.evaluation.simulation import lookup, world
+from matinee.evaluation.simulation.airports import airports, meant_by
+from matinee.evaluation.simulation.environment import air_quality_index, water_class
+from matinee.evaluation.simulation.places import cities, cities_named, provinces
+from matinee.evaluation.simulation.resources import world_file
 
 TODAY = datetime.date(2024, 1, 25)
 CAPITALS = """

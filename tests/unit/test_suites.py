@@ -13,8 +13,8 @@ import pytest
 
 from matinee.runtime.errors import ScenarioError
 from matinee.messages.scenarios import GoldCall, Suite
-from matinee.simulation import lookup, world
-from matinee.suites import CATEGORIES, check_suite, load_suite, select
+from matinee.evaluation.simulation import lookup, world
+from matinee.evaluation.suites import CATEGORIES, check_suite, load_suite, select
 
 RESOURCES = Path(__file__).parents[2] / "workflow" / "resources"
 TOOLS = [

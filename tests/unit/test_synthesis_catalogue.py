@@ -11,7 +11,7 @@ from rapidfuzz import fuzz
 
 from matinee.runtime.errors import DataError
 from matinee.data.leakage import find_leaks
-from matinee.suites import load_suite
+from matinee.evaluation.suites import load_suite
 from matinee.data.synthesis import Catalogue, SynthesisSettings, generate, load_catalogue
 
 ROOT = Path(__file__).resolve().parents[2]

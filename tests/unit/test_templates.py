@@ -190,7 +190,7 @@ def test_nothing_of_a_nested_schema_is_lost(template: str) -> None:
 
 @each_template
 def test_all_eleven_test_tools_are_spelled_in_full(template: str) -> None:
-    from matinee.simulation.resources import eleven_tools
+    from matinee.evaluation.simulation.resources import eleven_tools
 
     tools = tuple(eleven_tools())
     text = Renderer(tokenizer(), template).text(Conversation("c", (Message("user", "?"),), tools))

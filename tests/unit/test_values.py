@@ -4,8 +4,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from matinee.simulation.places import cities
-from matinee.values import KINDS, equal, kind_of
+from matinee.evaluation.simulation.places import cities
+from matinee.evaluation.values import KINDS, equal, kind_of
 
 SAME = {
     "text": [

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from matinee.comparison import (
+from matinee.evaluation.comparison import (
     Comparison,
     Outcome,
     Outcomes,

@@ -11,7 +11,7 @@ from matinee.agent.subtasks import Subtask
 from matinee.agent.thinking import Play, Run, Thought, with_calls
 from matinee.agent.tools import refused
 from matinee.messages.conversations import Message, Tool, ToolCall, canonical_json
-from matinee.playing import CYCLE_LENGTH
+from matinee.evaluation.playing import CYCLE_LENGTH
 from matinee.messages.transcripts import Observation
 
 NO_STEPS = "步数已经用完"

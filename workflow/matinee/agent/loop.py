@@ -26,7 +26,7 @@ from matinee.agent.tools import ToolSource
 from matinee.messages.conversations import Message, Tool
 from matinee.engines.base import Engine
 from matinee.messages.parsing import CallForm
-from matinee.playing import system_message
+from matinee.evaluation.playing import system_message
 
 NO_RESULT = "没有得到结果。"
 _STEP = "现在做第{number}步：{goal}"

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 from matinee.agent.tools import answered, refused
 from matinee.messages.conversations import Tool, canonical_json
 from matinee.runtime.errors import UserError
-from matinee.simulation.answers import Refusal, refusal
-from matinee.simulation.arguments import Parameters
+from matinee.evaluation.simulation.answers import Refusal, refusal
+from matinee.evaluation.simulation.arguments import Parameters
 from matinee.messages.transcripts import Observation
 
 if TYPE_CHECKING:

@@ -11,9 +11,9 @@ from urllib.parse import quote, urlsplit
 from matinee.agent.tools import answered, refused
 from matinee.messages.conversations import Tool, canonical_json
 from matinee.runtime.errors import UserError
-from matinee.openapi import ImportedTools, Operation
-from matinee.simulation.answers import Refusal, refusal
-from matinee.simulation.arguments import Parameters
+from matinee.evaluation.openapi import ImportedTools, Operation
+from matinee.evaluation.simulation.answers import Refusal, refusal
+from matinee.evaluation.simulation.arguments import Parameters
 from matinee.messages.transcripts import Observation
 
 if TYPE_CHECKING:

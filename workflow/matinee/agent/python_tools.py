@@ -8,7 +8,7 @@ from typing import Any
 from matinee.agent.tools import refused
 from matinee.messages.conversations import Tool, canonical_json
 from matinee.runtime.errors import UserError
-from matinee.simulation.api import SimulatedApi
+from matinee.evaluation.simulation.api import SimulatedApi
 from matinee.messages.transcripts import Observation
 
 _LONGEST_MESSAGE = 200

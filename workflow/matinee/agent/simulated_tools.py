@@ -7,8 +7,8 @@ from collections.abc import Sequence
 
 from matinee.messages.conversations import Tool
 from matinee.messages.scenarios import Fault
-from matinee.simulation import Simulation, world
-from matinee.simulation.resources import eleven_tools
+from matinee.evaluation.simulation import Simulation, world
+from matinee.evaluation.simulation.resources import eleven_tools
 from matinee.messages.transcripts import Observation
 
 

@@ -11,7 +11,7 @@ from typing import Any
 import yaml
 
 from matinee.agent import CallObserved
-from matinee.asking import is_question
+from matinee.evaluation.asking import is_question
 from matinee.chatting.conversation import Turn
 from matinee.chatting.tools import ChatTools
 from matinee.runtime.errors import UserError

@@ -7,8 +7,8 @@ from pathlib import Path
 
 from matinee.chatting.wording import Words
 from matinee.messages.scenarios import Scenario, Suite, Turn
-from matinee.simulation.resources import RESOURCES
-from matinee.suites import load_suite
+from matinee.evaluation.simulation.resources import RESOURCES
+from matinee.evaluation.suites import load_suite
 
 SCENARIOS = RESOURCES / "scenarios"
 TOOLS = RESOURCES / "tools.json"

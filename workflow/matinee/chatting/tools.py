@@ -13,10 +13,10 @@ from jsonschema.exceptions import SchemaError
 from matinee.messages.conversations import Tool
 from matinee.runtime.errors import ScenarioError, UserError
 from matinee.messages.scenarios import Fault
-from matinee.simulation.answers import Problem, Refusal
-from matinee.simulation.api import SimulatedApi
-from matinee.simulation.resources import eleven_tools
-from matinee.simulation.world import FUNCTIONS
+from matinee.evaluation.simulation.answers import Problem, Refusal
+from matinee.evaluation.simulation.api import SimulatedApi
+from matinee.evaluation.simulation.resources import eleven_tools
+from matinee.evaluation.simulation.world import FUNCTIONS
 from matinee.messages.transcripts import Observation
 
 # Beside name, description and parameters: what the tool answers, whatever it is asked.

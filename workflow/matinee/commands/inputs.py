@@ -21,7 +21,7 @@ def check_scenarios(
     ] = None,
 ) -> None:
     """Say what is wrong with a folder of scenarios and a tool list, by file and line."""
-    from matinee.suites import check_suite
+    from matinee.evaluation.suites import check_suite
 
     problems = check_suite(scenarios, tools, fixtures)
     for problem in problems:
@@ -42,7 +42,7 @@ def import_openapi(
 ) -> None:
     """Turn the operations of an OpenAPI document into a list of tools."""
     from matinee.runtime import records
-    from matinee.openapi import import_openapi as read
+    from matinee.evaluation.openapi import import_openapi as read
 
     imported = read(document, operation or [])
     records.write_json(out, list(imported.tools))

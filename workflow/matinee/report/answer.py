@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 
-from matinee.comparison import Result
+from matinee.evaluation.comparison import Result
 from matinee.report.data import ReportData
 from matinee.report.language import Language, duration, p_text, percent
 from matinee.report.sections import subject_label

@@ -16,7 +16,7 @@ from typing import Any
 from jinja2 import Template
 from markupsafe import Markup
 
-from matinee.gold import as_fields, is_null
+from matinee.evaluation.gold import as_fields, is_null
 from matinee.report.data import ReportData
 from matinee.report.language import Language
 from matinee.messages.scenarios import GoldCall, Scenario

@@ -9,7 +9,7 @@ from typing import Any, Literal, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
-from matinee.comparison import Comparison, Pair, compare, outcomes_by_suite
+from matinee.evaluation.comparison import Comparison, Pair, compare, outcomes_by_suite
 from matinee.config import Configuration
 from matinee.determinism import Determinism, read_determinism
 from matinee.runtime.errors import DataError

@@ -6,8 +6,8 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from matinee import statistics
-from matinee.comparison import ALL, Pair, Result
+from matinee.evaluation import significance
+from matinee.evaluation.comparison import ALL, Pair, Result
 from matinee.report.data import ReportData, SeedFiles
 from matinee.report.language import Language, describe, number, percent, points
 
@@ -125,7 +125,7 @@ def _category_row(
 
 
 def _mark(share: float, cases: int, left: float, right: float) -> Mark:
-    interval = statistics.wilson(round(share * cases), cases)
+    interval = significance.wilson(round(share * cases), cases)
     span = right - left
     return Mark(share, left + share * span, left + interval.low * span, left + interval.high * span)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from matinee import statistics
+from matinee.evaluation import significance
 from matinee.report.data import ReportData
 from matinee.report.language import Language, describe, percent, points
 
@@ -90,5 +90,5 @@ def _place(share: float, right: float) -> float:
 
 
 def _interval(share: float, cases: int, right: float) -> tuple[float, float]:
-    found = statistics.wilson(round(share * cases), cases)
+    found = significance.wilson(round(share * cases), cases)
     return _place(found.low, right), _place(found.high, right)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from matinee.comparison import Result
+from matinee.evaluation.comparison import Result
 from matinee.report.details import in_chinese
 
 STRINGS = Path(__file__).with_name("strings.yaml")

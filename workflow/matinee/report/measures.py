@@ -7,10 +7,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from matinee import statistics
+from matinee.evaluation import significance
 from matinee.report.data import ReportData
 from matinee.report.language import Language, number, percent
-from matinee.scoring.aggregates import Metrics, aggregate, seconds_per_case
+from matinee.evaluation.scoring.aggregates import Metrics, aggregate, seconds_per_case
 from matinee.messages.transcripts import Verdict
 
 # These are no shares.
@@ -58,10 +58,10 @@ def decodings(data: ReportData) -> dict[str, Any]:
 def _constrained(greedy: Sequence[Verdict], verdicts: Sequence[Verdict]) -> dict[str, Any]:
     """Counts, errors and metrics, and the cases that changed against the free run."""
     correct = sum(verdict.success for verdict in verdicts)
-    interval = statistics.wilson(correct, len(verdicts))
+    interval = significance.wilson(correct, len(verdicts))
     before = {verdict.case: verdict.success for verdict in greedy}
     pairs = [(before[verdict.case], verdict.success) for verdict in verdicts]
-    test = statistics.mcnemar_exact(*map(list, zip(*pairs, strict=True)))
+    test = significance.mcnemar_exact(*map(list, zip(*pairs, strict=True)))
     return {
         "correct": correct,
         "total": len(verdicts),
@@ -85,7 +85,7 @@ def _sampled(verdicts: Sequence[Verdict]) -> dict[str, Any]:
         "cases": len(right),
         "repeats": runs,
         "pass_hat": {
-            str(k): round(statistics.pass_hat_k(counts, runs, k), 6) for k in range(1, runs + 1)
+            str(k): round(significance.pass_hat_k(counts, runs, k), 6) for k in range(1, runs + 1)
         },
         "metrics": measured(verdicts),
     }

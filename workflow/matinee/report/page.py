@@ -12,7 +12,7 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
-from matinee.comparison import Pair
+from matinee.evaluation.comparison import Pair
 from matinee.config import Configuration
 from matinee.runtime.records import whole
 from matinee.report import (

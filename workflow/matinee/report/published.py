@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from matinee.comparison import Pair, Result
+from matinee.evaluation.comparison import Pair, Result
 from matinee.config import HubSource, Variant
 from matinee.report.data import ReportData, SeedFiles
 from matinee.report.language import Language, number, percent

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from matinee.comparison import Result
+from matinee.evaluation.comparison import Result
 from matinee.report.data import EarlierRun
 from matinee.report.language import Language, describe, language, percent, points
 from matinee.run_comparison import RunComparison, Skipped

@@ -7,8 +7,8 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
-from matinee import statistics
-from matinee.comparison import ALL, Result
+from matinee.evaluation import significance
+from matinee.evaluation.comparison import ALL, Result
 from matinee.runtime.records import write_json
 from matinee.report.data import ReportData, SeedFiles
 from matinee.report.measures import decodings, measured, testing_times
@@ -94,7 +94,7 @@ def _counts(verdicts: tuple[Verdict, ...]) -> dict[str, Any]:
 
 def _count(group: list[Verdict]) -> dict[str, Any]:
     correct = sum(verdict.success for verdict in group)
-    interval = statistics.wilson(correct, len(group))
+    interval = significance.wilson(correct, len(group))
     errors = Counter(verdict.error for verdict in group if verdict.error)
     return {
         "correct": correct,

@@ -6,12 +6,12 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from matinee import statistics
-from matinee.comparison import ALL
+from matinee.evaluation import significance
+from matinee.evaluation.comparison import ALL
 from matinee.runtime.records import whole
 from matinee.report.data import Evaluated, ReportData, Subject
 from matinee.report.summary import summary
-from matinee.scoring.aggregates import aggregate, seconds_per_case
+from matinee.evaluation.scoring.aggregates import aggregate, seconds_per_case
 from matinee.messages.transcripts import Verdict
 
 LOG_KEYS = ("step", "epoch", "loss", "learning_rate", "grad_norm")
@@ -96,7 +96,7 @@ def accuracy_rows(data: ReportData) -> Iterator[dict[str, Any]]:
 def _share(verdicts: tuple[Verdict, ...], category: str) -> dict[str, Any]:
     group = [v for v in verdicts if category in (ALL, v.category)]
     correct = sum(verdict.success for verdict in group)
-    interval = statistics.wilson(correct, len(group))
+    interval = significance.wilson(correct, len(group))
     return {
         "category": category,
         "correct": correct,

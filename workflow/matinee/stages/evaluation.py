@@ -20,7 +20,7 @@ from matinee.messages.transcripts import Transcript
 
 def prepare_suite(settings: SuiteSettings, output: Path) -> None:
     """Loads and checks scenarios and tools, and writes the suite that will be run."""
-    from matinee.suites import select
+    from matinee.evaluation.suites import select
 
     recorder = records.Recorder("prepare_suite", settings.model_dump(mode="json"))
     suite, facts = _load_suite(settings)
@@ -37,14 +37,14 @@ def prepare_suite(settings: SuiteSettings, output: Path) -> None:
 def _load_suite(settings: SuiteSettings) -> tuple[Suite, dict[str, Any]]:
     """The whole suite, and where it comes from."""
     if settings.bfcl is not None:
-        from matinee.bfcl import load_bfcl
+        from matinee.evaluation.bfcl import load_bfcl
         from matinee.data.sources import fetch_bfcl
         from matinee.stages.data import is_offline
 
         data, facts = fetch_bfcl(settings.bfcl, offline=is_offline(), root=Path.cwd())
         read = load_bfcl(data, settings.id, settings.categories)
         return read.suite, {**facts, "left_out": read.left_out}
-    from matinee.suites import load_suite
+    from matinee.evaluation.suites import load_suite
 
     if settings.scenarios is None or settings.tools is None:  # the settings refuse this
         raise ScenarioError(f"suite {settings.id}: needs `scenarios` and `tools`, or `bfcl`.")
@@ -77,8 +77,8 @@ def run_scenarios(
     `constrained`: the format of calls is guaranteed. `sampling`: every case runs several times
     with drawn tokens.
     """
-    from matinee.playing import run_suite
-    from matinee.simulation import FixtureSimulation, Simulation, world
+    from matinee.evaluation.playing import run_suite
+    from matinee.evaluation.simulation import FixtureSimulation, Simulation, world
 
     suite = _part(read_suite(suite_file), part, settings.parts)
     recorder = records.Recorder(
@@ -149,11 +149,11 @@ def _engine(
     constrained: bool,
 ) -> Engine:
     if kind == "gold":
-        from matinee.engines.scripted import GoldEngine
+        from matinee.evaluation.scripted import GoldEngine
 
         return GoldEngine(suite, form)
     if kind == "null":
-        from matinee.engines.scripted import NullEngine
+        from matinee.evaluation.scripted import NullEngine
 
         return NullEngine()
     if reference is not None:
@@ -192,7 +192,7 @@ def parse_transcripts(
     suite_file: Path, parts: Sequence[Path], form: CallForm, output: Path
 ) -> None:
     """Puts the parts together in the suite's order and parses every raw text afresh."""
-    from matinee.scoring import reparse
+    from matinee.evaluation.scoring import reparse
 
     recorder = records.Recorder("parse_transcripts", {"form": form})
     order = {scenario.id: place for place, scenario in enumerate(read_suite(suite_file).scenarios)}
@@ -208,7 +208,7 @@ def parse_transcripts(
 
 def score_scenarios(suite_file: Path, transcripts: Path, form: CallForm, output: Path) -> None:
     """Writes a verdict per transcript, with the lenient one beside it; no model is loaded."""
-    from matinee.scoring import score_both_ways
+    from matinee.evaluation.scoring import score_both_ways
 
     recorder = records.Recorder("score_scenarios", {})
     suite = read_suite(suite_file)

@@ -16,10 +16,10 @@ from matinee.agent.trials.tasks import Ask
 from matinee.agent.trials.tools import task_world
 from matinee.messages.conversations import canonical_json
 from matinee.runtime.errors import ScenarioError
-from matinee.gold import as_lookup
+from matinee.evaluation.gold import as_lookup
 from matinee.messages.scenarios import GoldCall
-from matinee.simulation import lookup
-from matinee.simulation.names import plain
+from matinee.evaluation.simulation import lookup
+from matinee.evaluation.simulation.names import plain
 
 _NUMBER = re.compile(r"(?<![\d.])-?(?:\d{1,3}(?:,\d{3})+|\d+)(?:\.\d+)?(?![\d,]*\d)")
 _DATE = re.compile(r"(\d{4})\s?[-/年.]\s?(\d{1,2})\s?[-/月.]\s?(\d{1,2})")

@@ -9,7 +9,7 @@ from pydantic import BaseModel, ConfigDict
 
 from matinee.agent.trials.comparing import Trial
 from matinee.agent.trials.tasks import KINDS
-from matinee.statistics import (
+from matinee.evaluation.significance import (
     clustered_bootstrap,
     holm,
     mcnemar_exact,

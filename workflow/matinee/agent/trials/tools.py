@@ -10,13 +10,13 @@ from typing import Any
 from matinee.agent.simulated_tools import SimulatedTools
 from matinee.messages.conversations import Tool, canonical_json
 from matinee.messages.scenarios import Fault
-from matinee.simulation.answers import Problem, Refusal, echo
-from matinee.simulation.api import SimulatedApi
-from matinee.simulation.environment import get_environment_air_pm
-from matinee.simulation.places import cities_named
-from matinee.simulation.resources import eleven_tools
-from matinee.simulation.sites import icp_query
-from matinee.simulation.world import FUNCTIONS
+from matinee.evaluation.simulation.answers import Problem, Refusal, echo
+from matinee.evaluation.simulation.api import SimulatedApi
+from matinee.evaluation.simulation.environment import get_environment_air_pm
+from matinee.evaluation.simulation.places import cities_named
+from matinee.evaluation.simulation.resources import eleven_tools
+from matinee.evaluation.simulation.sites import icp_query
+from matinee.evaluation.simulation.world import FUNCTIONS
 
 _LEFT_OUT = frozenset({"get_river_environment", "get_toutiao_news"})
 

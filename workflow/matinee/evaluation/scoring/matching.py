@@ -1,0 +1,150 @@
+"""Calls against accepted calls: what is wrong with one, and which belongs to which."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from matinee.evaluation import plain_values, values
+from matinee.evaluation.gold import as_lookup
+from matinee.messages.scenarios import GoldCall
+from matinee.evaluation.scoring.attempts import Attempt
+from matinee.evaluation.scoring.schemas import ToolSchemas, shown
+
+ArgumentError = Literal["missing_argument", "extra_argument", "wrong_value", "invented_value"]
+LookUp = Callable[[str, str], str]
+
+
+@dataclass(frozen=True)
+class ArgumentProblem:
+    """One argument that is not as accepted."""
+
+    error: ArgumentError
+    detail: str
+
+
+@dataclass(frozen=True)
+class Matcher:
+    """Compares calls with accepted calls by the tools' schemas; `look_up` resolves a Lookup.
+
+    `comparison`: how values are compared, see `Suite`.
+    """
+
+    schemas: ToolSchemas
+    look_up: LookUp
+    comparison: Literal["meaning", "plain"] = "meaning"
+
+    def problems(self, gold: GoldCall, attempt: Attempt) -> tuple[ArgumentProblem, ...]:
+        """What is wrong with the arguments of a call of the right tool; nothing when accepted."""
+        return tuple(self._problems(gold, attempt))
+
+    def _problems(self, gold: GoldCall, attempt: Attempt) -> Iterator[ArgumentProblem]:
+        for name, accepted in gold.arguments.items():
+            options = accepted if isinstance(accepted, list) else [accepted]
+            if name in attempt.arguments:
+                yield from self._value_problem(gold.tool, name, options, attempt)
+            elif not self._may_be_absent(gold.tool, name, options):
+                yield ArgumentProblem("missing_argument", f"{gold.tool} lacks {name}")
+        for name, found in attempt.arguments.items():
+            if name not in gold.arguments and not self._is_default(gold.tool, name, found):
+                yield ArgumentProblem(
+                    "extra_argument",
+                    f"{gold.tool}: {name}={shown(found)} was not asked for",
+                )
+
+    def _value_problem(
+        self, tool: str, name: str, options: list[Any], attempt: Attempt
+    ) -> Iterator[ArgumentProblem]:
+        found = attempt.arguments[name]
+        told = f"{tool}: {name}={shown(found)}"
+        wanted = [lookup for lookup in map(as_lookup, options) if lookup is not None]
+        plain = [o for o in options if o is not None and as_lookup(o) is None]
+        if any(self._equal(tool, name, option, found) for option in plain):
+            return
+        if wanted and not attempt.seen(found):
+            yield ArgumentProblem("invented_value", f"{told} was returned by no earlier call")
+        elif not any(self.look_up(one.lookup, one.name) == found for one in wanted):
+            accepted = ", ".join(
+                [*(f"{one.lookup} of {one.name}" for one in wanted), *map(shown, plain)]
+            )
+            yield ArgumentProblem("wrong_value", f"{told}; accepted: {shown(accepted)}")
+
+    def _may_be_absent(self, tool: str, name: str, options: list[Any]) -> bool:
+        """`null` is accepted, or the default, which absence means, is one of the values.
+
+        What the tool requires is never absent, even where it names a default.
+        """
+        if self.schemas.requires(tool, name):
+            return False
+        plain = [option for option in options if as_lookup(option) is None]
+        return None in plain or any(self._is_default(tool, name, option) for option in plain)
+
+    def _is_default(self, tool: str, name: str, found: Any) -> bool:
+        schema = self.schemas.parameter(tool, name)
+        return "default" in schema and self._equal(tool, name, schema["default"], found)
+
+    def _equal(self, tool: str, name: str, accepted: Any, found: Any) -> bool:
+        schema = self.schemas.parameter(tool, name)
+        if self.comparison == "plain":
+            return plain_values.equal(schema, accepted, found)
+        return values.equal(values.kind_of(tool, name, dict(schema)), accepted, found)
+
+    def pair(self, golds: Sequence[GoldCall], attempts: Sequence[Attempt]) -> Pairing:
+        """Assigns calls to accepted calls, one to one.
+
+        Most accepted calls first; then calls that were carried out before refused ones, with the
+        fewest wrong arguments; required before optional; of equal calls the earlier ones, in the
+        order in which they came.
+        """
+        problems = {
+            (i, j): self.problems(gold, attempt)
+            for i, attempt in enumerate(attempts)
+            for j, gold in enumerate(golds)
+            if gold.tool == attempt.name
+        }
+        accepted = {
+            pair
+            for pair, found in problems.items()
+            if not found and not attempts[pair[0]].malformed
+        }
+        pairs = _assign(golds, attempts, problems, accepted)
+        return Pairing(
+            matched={j: i for i, j in pairs if (i, j) in accepted},
+            nearest={i: j for i, j in pairs if (i, j) in problems and (i, j) not in accepted},
+        )
+
+
+@dataclass(frozen=True)
+class Pairing:
+    """`matched`: position of an accepted call → position of the call that fulfils it.
+
+    `nearest`: position of a call that fulfils none → the accepted call of its tool left for it.
+    """
+
+    matched: dict[int, int]
+    nearest: dict[int, int]
+
+
+def _assign(
+    golds: Sequence[GoldCall],
+    attempts: Sequence[Attempt],
+    problems: dict[tuple[int, int], tuple[ArgumentProblem, ...]],
+    accepted: set[tuple[int, int]],
+) -> list[tuple[int, int]]:
+    """The cheapest one-to-one assignment of calls (rows) to accepted calls (columns)."""
+    if not golds or not attempts:
+        return []
+    import numpy as np
+    from scipy.optimize import linear_sum_assignment
+
+    cost = np.full((len(attempts), len(golds)), 2e8)
+    for pair, found in problems.items():
+        refused = 5e7 if attempts[pair[0]].refused else 0
+        cost[pair] = -1e11 if pair in accepted else 1e8 + refused + 1e6 * min(len(found), 40)
+    # Small against all of the above: optional ones last, early calls first, and in order.
+    cost += 1e5 * np.array([gold.optional for gold in golds])
+    cost += 1e3 * np.arange(len(attempts))[:, None]
+    cost -= np.outer(np.arange(len(attempts)), np.arange(len(golds)))
+    rows, columns = linear_sum_assignment(cost)
+    return [(int(i), int(j)) for i, j in zip(rows, columns, strict=True)]

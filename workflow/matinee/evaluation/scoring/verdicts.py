@@ -1,0 +1,103 @@
+"""The verdict on a transcript: turn by turn, the first fault by this order of decision.
+
+Principle: a case succeeds when all accepted calls and no others were carried out, after the
+questions that were due. A call that was refused (not parsed, against the schema, an error from
+the tool) was not carried out: the model may correct it, and is not blamed for it afterwards.
+
+1. Something must be asked: a call before that is at fault (its form; `wrong_tool`; `wrong_order`
+   without arguments; else `invented_value`); never asked: `asked_wrong_thing` where something
+   else was asked, else `gave_up`. A user who does not know ends the asking.
+2. No call is accepted: any attempt is `unneeded_call` (`unparsable` where it broke on the way,
+   `invented_value` after the user said that he does not know).
+3. Calls carried out but not accepted, in order of time: `repeated_call` (the same was carried out
+   before; after an error it is a retry and free), `wrong_tool`, then against the accepted call
+   that is nearest: `missing_argument`, `extra_argument`, `invented_value`, `wrong_value`;
+   `unneeded_call` where the tool's accepted calls are all taken.
+4. `wrong_order`: a call in the same output as, or before, one that it must come after.
+5. An accepted call is missing. Why: the first refused attempt that nothing made good
+   (`unparsable`, its form, its values); `repeated_call` (cycle); `step_limit` (steps or tokens);
+   `asked_needlessly`; `gave_up` (after an error or an answer); `no_call` (nothing was called);
+   `missing_call`.
+6. The loop was stopped although all was called: `repeated_call` (cycle), `step_limit`.
+
+An argument whose accepted value is a Lookup must have stood in an earlier result or user message.
+In a suite of single outputs (`Suite.single_output`) nothing answers a call, so that none is refused
+or mended: every call of the output counts, and accepted is what the gold accepts.
+A reply without a call that was cut off at the token limit still counts as a reply.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+from typing import Any
+
+from matinee.messages.scenarios import Scenario, Suite
+from matinee.evaluation.scoring.attempts import turn_records
+from matinee.evaluation.scoring.matching import LookUp, Matcher
+from matinee.evaluation.scoring.metrics import metrics
+from matinee.evaluation.scoring.schemas import ToolSchemas
+from matinee.evaluation.scoring.turns import judge_turn
+from matinee.evaluation.simulation import lookup
+from matinee.messages.transcripts import Transcript, Verdict
+
+
+def score(
+    scenario: Scenario,
+    transcript: Transcript,
+    tools: Sequence[dict[str, Any]],
+    look_up: LookUp = lookup,
+) -> Verdict:
+    """The verdict on one transcript; see the module's order of decision.
+
+    `tools`: in OpenAI's form or bare. `look_up(kind, name)`: what a gold Lookup stands for.
+    """
+    matcher = Matcher(ToolSchemas(tools), look_up)
+    return _score(scenario, transcript, matcher)
+
+
+def score_suite(
+    suite: Suite, transcripts: Iterable[Transcript], look_up: LookUp = lookup
+) -> list[Verdict]:
+    """Verdicts in the order of the transcripts. Raises KeyError for a case the suite lacks."""
+    scenarios = {scenario.id: scenario for scenario in suite.scenarios}
+    shared = Matcher(ToolSchemas(suite.tools), look_up, suite.values)
+    own: dict[str, Matcher] = {}
+    verdicts = []
+    for transcript in transcripts:
+        scenario = scenarios[transcript.case]
+        if scenario.tools and scenario.id not in own:
+            own[scenario.id] = replace(shared, schemas=ToolSchemas(scenario.tools))
+        matcher = own.get(scenario.id, shared)
+        verdicts.append(_score(scenario, transcript, matcher, single_output=suite.single_output))
+    return verdicts
+
+
+def _score(
+    scenario: Scenario, transcript: Transcript, matcher: Matcher, *, single_output: bool = False
+) -> Verdict:
+    records = turn_records(scenario, transcript, matcher.schemas, final=single_output)
+    before: list[Any] = []
+    judgements = []
+    for turn, record in zip(scenario.turns, records, strict=True):
+        judgements.append(judge_turn(turn, record, before, transcript.stop, matcher))
+        before += record.attempts
+    faults = [(i, j.fault) for i, j in enumerate(judgements) if j.fault is not None]
+    error, detail = None, "as accepted"
+    if faults:
+        number, fault = faults[0]
+        error = fault.error
+        place = f"turn {number + 1}: " if len(scenario.turns) > 1 else ""
+        detail = place + fault.detail
+    return Verdict(
+        case=transcript.case,
+        subject=transcript.subject,
+        suite=transcript.suite,
+        category=scenario.category,
+        family=scenario.family,
+        repeat=transcript.repeat,
+        success=error is None,
+        error=error,
+        detail=detail,
+        metrics=metrics(scenario, transcript, judgements, single_output=single_output),
+    )

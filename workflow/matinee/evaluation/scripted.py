@@ -1,0 +1,122 @@
+"""Engines without a model: one that knows the answers, and one that never does anything."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator, Iterable
+from typing import Any
+
+from matinee.messages.conversations import ToolCall, canonical_json
+from matinee.engines.base import Completion, Reply, Request
+from matinee.evaluation.gold import as_lookup, levels, written
+from matinee.messages.parsing import CallForm, write_calls
+from matinee.evaluation.playing import case_of
+from matinee.messages.scenarios import GoldCall, Scenario, Suite, Turn
+from matinee.evaluation.simulation import lookup
+
+_Messages = tuple[dict[str, Any], ...]
+
+NULL_ANSWER = "好的，我知道了。"
+_DONE = "好的，已经处理完了。"
+
+
+class GoldEngine:
+    """Answers every scenario of a suite rightly, as raw text in the given form.
+
+    It asks for all missing slots at once, makes independent calls in one output and dependent
+    ones in the order of the scenario (which lists the repetition after an injected fault as a
+    call of its own), and mentions in its reply what is to be mentioned.
+    """
+
+    def __init__(
+        self, suite: Suite, form: CallForm, look_up: Callable[[str, str], str] = lookup
+    ) -> None:
+        self._scenarios = {scenario.id: scenario for scenario in suite.scenarios}
+        self._form = form
+        self._look_up = look_up
+        self._written = written if suite.values == "plain" else _as_it_is
+
+    def serve(self, requests: Iterable[Request], reply: Reply) -> None:
+        """Plays the conversations one after the other; see `Engine`."""
+        for request in requests:
+            outputs = self._outputs(self._scenarios[case_of(request.key)])
+            next(outputs)  # up to where it waits for the messages
+            following: Request | None = request
+            while following is not None:
+                following = reply(following, _completion(outputs.send(following.messages)))
+
+    def _outputs(self, scenario: Scenario) -> Generator[str, _Messages, None]:
+        """Is sent the messages so far, and yields the next output."""
+        messages = yield ""
+        for turn in scenario.turns:
+            if turn.ask:
+                words = "和".join(turn.slots[name].asked_by[0] for name in turn.ask)
+                messages = yield f"请问{words}是什么？"
+            groups = levels(turn.calls)
+            spare = _spare(turn, groups)
+            for group in groups:
+                calls = [self._call(turn.calls[position]) for position in group]
+                while spare and not self._known(turn, group, messages):
+                    messages = yield write_calls(self._form, [self._call(spare.pop(0))])
+                messages = yield write_calls(self._form, calls)
+            messages = yield _reply(turn)
+
+    def _known(self, turn: Turn, group: tuple[int, ...], messages: _Messages) -> bool:
+        """Whether what the group's calls must look up was already said."""
+        said = [message["content"] for message in messages]
+        lookups = [
+            self._value(_first(accepted))
+            for position in group
+            for accepted in turn.calls[position].arguments.values()
+            if as_lookup(_first(accepted)) is not None
+        ]
+        return all(any(value in content for content in said) for value in lookups)
+
+    def _call(self, gold: GoldCall) -> ToolCall:
+        first = {name: _first(accepted) for name, accepted in gold.arguments.items()}
+        present = {
+            name: self._value(option) for name, option in first.items() if option is not None
+        }
+        return ToolCall(gold.tool, canonical_json(present))
+
+    def _value(self, option: Any) -> Any:
+        wanted = as_lookup(option)
+        if wanted is None:
+            return self._written(option)
+        return self._look_up(wanted.lookup, wanted.name)
+
+
+class NullEngine:
+    """Answers everything with one plain sentence: no call, no question."""
+
+    def serve(self, requests: Iterable[Request], reply: Reply) -> None:
+        """Plays the conversations one after the other; see `Engine`."""
+        for request in requests:
+            following: Request | None = request
+            while following is not None:
+                following = reply(following, _completion(NULL_ANSWER))
+
+
+def _first(accepted: Any) -> Any:
+    """The first accepted value; None where only absence is accepted."""
+    options = accepted if isinstance(accepted, list) else [accepted]
+    return next((option for option in options if option is not None), None)
+
+
+def _as_it_is(value: Any) -> Any:
+    return value
+
+
+def _spare(turn: Turn, groups: tuple[tuple[int, ...], ...]) -> list[GoldCall]:
+    """Optional calls that no required one waits for: made only where a value is still unknown."""
+    made = {position for group in groups for position in group}
+    return [call for position, call in enumerate(turn.calls) if position not in made]
+
+
+def _reply(turn: Turn) -> str:
+    if not turn.mention:
+        return _DONE
+    return "结果是：" + "，".join(words[0] for words in turn.mention) + "。"
+
+
+def _completion(text: str) -> Completion:
+    return Completion(text, prompt_tokens=0, completion_tokens=0, finish="stop", seconds=0.0)

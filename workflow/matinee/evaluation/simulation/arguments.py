@@ -1,0 +1,165 @@
+"""Checks a call's arguments against the tool's JSON Schema, as the door of a real API does."""
+
+from __future__ import annotations
+
+import datetime
+import json
+import math
+import re
+from collections.abc import Iterator
+from typing import Any
+
+import jsonschema
+from referencing import Registry
+from referencing.exceptions import Unresolvable
+from referencing.jsonschema import DRAFT202012
+
+from matinee.messages.conversations import Tool
+from matinee.runtime.errors import ScenarioError
+from matinee.messages.json_schemas import validator
+from matinee.evaluation.simulation.answers import Problem, Refusal, echo
+
+_LONGEST_INTEGER = 40
+_TYPES = {
+    "string": "字符串",
+    "integer": "整数",
+    "number": "数字",
+    "boolean": "布尔值",
+    "array": "数组",
+    "object": "对象",
+    "null": "null",
+}
+
+
+class Parameters:
+    """The parameters of one tool. Raises ScenarioError where their schema cannot be used."""
+
+    def __init__(self, tool: Tool) -> None:
+        self._schema = tool.schema
+        self._properties: dict[str, Any] = self._schema.get("properties", {})
+        _refuse_bad_schema(tool.name, self._schema)
+        self._validator = validator(self._schema)
+
+    def read(self, arguments: str) -> dict[str, Any]:
+        """The decoded and checked arguments. Raises Refusal, and nothing else, on any text."""
+        try:
+            values = _decode(arguments)
+            self._refuse_missing_and_unknown(values)
+            for error in self._validator.iter_errors(values):
+                raise _as_refusal(error)
+        except RecursionError:
+            raise Refusal(Problem.bad_arguments) from None
+        return {name: self._whole(name, value) for name, value in values.items()}
+
+    def _refuse_missing_and_unknown(self, values: dict[str, Any]) -> None:
+        missing = [name for name in self._schema.get("required", []) if name not in values]
+        if missing:
+            raise Refusal(Problem.missing_parameter, "、".join(missing))
+        if self._schema.get("additionalProperties", False) is not False:
+            return
+        unknown = [name for name in values if name not in self._properties]
+        if unknown:
+            raise Refusal(Problem.unknown_parameter, "、".join(map(echo, unknown)))
+
+    def _whole(self, name: str, value: Any) -> Any:
+        # JSON Schema counts 5.0 as an integer; the tools' functions expect int.
+        due = self._properties.get(name)
+        is_integer = isinstance(due, dict) and due.get("type") == "integer"
+        return int(value) if is_integer and isinstance(value, float) else value
+
+
+def required_date(name: str, text: str) -> datetime.date:
+    """The date of a `YYYY-MM-DD` text. Raises Refusal."""
+    # Not fromisoformat alone: it also takes 20230501 and 2023-W18-1.
+    if re.fullmatch(r"[0-9]{4}-[0-9]{2}-[0-9]{2}", text):
+        try:
+            return datetime.date.fromisoformat(text)
+        except ValueError:
+            pass  # 2023-02-30: refused below like any other text that is no date
+    raise Refusal(Problem.out_of_range, f"{name}应为YYYY-MM-DD格式的有效日期，收到“{echo(text)}”")
+
+
+def required_number(name: str, text: str, low: int, high: int) -> int:
+    """The whole number that a text spells, `low` to `high` included. Raises Refusal."""
+    if re.fullmatch(r"[0-9]{1,6}", text) and low <= int(text) <= high:
+        return int(text)
+    raise Refusal(Problem.out_of_range, f"{name}应为{low}到{high}之间的整数，收到“{echo(text)}”")
+
+
+def required_page(page: int) -> int:
+    """The page number, from 1 on. Raises Refusal."""
+    if page < 1:
+        raise Refusal(Problem.out_of_range, f"page应大于等于1，收到“{page}”")
+    return page
+
+
+def _decode(arguments: str) -> dict[str, Any]:
+    try:
+        values = json.loads(
+            arguments, parse_constant=_not_json, parse_float=_finite, parse_int=_bounded
+        )
+    except ValueError:
+        raise Refusal(Problem.bad_arguments) from None
+    if not isinstance(values, dict):
+        raise Refusal(Problem.bad_arguments)
+    return values
+
+
+def _not_json(text: str) -> float:
+    raise ValueError(f"{text} is not JSON")
+
+
+def _finite(text: str) -> float:
+    number = float(text)
+    if not math.isfinite(number):
+        raise ValueError("a number too large for a float")
+    return number
+
+
+def _bounded(text: str) -> int:
+    if len(text) > _LONGEST_INTEGER:
+        raise ValueError("an integer too long to be meant")
+    return int(text)
+
+
+def _as_refusal(error: jsonschema.ValidationError) -> Refusal:
+    where = echo(".".join(map(str, error.absolute_path)) or "arguments")
+    due: Any = error.validator_value
+    if error.validator == "type":
+        names = [_TYPES[name] for name in (due if isinstance(due, list) else [due])]
+        return Refusal(Problem.wrong_type, f"{where}应为{'或'.join(names)}")
+    if error.validator == "enum":
+        return Refusal(Problem.out_of_range, f"{where}只能是{'、'.join(map(echo, due))}之一")
+    if error.validator == "required":
+        return Refusal(Problem.missing_parameter, f"{where}的内容不完整")
+    rule = f"{error.validator}={echo(due)}"
+    return Refusal(Problem.out_of_range, f"{where}不符合要求（{rule}）")
+
+
+def _refuse_bad_schema(name: str, schema: dict[str, Any]) -> None:
+    try:
+        jsonschema.Draft202012Validator.check_schema(schema)
+        resolver = Registry().resolver_with_root(DRAFT202012.create_resource(schema))
+        for reference in _references(schema):
+            resolver.lookup(reference)
+    except jsonschema.SchemaError as error:
+        raise ScenarioError(
+            f"Tool {name}: its parameters are not a JSON Schema ({error.message}). Correct them."
+        ) from error
+    except Unresolvable as error:
+        raise ScenarioError(
+            f'Tool {name}: "$ref" {error.ref!r} leads nowhere inside the schema. '
+            "Put what it means under $defs; nothing is fetched."
+        ) from error
+
+
+def _references(schema: Any) -> Iterator[str]:
+    if isinstance(schema, dict):
+        reference = schema.get("$ref")
+        if isinstance(reference, str):
+            yield reference
+        for part in schema.values():
+            yield from _references(part)
+    elif isinstance(schema, list):
+        for part in schema:
+            yield from _references(part)
