@@ -14,7 +14,7 @@ from matinee.evaluation.comparison import Pair, compare
 from matinee.runtime.errors import DataError
 from matinee.report.language import describe, language
 from matinee.report.runs import describe_runs
-from matinee.run_comparison import Skipped, compare_summaries
+from matinee.report.run_comparison import Skipped, compare_summaries
 from matinee.messages.transcripts import Verdict
 
 PAIR = Pair("training", ("old",), ("new",))

@@ -33,7 +33,7 @@ def compare(
 ) -> None:
     """Compare two runs by their summary.json: better, worse, and which cases flipped."""
     from matinee.report import describe_runs
-    from matinee.run_comparison import compare_summaries
+    from matinee.report.run_comparison import compare_summaries
 
     comparison = compare_summaries(before, after)
     typer.echo(describe_runs(comparison))

@@ -14,7 +14,7 @@ from matinee.config import Configuration
 from matinee.determinism import Determinism, read_determinism
 from matinee.runtime.errors import DataError
 from matinee.runtime.records import read_json
-from matinee.run_comparison import RunComparison, compare_runs, read_outcomes
+from matinee.report.run_comparison import RunComparison, compare_runs, read_outcomes
 from matinee.messages.scenarios import Suite
 from matinee.messages.transcripts import Transcript, Verdict
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from matinee.evaluation.comparison import Result
 from matinee.report.data import EarlierRun
 from matinee.report.language import Language, describe, language, percent, points
-from matinee.run_comparison import RunComparison, Skipped
+from matinee.report.run_comparison import RunComparison, Skipped
 
 MOST_CASES = 20
 
