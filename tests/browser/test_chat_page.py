@@ -15,10 +15,10 @@ from typing import Any
 import pytest
 from unit.served import ScriptedLive, assistant
 
-from matinee.agent.long_term import LongTermMemory
-from matinee.chatting.conversation import Speaker
-from matinee.chatting.scenario_list import load_scenarios
-from matinee.chatting.sessions import Desk
+from matinee.apps.agent.long_term import LongTermMemory
+from matinee.apps.chatting.conversation import Speaker
+from matinee.apps.chatting.scenario_list import load_scenarios
+from matinee.apps.chatting.sessions import Desk
 from matinee.evaluation.suites import check_suite
 
 playwright = pytest.importorskip(
@@ -63,7 +63,7 @@ def browser() -> Iterator[Any]:
 @contextmanager
 def shown(folder: Path, *speakers: Speaker) -> Iterator[str]:
     """The address of the page over these models."""
-    from matinee.chatting.page import build, launch_settings
+    from matinee.apps.chatting.page import build, launch_settings
 
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]

@@ -7,9 +7,9 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
-from matinee.agent import Agent, AgentLimits, Answered, Event, Task, serve
-from matinee.agent.planning import Planner, ReactPlanner
-from matinee.agent.tools import answered, refused
+from matinee.apps.agent import Agent, AgentLimits, Answered, Event, Task, serve
+from matinee.apps.agent.planning import Planner, ReactPlanner
+from matinee.apps.agent.tools import answered, refused
 from matinee.messages.conversations import Tool, ToolCall, canonical_json
 from matinee.engines.base import Completion, Reply, Request
 from matinee.messages.parsing import write_calls

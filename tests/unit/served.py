@@ -111,7 +111,7 @@ class Site:
 def site(engine: Any, *, form: CallForm = "hermes", key: str = "", **limits: Any) -> Iterator[Site]:
     """A server on a free port of the loopback interface, until the test has ended."""
     uvicorn = pytest.importorskip("uvicorn", reason="needs: pip install -r requirements-serve.txt")
-    from matinee.serving.app import Limits, Served, create_app
+    from matinee.apps.serving.app import Limits, Served, create_app
 
     served = Served("tiny", engine, form, Limits(**limits), key)
     listening = socket.create_server(("127.0.0.1", 0))

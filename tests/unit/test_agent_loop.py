@@ -11,7 +11,7 @@ from agents import NOW, QUESTION, TODAY, Outputs, Tools, answer, calls, of_kind,
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from matinee.agent import (
+from matinee.apps.agent import (
     Agent,
     AgentLimits,
     Answered,
@@ -28,10 +28,10 @@ from matinee.agent import (
     as_json,
     serve,
 )
-from matinee.agent.context import OMITTED
-from matinee.agent.loop import NO_RESULT
-from matinee.agent.planning import DirectPlanner, PlanFirstPlanner, ReactPlanner, SopPlanner
-from matinee.agent.procedures import Procedure, ProcedureStep
+from matinee.apps.agent.context import OMITTED
+from matinee.apps.agent.loop import NO_RESULT
+from matinee.apps.agent.planning import DirectPlanner, PlanFirstPlanner, ReactPlanner, SopPlanner
+from matinee.apps.agent.procedures import Procedure, ProcedureStep
 from matinee.messages.conversations import Message
 from matinee.engines.base import Completion
 from matinee.runtime.errors import EngineError

@@ -14,13 +14,13 @@ from agents import NOW, QUESTION, TODAY, Outputs, Tools, calls
 from hypothesis import given
 from hypothesis import strategies as st
 
-from matinee.agent import Agent, Answered, Event, Kept, MemoryHit, Task, serve
-from matinee.agent.dates import named_periods, without_dates
-from matinee.agent.long_term import LongTermMemory
-from matinee.agent.memories import MemoryEntry
-from matinee.agent.planning import ReactPlanner
-from matinee.agent.remembering import RecallingMemory, age_in_words
-from matinee.agent.reuse import default_rules, read_rules
+from matinee.apps.agent import Agent, Answered, Event, Kept, MemoryHit, Task, serve
+from matinee.apps.agent.dates import named_periods, without_dates
+from matinee.apps.agent.long_term import LongTermMemory
+from matinee.apps.agent.memories import MemoryEntry
+from matinee.apps.agent.planning import ReactPlanner
+from matinee.apps.agent.remembering import RecallingMemory, age_in_words
+from matinee.apps.agent.reuse import default_rules, read_rules
 from matinee.runtime.errors import UserError
 
 DAY = datetime.timedelta(days=1)

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from matinee.agent.openapi_tools import OpenApiTools
+from matinee.apps.agent.openapi_tools import OpenApiTools
 from matinee.runtime.errors import UserError
 from matinee.evaluation.openapi import ImportedTools, import_openapi
 

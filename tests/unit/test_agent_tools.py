@@ -13,10 +13,10 @@ from typing import Any, Literal
 
 import pytest
 
-from matinee.agent import Toolbox, write_tools
-from matinee.agent.mcp_tools import McpCommand, connect_mcp
-from matinee.agent.python_tools import PythonTools
-from matinee.agent.simulated_tools import SimulatedTools
+from matinee.apps.agent import Toolbox, write_tools
+from matinee.apps.agent.mcp_tools import McpCommand, connect_mcp
+from matinee.apps.agent.python_tools import PythonTools
+from matinee.apps.agent.simulated_tools import SimulatedTools
 from matinee.messages.conversations import Tool
 from matinee.runtime.errors import UserError
 from matinee.evaluation.simulation.resources import eleven_tools

@@ -12,13 +12,13 @@ import pytest
 from agents import Outputs
 from trial_gold import TrialGoldEngine
 
-from matinee.agent.events import Answered, CallObserved
-from matinee.agent.procedures import procedure_for, read_procedures
-from matinee.agent.trials.comparing import ALL, Configuration, Trial, run_configuration
-from matinee.agent.trials.scoring import fact_values, says, score_ask
-from matinee.agent.trials.tables import as_markdown, compare
-from matinee.agent.trials.tasks import KINDS, PROCEDURES, Ask, TaskSuite, read_tasks
-from matinee.agent.trials.tools import task_tools, task_world
+from matinee.apps.agent.events import Answered, CallObserved
+from matinee.apps.agent.procedures import procedure_for, read_procedures
+from matinee.apps.agent.trials.comparing import ALL, Configuration, Trial, run_configuration
+from matinee.apps.agent.trials.scoring import fact_values, says, score_ask
+from matinee.apps.agent.trials.tables import as_markdown, compare
+from matinee.apps.agent.trials.tasks import KINDS, PROCEDURES, Ask, TaskSuite, read_tasks
+from matinee.apps.agent.trials.tools import task_tools, task_world
 from matinee.messages.conversations import ToolCall
 from matinee.engines.base import Completion
 from matinee.evaluation.scripted import NullEngine

@@ -15,16 +15,16 @@ import pytest
 import yaml
 from served import AIR, ScriptedLive, assistant
 
-from matinee.agent.long_term import LongTermMemory
-from matinee.chatting.conversation import Conversation, Manner, Speaker, Turn
-from matinee.chatting.markdown import chat_messages, fenced, plain
-from matinee.chatting.scenario_files import suite_archive
-from matinee.chatting.scenario_list import accepted, find, load_scenarios
-from matinee.chatting.sessions import Desk
-from matinee.chatting.showing import Block, blocks
-from matinee.chatting.terminal import Terminal
-from matinee.chatting.tools import ChatTools, listed_tools
-from matinee.chatting.wording import Words, preferred
+from matinee.apps.agent.long_term import LongTermMemory
+from matinee.apps.chatting.conversation import Conversation, Manner, Speaker, Turn
+from matinee.apps.chatting.markdown import chat_messages, fenced, plain
+from matinee.apps.chatting.scenario_files import suite_archive
+from matinee.apps.chatting.scenario_list import accepted, find, load_scenarios
+from matinee.apps.chatting.sessions import Desk
+from matinee.apps.chatting.showing import Block, blocks
+from matinee.apps.chatting.terminal import Terminal
+from matinee.apps.chatting.tools import ChatTools, listed_tools
+from matinee.apps.chatting.wording import Words, preferred
 from matinee.messages.conversations import ToolCall
 from matinee.engines.base import Request
 from matinee.engines.live import Failure, TooLong
@@ -73,7 +73,7 @@ def test_the_same_turn_in_the_other_language() -> None:
 def test_every_text_exists_in_both_languages_with_the_same_blanks() -> None:
     import re
 
-    from matinee.chatting.wording import _table
+    from matinee.apps.chatting.wording import _table
 
     for name, texts in _table().items():
         assert set(texts) == {"zh", "en"}, name

@@ -312,7 +312,7 @@ def test_a_fault_of_the_server_shows_no_trace(monkeypatch: pytest.MonkeyPatch) -
     def broken(*arguments: Any) -> Any:
         raise RuntimeError("secret detail")
 
-    monkeypatch.setattr("matinee.serving.app.ask", broken)
+    monkeypatch.setattr("matinee.apps.serving.app.ask", broken)
     with site(ScriptedLive(hello)) as faulty:
         response = post(faulty.address, chat())
     assert response.status_code == 500

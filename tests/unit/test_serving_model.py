@@ -23,9 +23,9 @@ from matinee.engines.live import LiveTransformersEngine
 from matinee.engines.transformers import TransformersEngine
 from matinee.runtime.errors import EngineError
 from matinee.messages.rendering import Renderer, load_template
-from matinee.serving.loading import Loading, load_live, name_of, template_of
-from matinee.serving.prompting import ask
-from matinee.serving.wire import read_body
+from matinee.apps.serving.loading import Loading, load_live, name_of, template_of
+from matinee.apps.serving.prompting import ask
+from matinee.apps.serving.wire import read_body
 
 CLIENTS = 16
 PICK = {
@@ -235,8 +235,8 @@ def test_what_cannot_be_loaded_is_told_with_what_to_do(tmp_path: Path) -> None:
 def test_a_port_in_use_is_told_before_the_model_is_loaded(tmp_path: Path) -> None:
     import socket
 
-    from matinee.serving.app import Limits
-    from matinee.serving.running import serve
+    from matinee.apps.serving.app import Limits
+    from matinee.apps.serving.running import serve
 
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]

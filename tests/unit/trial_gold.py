@@ -6,8 +6,8 @@ from collections import Counter
 from collections.abc import Iterable
 from typing import Any
 
-from matinee.agent.trials.scoring import arguments_of, fact_values
-from matinee.agent.trials.tasks import Ask, TaskSuite
+from matinee.apps.agent.trials.scoring import arguments_of, fact_values
+from matinee.apps.agent.trials.tasks import Ask, TaskSuite
 from matinee.messages.conversations import ToolCall, canonical_json
 from matinee.engines.base import Completion, Reply, Request
 from matinee.messages.parsing import CallForm, write_calls

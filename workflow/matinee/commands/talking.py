@@ -46,9 +46,9 @@ def serve(
 ) -> None:
     """Serve a model with OpenAI's chat completions until it is stopped."""
     _need("uvicorn", "requirements-serve.txt")
-    from matinee.serving import running
-    from matinee.serving.app import Limits
-    from matinee.serving.loading import Loading
+    from matinee.apps.serving import running
+    from matinee.apps.serving.app import Limits
+    from matinee.apps.serving.loading import Loading
 
     running.serve(
         model,
@@ -84,8 +84,8 @@ def chat(
     """Talk to a model as an agent, in the terminal or (--page) in the browser."""
     if page:
         _need("gradio", "requirements-chat.txt")
-    from matinee.chatting import running
-    from matinee.serving.loading import Loading
+    from matinee.apps.chatting import running
+    from matinee.apps.serving.loading import Loading
 
     loading = Loading(template, batch_size=batch_size, context=context)
     with running.open_desk(model, untuned, loading, memory) as desk:
@@ -116,7 +116,7 @@ def agent_compare(
     ] = False,
 ) -> None:
     """Compare ways of running the agent on one model: planners, memory, reflection."""
-    from matinee.agent.task import AgentLimits
+    from matinee.apps.agent.task import AgentLimits
     from matinee.stages import agents
 
     tables = agents.compare_agents(

@@ -13,9 +13,9 @@ from matinee.config.training import CALL_FORMS
 from matinee.runtime.errors import UserError
 
 if TYPE_CHECKING:
-    from matinee.agent.task import AgentLimits
-    from matinee.agent.trials.comparing import Configuration, Trial
-    from matinee.agent.trials.tasks import TaskSuite
+    from matinee.apps.agent.task import AgentLimits
+    from matinee.apps.agent.trials.comparing import Configuration, Trial
+    from matinee.apps.agent.trials.tasks import TaskSuite
     from matinee.engines.base import Engine
     from matinee.messages.parsing import CallForm
 
@@ -38,9 +38,9 @@ def compare_agents(
     `comparison.run.json`. A configuration whose file is there is not run again. Raises UserError
     where the folder holds runs under other settings.
     """
-    from matinee.agent.trials.comparing import BASELINE
-    from matinee.agent.trials.tables import as_markdown, compare
-    from matinee.agent.trials.tasks import read_tasks
+    from matinee.apps.agent.trials.comparing import BASELINE
+    from matinee.apps.agent.trials.tables import as_markdown, compare
+    from matinee.apps.agent.trials.tasks import read_tasks
     from matinee.models.devices import place
     from matinee.engines.transformers import TransformersEngine
 
@@ -109,7 +109,7 @@ def _run(
     form: CallForm,
     limits: AgentLimits,
 ) -> list[Trial]:
-    from matinee.agent.trials.comparing import run_configuration
+    from matinee.apps.agent.trials.comparing import run_configuration
 
     with (
         tempfile.TemporaryDirectory() as folder,
@@ -128,7 +128,7 @@ def _run(
 
 def _configurations(names: Sequence[str]) -> list[Configuration]:
     """The named configurations; the baseline is always among them."""
-    from matinee.agent.trials.comparing import ALL, BASELINE
+    from matinee.apps.agent.trials.comparing import ALL, BASELINE
 
     known = {configuration.name: configuration for configuration in ALL}
     unknown = [name for name in names if name not in known]
@@ -140,7 +140,7 @@ def _configurations(names: Sequence[str]) -> list[Configuration]:
 
 def _part(suite: TaskSuite, per_kind: int | None) -> TaskSuite:
     """So many tasks of each kind, spread over its families; all where None."""
-    from matinee.agent.trials.tasks import KINDS
+    from matinee.apps.agent.trials.tasks import KINDS
 
     if per_kind is None:
         return suite
@@ -157,7 +157,7 @@ def _part(suite: TaskSuite, per_kind: int | None) -> TaskSuite:
 
 def _earlier(path: Path, suite: TaskSuite) -> list[Trial] | None:
     """The trials of an earlier run of the same tasks."""
-    from matinee.agent.trials.comparing import Trial
+    from matinee.apps.agent.trials.comparing import Trial
 
     if not path.exists():
         return None

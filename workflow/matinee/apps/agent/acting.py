@@ -1,0 +1,132 @@
+"""One attempt at a subtask: one inference, or rounds of tool calls, until its status is known."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from matinee.apps.agent.subtasks import Subtask
+from matinee.apps.agent.thinking import Play, Run, Thought, with_calls
+from matinee.apps.agent.tools import refused
+from matinee.messages.conversations import Message, Tool, ToolCall, canonical_json
+from matinee.evaluation.playing import CYCLE_LENGTH
+from matinee.messages.transcripts import Observation
+
+NO_STEPS = "步数已经用完"
+NO_ROUNDS = "调用工具的次数已经用完，还没有得到结果"
+CUT_OFF = "回答太长，被截断了"
+IN_CIRCLES = "反复得到同样的结果"
+NOTHING_SAID = "模型没有给出任何内容"
+NOT_CALLED = "没有调用需要的工具"
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How an attempt ended. `error`: the kind of the failure, for choosing another way."""
+
+    done: bool
+    result: str
+    reason: str = ""
+    error: str = ""
+
+
+@dataclass
+class _Attempt:
+    """What happened in an attempt so far.
+
+    `unsettled`: failed calls of the latest round that had any. A later round with a success
+    settles them: another way was found. Calls of one round do not settle each other.
+    """
+
+    unsettled: tuple[Observation, ...] = ()
+    tool_result: str | None = None
+    seen: Counter[str] = field(default_factory=Counter)
+
+    def take(self, subtask: Subtask, calls: Sequence[ToolCall], seen: list[Observation]) -> None:
+        failed = tuple(observation for observation in seen if observation.error is not None)
+        if failed or len(failed) < len(seen):
+            self.unsettled = failed
+        for call, observation in zip(calls, seen, strict=True):
+            if observation.error is None and call.name == subtask.tool:
+                self.tool_result = observation.content
+            self.seen[canonical_json([call.name, call.arguments, observation.content])] += 1
+
+    @property
+    def in_circles(self) -> bool:
+        return max(self.seen.values(), default=0) >= CYCLE_LENGTH
+
+
+def attempt(run: Run, subtask: Subtask, tools: Sequence[Tool], rounds: int) -> Play[Outcome]:
+    """Works on a subtask once: at most `rounds` rounds of calls and one output more.
+
+    A subtask with a tool is done when that tool has answered; one without when the model writes
+    text without a call and no failed call is left unsettled.
+    """
+    state = _Attempt()
+    for spent in range(rounds + 1):
+        thought = yield from run.think("act", tools)
+        if thought is None:
+            return Outcome(False, "", NO_STEPS, "step_limit")
+        if thought.cut_off:
+            run.say(Message("assistant", thought.text.strip()))
+            return Outcome(False, "", CUT_OFF, "token_limit")
+        if not thought.parse.calls and thought.parse.error is None:
+            run.say(Message("assistant", thought.parse.content))
+            return _judged(subtask, state, thought.parse.content)
+        if spent == rounds:
+            break
+        yield from _round(run, subtask, state, thought)
+        if state.tool_result is not None and not state.unsettled:
+            return Outcome(True, state.tool_result)
+        if state.in_circles:
+            return _unfinished(state, IN_CIRCLES, "cycle")
+    return _unfinished(state, NO_ROUNDS, "step_limit")
+
+
+def _round(run: Run, subtask: Subtask, state: _Attempt, thought: Thought) -> Play[None]:
+    """Makes all calls of an output, or none where it cannot be read."""
+    if thought.parse.error is not None:
+        run.say(Message("assistant", thought.text.strip()))
+        broken = refused("", "unparsable", f"工具调用格式错误，没有执行（{thought.parse.error}）")
+        run.observe(broken)
+        state.unsettled = (broken,)
+        state.seen[thought.text] += 1
+        return
+    message, calls = with_calls(thought.parse)
+    run.say(message)
+    observations = []
+    for call in calls:
+        observations.append((yield from run.call(subtask.number, call)))
+    state.take(subtask, calls, observations)
+
+
+def _judged(subtask: Subtask, state: _Attempt, text: str) -> Outcome:
+    """What the model's text without a call is worth: the tools' results decide."""
+    if state.unsettled:
+        return _unfinished(state, "", "", text)
+    if subtask.tool is not None and state.tool_result is None:
+        return Outcome(False, text, f"{NOT_CALLED}{subtask.tool}", "no_call")
+    if not text.strip():
+        return Outcome(False, "", NOTHING_SAID, "empty_output")
+    return Outcome(True, text)
+
+
+def _unfinished(state: _Attempt, reason: str, error: str, text: str = "") -> Outcome:
+    """A failure; what a tool said explains it better than that the rounds were used up."""
+    if state.unsettled:
+        last = state.unsettled[-1]
+        return Outcome(False, text, problem_of(last), error or last.error or "")
+    return Outcome(False, text, reason, error)
+
+
+def problem_of(observation: Observation) -> str:
+    """A failed call in words: the tool, and what it said."""
+    try:
+        body = json.loads(observation.content)
+    except ValueError:
+        body = None
+    said = body.get("reason") if isinstance(body, dict) else None
+    text = str(said or observation.content)[:200]
+    return f"{observation.tool}：{text}" if observation.tool else text

@@ -1,0 +1,193 @@
+"""The tools of an MCP server, over stdio or HTTP, through the protocol's own client."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from matinee.apps.agent.tools import answered, refused
+from matinee.messages.conversations import Tool, canonical_json
+from matinee.runtime.errors import UserError
+from matinee.evaluation.simulation.answers import Refusal, refusal
+from matinee.evaluation.simulation.arguments import Parameters
+from matinee.messages.transcripts import Observation
+
+if TYPE_CHECKING:
+    from anyio.from_thread import BlockingPortal
+
+_LONGEST_MESSAGE = 500
+
+
+@dataclass(frozen=True)
+class McpCommand:
+    """A server that is started as a process and spoken to over its standard input and output.
+
+    `environment`: variables that it gets beside the few that every such server gets (PATH, HOME
+    and the like); keys of this process do not reach it otherwise.
+    """
+
+    command: str
+    arguments: Sequence[str] = ()
+    environment: Mapping[str, str] = field(default_factory=dict)
+
+
+class McpTools:
+    """Tools of a server that is connected; see `connect_mcp`.
+
+    Raises ScenarioError where a tool's schema cannot be used.
+    """
+
+    def __init__(
+        self,
+        portal: BlockingPortal,
+        client: Any,
+        tools: Sequence[Tool],
+        timeout: float,
+        longest_answer: int,
+    ) -> None:
+        self._portal = portal
+        self._client = client
+        self._tools = tuple(tools)
+        self._parameters = {tool.name: Parameters(tool) for tool in tools}
+        self._timeout = timeout
+        self._longest_answer = longest_answer
+
+    @property
+    def tools(self) -> tuple[Tool, ...]:
+        """The allowed tools, as the server describes them."""
+        return self._tools
+
+    def call(self, name: str, arguments: str) -> Observation:
+        """The observation of one call; arguments are checked before anything is sent.
+
+        A tool's own error, a refusal by the server, silence for longer than the time-out and an
+        answer over the limit become observations that say so.
+        """
+        from mcp.shared.exceptions import MCPError
+
+        if name not in self._parameters:
+            return refused(name, "unknown_tool", f"没有名为{name[:60]}的工具")
+        try:
+            values = self._parameters[name].read(arguments)
+            result = self._portal.call(self._ask, name, values)
+        except Refusal as refused_arguments:
+            return refusal(name, refused_arguments)
+        except TimeoutError:
+            return refused(name, "timeout", f"请求超时（{self._timeout:g}秒）", code=10021)
+        except (MCPError, OSError, RuntimeError, ValueError) as error:
+            said = str(error)[:_LONGEST_MESSAGE]
+            return refused(name, "server_error", f"工具服务出错：{said}", code=10020)
+        return self._observation(name, result)
+
+    async def _ask(self, name: str, values: dict[str, Any]) -> Any:
+        import anyio
+
+        with anyio.fail_after(self._timeout):
+            return await self._client.call_tool(name, values)
+
+    def _observation(self, name: str, result: Any) -> Observation:
+        said = "\n".join(_text(block) for block in result.content)
+        if result.is_error:
+            return refused(name, "tool_error", said[:_LONGEST_MESSAGE] or "工具出错", code=10020)
+        value = said if result.structured_content is None else result.structured_content
+        if len(canonical_json(value)) > self._longest_answer:
+            return refused(
+                name,
+                "too_large",
+                f"结果超过{self._longest_answer}字，没有读取。请缩小查询范围",
+                code=10022,
+            )
+        return answered(name, value)
+
+
+@contextlib.contextmanager
+def connect_mcp(
+    server: str | McpCommand,
+    *,
+    allow: Collection[str] | None = None,
+    timeout: float = 30.0,
+    longest_answer: int = 20_000,
+) -> Iterator[McpTools]:
+    """Connects to a server, by address (streamable HTTP) or by command (stdio), for a `with`.
+
+    `allow`: names of the tools that may be called; None: all that the server lists. `timeout`:
+    seconds per call, and for connecting. `longest_answer`: characters. Raises UserError where the
+    client is not installed, the server cannot be reached, does not list an allowed tool or gives
+    one a schema that cannot be used.
+    """
+    try:
+        from anyio.from_thread import start_blocking_portal
+        from mcp import Client, StdioServerParameters
+    except ImportError:
+        raise UserError(
+            "Tools of an MCP server need the protocol's client. Install it: "
+            'pip install "mcp>=2.3".'
+        ) from None
+    target: Any = server
+    if isinstance(server, McpCommand):
+        target = StdioServerParameters(
+            command=server.command, args=list(server.arguments), env=dict(server.environment)
+        )
+    with contextlib.ExitStack() as stack:
+        try:
+            portal = stack.enter_context(start_blocking_portal())
+            connection = portal.wrap_async_context_manager(
+                Client(target, read_timeout_seconds=timeout)
+            )
+            client = connection.__enter__()
+            # What the caller raises must not pass through the client, which would wrap it.
+            stack.callback(connection.__exit__, None, None, None)
+            listed = portal.call(_all_tools, client)
+        except Exception as error:
+            raise UserError(
+                f"The MCP server {_name(server)} cannot be used ({_reason(error)}). "
+                "Check its address or command, and that it is up."
+            ) from error
+        yield McpTools(portal, client, _chosen(server, listed, allow), timeout, longest_answer)
+
+
+async def _all_tools(client: Any) -> list[Tool]:
+    """Every tool of the server, page after page."""
+    tools: list[Tool] = []
+    cursor: str | None = None
+    while True:
+        page = await client.list_tools(cursor=cursor)
+        tools += [
+            Tool(tool.name, tool.description or "", canonical_json(tool.input_schema))
+            for tool in page.tools
+        ]
+        cursor = page.next_cursor
+        if not cursor:
+            return tools
+
+
+def _chosen(
+    server: str | McpCommand, listed: Sequence[Tool], allow: Collection[str] | None
+) -> list[Tool]:
+    names = [tool.name for tool in listed]
+    missing = sorted(set(allow or ()) - set(names))
+    if missing:
+        raise UserError(
+            f"The MCP server {_name(server)} has no tool {missing[0]!r}. It has: "
+            f"{', '.join(names) or 'none'}."
+        )
+    return [tool for tool in listed if allow is None or tool.name in allow]
+
+
+def _text(block: Any) -> str:
+    """A block of an answer as text; what is no text is named by its kind."""
+    text = getattr(block, "text", None)
+    return text if isinstance(text, str) else f"[{getattr(block, 'type', 'content')}]"
+
+
+def _name(server: str | McpCommand) -> str:
+    return server if isinstance(server, str) else server.command
+
+
+def _reason(error: BaseException) -> str:
+    """The first cause in a group of exceptions, in one line."""
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    return " ".join(f"{type(error).__name__}: {error}".split())[:_LONGEST_MESSAGE]

@@ -1,0 +1,183 @@
+"""Runs the tasks under several configurations of the agent, all with the same model."""
+
+from __future__ import annotations
+
+import datetime
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from itertools import product
+from pathlib import Path
+
+from pydantic import BaseModel, ConfigDict
+
+from matinee.apps.agent.driving import serve
+from matinee.apps.agent.events import Answered, Event, PlannerName
+from matinee.apps.agent.long_term import LongTermMemory
+from matinee.apps.agent.loop import Agent
+from matinee.apps.agent.planning import (
+    DirectPlanner,
+    PlanFirstPlanner,
+    Planner,
+    ReactPlanner,
+    SopPlanner,
+)
+from matinee.apps.agent.procedures import read_procedures
+from matinee.apps.agent.reflecting import BoundedReflection, NoReflection
+from matinee.apps.agent.remembering import RecallingMemory
+from matinee.apps.agent.task import AgentLimits, Task
+from matinee.apps.agent.thinking import Play
+from matinee.apps.agent.trials.scoring import AskScore, score_ask
+from matinee.apps.agent.trials.tasks import PROCEDURES, Kind, TaskSuite, TrialTask
+from matinee.apps.agent.trials.tools import task_tools, task_world
+from matinee.engines.base import Completion, Engine, Request
+from matinee.messages.parsing import CallForm
+
+PLANNERS: tuple[PlannerName, ...] = ("direct", "react", "plan", "sop")
+_HOUR = datetime.time(9, tzinfo=datetime.UTC)
+
+
+@dataclass(frozen=True)
+class Configuration:
+    """One way of running the agent."""
+
+    planner: PlannerName
+    memory: bool = False
+    reflection: bool = False
+
+    @property
+    def name(self) -> str:
+        """Such as react+memory+reflection."""
+        parts = [self.planner, *["memory"] * self.memory, *["reflection"] * self.reflection]
+        return "+".join(parts)
+
+
+BASELINE = Configuration("react")
+ALL = tuple(Configuration(*parts) for parts in product(PLANNERS, (False, True), (False, True)))
+
+
+class Trial(BaseModel):
+    """One task under one configuration. Steps, calls, tokens and seconds are sums over its asks.
+
+    `found`: the facts of all its asks were returned by tools or memory; None where there are none.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    configuration: str
+    task: str
+    kind: Kind
+    family: str
+    success: bool
+    found: bool | None
+    steps: int
+    calls: int
+    prompt_tokens: int
+    completion_tokens: int
+    seconds: float
+    asks: tuple[AskScore, ...]
+
+
+def run_configuration(
+    engine: Engine,
+    configuration: Configuration,
+    suite: TaskSuite,
+    *,
+    folder: Path,
+    form: CallForm = "hermes",
+    limits: AgentLimits | None = None,
+    on_finished: Callable[[Trial], object] = lambda trial: None,
+) -> list[Trial]:
+    """Every task of the suite, in its order. `folder`: for long-term memory; begins empty."""
+    limits = limits if limits is not None else AgentLimits()
+    store = RecallingMemory(LongTermMemory(folder)) if configuration.memory else None
+    planner = _planner(configuration.planner)
+
+    def agent(task: TrialTask, number: int, day: datetime.date) -> Agent:
+        return Agent(
+            task_world(day, task.asks[number].all_faults),
+            planner,
+            form=form,
+            memory=store,
+            reflection=(
+                BoundedReflection(limits.max_attempts)
+                if configuration.reflection
+                else NoReflection()
+            ),
+            limits=limits,
+        )
+
+    def play(task: TrialTask) -> Play[Trial]:
+        trial = yield from _play(task, suite.today, configuration.name, agent)
+        on_finished(trial)
+        return trial
+
+    results = serve(engine, {task.id: play(task) for task in suite.tasks}, lambda key, event: None)
+    return [results[task.id] for task in suite.tasks]
+
+
+def _play(
+    task: TrialTask,
+    today: datetime.date,
+    configuration: str,
+    agent: Callable[[TrialTask, int, datetime.date], Agent],
+) -> Play[Trial]:
+    scores: list[AskScore] = []
+    answers: list[Answered] = []
+    for number, day in enumerate(task.days(today)):
+        events: list[Event] = []
+        asked = Task(
+            task.asks[number].question,
+            user=task.id,
+            today=day,
+            now=datetime.datetime.combine(day, _HOUR),
+            key=task.id,
+        )
+        answers.append((yield from _watched(agent(task, number, day).play(asked), events)))
+        scores.append(score_ask(task.asks[number], day, events))
+    return _trial(task, configuration, scores, answers)
+
+
+def _watched(play: Play[Answered], events: list[Event]) -> Play[Answered]:
+    """The play, with a note of its events."""
+    completion: Completion | None = None
+    while True:
+        try:
+            told = play.send(completion)
+        except StopIteration as ended:
+            answered: Answered = ended.value
+            return answered
+        if not isinstance(told, Request):
+            events.append(told)
+        completion = yield told
+
+
+def _trial(
+    task: TrialTask,
+    configuration: str,
+    scores: Sequence[AskScore],
+    answers: Sequence[Answered],
+) -> Trial:
+    return Trial(
+        configuration=configuration,
+        task=task.id,
+        kind=task.kind,
+        family=task.family,
+        success=all(score.success for score in scores),
+        found=all(sought) if (sought := [s.found for s in scores if s.found is not None]) else None,
+        steps=sum(answer.steps for answer in answers),
+        calls=sum(answer.calls for answer in answers),
+        prompt_tokens=sum(answer.prompt_tokens for answer in answers),
+        completion_tokens=sum(answer.completion_tokens for answer in answers),
+        seconds=sum(answer.seconds for answer in answers),
+        asks=tuple(scores),
+    )
+
+
+def _planner(name: PlannerName) -> Planner:
+    if name == "direct":
+        return DirectPlanner()
+    if name == "react":
+        return ReactPlanner()
+    if name == "plan":
+        return PlanFirstPlanner()
+    return SopPlanner(read_procedures(PROCEDURES, [tool.name for tool in task_tools()]))

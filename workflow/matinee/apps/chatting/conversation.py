@@ -1,0 +1,173 @@
+"""A conversation: its turns, what happened in each, and the next one on a model."""
+
+from __future__ import annotations
+
+import datetime
+import threading
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Literal
+from uuid import uuid4
+
+from matinee.apps.agent import (
+    Agent,
+    AgentLimits,
+    Answered,
+    BoundedReflection,
+    CallObserved,
+    Event,
+    ModelWrote,
+    Task,
+)
+from matinee.apps.agent.events import PlannerName
+from matinee.apps.agent.memories import Memory
+from matinee.apps.agent.planning import (
+    DirectPlanner,
+    PlanFirstPlanner,
+    Planner,
+    ReactPlanner,
+    SopPlanner,
+)
+from matinee.apps.agent.procedures import Procedure
+from matinee.apps.chatting.tools import ChatTools
+from matinee.apps.chatting.watching import Stopped, watch
+from matinee.messages.conversations import Message
+from matinee.engines.live import LiveEngine, Words
+from matinee.runtime.errors import UserError
+from matinee.messages.parsing import CallForm
+
+State = Literal["running", "done", "stopped", "failed"]
+
+
+@dataclass(frozen=True)
+class Speaker:
+    """A model to talk to: its name, its engine, and how it writes calls."""
+
+    name: str
+    engine: LiveEngine
+    form: CallForm
+
+
+@dataclass(frozen=True)
+class Manner:
+    """How the agent works: who plans, and whether it reflects and remembers."""
+
+    planner: PlannerName = "react"
+    reflection: bool = True
+    memory: Memory | None = None
+    procedures: tuple[Procedure, ...] = ()
+    limits: AgentLimits = field(default_factory=AgentLimits)
+
+    def make_planner(self) -> Planner:
+        """The planner of that name."""
+        planners: dict[PlannerName, Planner] = {
+            "direct": DirectPlanner(),
+            "react": ReactPlanner(),
+            "plan": PlanFirstPlanner(),
+            "sop": SopPlanner(self.procedures),
+        }
+        return planners[self.planner]
+
+
+@dataclass
+class Turn:
+    """A question and what happened since. `words`: the output that the model is writing."""
+
+    question: str
+    events: list[Event] = field(default_factory=list)
+    words: str = ""
+    state: State = "running"
+    problem: str = ""
+
+    @property
+    def answer(self) -> Answered | None:
+        """The end of the turn; None where it has none."""
+        last = self.events[-1] if self.events else None
+        return last if isinstance(last, Answered) else None
+
+    def messages(self) -> list[Message]:
+        """The turn as later ones remember it: question, calls with their results, answer."""
+        said = [Message("user", self.question)]
+        for wrote, observed in self._rounds():
+            if observed:
+                calls = tuple(seen.call for seen in observed)
+                said.append(Message("assistant", wrote, calls))
+                said += [
+                    Message("tool", seen.observation.content, name=seen.call.name)
+                    for seen in observed
+                ]
+        if self.answer is not None:
+            said.append(Message("assistant", self.answer.text))
+        return said
+
+    def _rounds(self) -> Iterator[tuple[str, list[CallObserved]]]:
+        """Each model output's text with the calls that followed from it."""
+        text, observed = "", list[CallObserved]()
+        for event in self.events:
+            if isinstance(event, ModelWrote):
+                yield text, observed
+                text, observed = event.content, []
+            elif isinstance(event, CallObserved):
+                observed.append(event)
+        yield text, observed
+
+    def rounds(self) -> list[list[CallObserved]]:
+        """The calls of each model output that made any."""
+        return [observed for _, observed in self._rounds() if observed]
+
+
+@dataclass
+class Conversation:
+    """What one person and one model said to each other."""
+
+    speaker: Speaker
+    user: str = "local"
+    turns: list[Turn] = field(default_factory=list)
+    key: str = field(default_factory=lambda: uuid4().hex)
+
+    @property
+    def history(self) -> tuple[Message, ...]:
+        """The ended turns; those without an answer are left out."""
+        return tuple(
+            message for turn in self.turns if turn.answer is not None for message in turn.messages()
+        )
+
+    def ask(
+        self, question: str, tools: ChatTools, manner: Manner, stop: threading.Event
+    ) -> Iterator[Turn]:
+        """The new turn, again and again as it grows; its `state` tells how it ended."""
+        task = Task(question, self.user, self.history, tools.today, _now(), self.key)
+        turn = Turn(question)
+        self.turns.append(turn)
+        yield turn
+        agent = Agent(
+            tools,
+            manner.make_planner(),
+            form=self.speaker.form,
+            memory=manner.memory,
+            reflection=BoundedReflection() if manner.reflection else None,
+            limits=manner.limits,
+        )
+        try:
+            for event in watch(self.speaker.engine, agent.play(task), stop):
+                _take(turn, event)
+                yield turn
+            turn.state = "done"
+        except Stopped:
+            turn.state = "stopped"
+        except UserError as error:
+            turn.state, turn.problem = "failed", str(error)
+        yield turn
+
+
+def _take(turn: Turn, event: Event | Words) -> None:
+    if isinstance(event, Words):
+        turn.words += event.text
+        return
+    turn.events.append(event)
+    if isinstance(event, ModelWrote):
+        turn.words = ""
+
+
+def _now() -> datetime.datetime:
+    return datetime.datetime.now(datetime.UTC)
