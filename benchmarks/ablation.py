@@ -35,12 +35,12 @@ from heldout import (  # noqa: E402
 )
 
 from matinee.config import CALL_FORMS, Training  # noqa: E402
+from matinee.data.synthesis import SynthesisSettings, generate  # noqa: E402
+from matinee.evaluation.significance import clustered_bootstrap  # noqa: E402
 from matinee.messages.conversations import Conversation  # noqa: E402
+from matinee.messages.rendering import Renderer  # noqa: E402
 from matinee.models.memory import keep_freed  # noqa: E402
 from matinee.runtime.records import hardware, read_json, versions, write_json  # noqa: E402
-from matinee.messages.rendering import Renderer  # noqa: E402
-from matinee.evaluation.significance import clustered_bootstrap  # noqa: E402
-from matinee.data.synthesis import SynthesisSettings, generate  # noqa: E402
 
 CATALOGUE = ROOT / "workflow/resources/catalogue"
 CUTOFF = 1024

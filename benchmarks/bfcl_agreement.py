@@ -27,13 +27,13 @@ sys.path.insert(0, str(ROOT / "workflow"))
 
 from bfcl_corruptions import Calls, Question, variations  # noqa: E402
 
-from matinee.evaluation.bfcl import load_bfcl  # noqa: E402
 from matinee.config import BfclSource  # noqa: E402
+from matinee.data.sources import fetch_bfcl  # noqa: E402
+from matinee.evaluation.bfcl import load_bfcl  # noqa: E402
+from matinee.evaluation.scoring import score_suite  # noqa: E402
 from matinee.messages.conversations import ToolCall, canonical_json  # noqa: E402
 from matinee.messages.parsing import parse, write_calls  # noqa: E402
 from matinee.messages.scenarios import Suite  # noqa: E402
-from matinee.evaluation.scoring import score_suite  # noqa: E402
-from matinee.data.sources import fetch_bfcl  # noqa: E402
 from matinee.messages.transcripts import Step, Transcript  # noqa: E402
 
 ENVIRONMENT = ROOT / ".venv-bfcl"

@@ -26,8 +26,8 @@ import psutil
 WORKFLOW = Path(__file__).resolve().parents[1] / "workflow"
 sys.path.insert(0, str(WORKFLOW))
 
-from matinee.messages.conversations import Conversation, Message, canonical_json  # noqa: E402
 from matinee.data.synthesis import SynthesisSettings, generate  # noqa: E402
+from matinee.messages.conversations import Conversation, Message, canonical_json  # noqa: E402
 
 # Rows that are made; more are these again, each with a number of its own in the question.
 DIFFERENT = 5000

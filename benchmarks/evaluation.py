@@ -26,15 +26,15 @@ ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT / "workflow"))
 
 from matinee.config import CALL_FORMS  # noqa: E402
-from matinee.models.devices import place  # noqa: E402
 from matinee.engines.base import Completion, Engine, Reply, Request  # noqa: E402
 from matinee.engines.transformers import TransformersEngine, load  # noqa: E402
-from matinee.models.memory import keep_freed  # noqa: E402
 from matinee.evaluation.playing import run_suite  # noqa: E402
-from matinee.runtime.records import hardware, versions, write_json  # noqa: E402
+from matinee.evaluation.suites import load_suite, select  # noqa: E402
 from matinee.messages.rendering import Renderer  # noqa: E402
 from matinee.messages.scenarios import Suite  # noqa: E402
-from matinee.evaluation.suites import load_suite, select  # noqa: E402
+from matinee.models.devices import place  # noqa: E402
+from matinee.models.memory import keep_freed  # noqa: E402
+from matinee.runtime.records import hardware, versions, write_json  # noqa: E402
 
 RESOURCES = ROOT / "workflow" / "resources"
 PRESET = ROOT / "workflow" / "presets" / "demo.yaml"

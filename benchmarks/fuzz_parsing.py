@@ -18,12 +18,12 @@ from typing import get_args
 ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT / "workflow"))
 
-from matinee.evaluation.scripted import GoldEngine  # noqa: E402
-from matinee.messages.parsing import CallForm, parse  # noqa: E402
 from matinee.evaluation.playing import run_suite  # noqa: E402
-from matinee.messages.scenarios import Suite  # noqa: E402
 from matinee.evaluation.scoring import score_suite  # noqa: E402
+from matinee.evaluation.scripted import GoldEngine  # noqa: E402
 from matinee.evaluation.suites import load_suite  # noqa: E402
+from matinee.messages.parsing import CallForm, parse  # noqa: E402
+from matinee.messages.scenarios import Suite  # noqa: E402
 from matinee.messages.transcripts import Transcript  # noqa: E402
 
 FORMS: tuple[CallForm, ...] = get_args(CallForm)

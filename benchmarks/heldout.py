@@ -16,11 +16,11 @@ from typing import Any, Literal
 
 import yaml
 
-from matinee.models.attention import PackedLayout, use_layouts
-from matinee.messages.conversations import Conversation
-from matinee.models.packing import shared_groups
-from matinee.messages.rendering import Renderer
 from matinee.data.synthesis import SynthesisSettings, generate
+from matinee.messages.conversations import Conversation
+from matinee.messages.rendering import Renderer
+from matinee.models.attention import PackedLayout, use_layouts
+from matinee.models.packing import shared_groups
 from matinee.training.loss import collate
 
 Half = Literal["train", "held_out"]

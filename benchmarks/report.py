@@ -19,8 +19,8 @@ sys.path[:0] = [str(ROOT / "workflow"), str(ROOT / "tests" / "unit")]
 
 from report_fixture import Shape, make_results  # noqa: E402
 
-from matinee.runtime.records import peak_memory_mb  # noqa: E402
 from matinee.report import collect, write_report, write_summary, write_tables  # noqa: E402
+from matinee.runtime.records import peak_memory_mb  # noqa: E402
 
 Result = TypeVar("Result")
 

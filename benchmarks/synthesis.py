@@ -9,8 +9,8 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT / "workflow"))
 
-from matinee.messages.conversations import canonical_json  # noqa: E402
 from matinee.data.synthesis import SynthesisSettings, generate  # noqa: E402
+from matinee.messages.conversations import canonical_json  # noqa: E402
 
 
 def main() -> None:

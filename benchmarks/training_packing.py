@@ -68,8 +68,8 @@ def _rows(arguments: argparse.Namespace) -> list[Any]:
     """Token rows of synthesized conversations, in the order in which they were made."""
     from transformers import AutoTokenizer
 
-    from matinee.messages.rendering import Renderer
     from matinee.data.synthesis import SynthesisSettings, generate
+    from matinee.messages.rendering import Renderer
 
     renderer = Renderer(AutoTokenizer.from_pretrained(arguments.model), arguments.template)
     made = generate(SynthesisSettings(conversations=arguments.rows), CATALOGUE)

@@ -15,8 +15,8 @@ from typing import Any
 import pytest
 
 from matinee.config import UrlSource
-from matinee.runtime.errors import SourceError
 from matinee.data.sources import urls
+from matinee.runtime.errors import SourceError
 
 CONTENT = json.dumps([{"instruction": "你好", "input": "", "output": "您好"}] * 50).encode()
 

@@ -10,8 +10,8 @@ from typing import Any, TypeVar
 from matinee.apps.agent import Agent, AgentLimits, Answered, Event, Task, serve
 from matinee.apps.agent.planning import Planner, ReactPlanner
 from matinee.apps.agent.tools import answered, refused
-from matinee.messages.conversations import Tool, ToolCall, canonical_json
 from matinee.engines.base import Completion, Reply, Request
+from matinee.messages.conversations import Tool, ToolCall, canonical_json
 from matinee.messages.parsing import write_calls
 from matinee.messages.transcripts import Observation
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from playing import DONE, call, gold, says, scenario, turn
 
-from matinee.messages.scenarios import Fault, Scenario
 from matinee.evaluation.simulation import lookup
+from matinee.messages.scenarios import Fault, Scenario
 
 AIR = "get_environment_air_pm"
 NEWS = "get_toutiao_news"

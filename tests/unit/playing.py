@@ -6,13 +6,13 @@ from collections.abc import Iterable, Sequence
 from functools import cache
 from typing import Any
 
-from matinee.messages.conversations import ToolCall, canonical_json
 from matinee.engines.base import Completion, Reply, Request
-from matinee.messages.parsing import CallForm, write_calls
 from matinee.evaluation.playing import run_suite
-from matinee.messages.scenarios import Fault, GoldCall, Scenario, Slot, Suite, Turn
 from matinee.evaluation.scoring import score
 from matinee.evaluation.simulation.resources import eleven_tools
+from matinee.messages.conversations import ToolCall, canonical_json
+from matinee.messages.parsing import CallForm, write_calls
+from matinee.messages.scenarios import Fault, GoldCall, Scenario, Slot, Suite, Turn
 from matinee.messages.transcripts import Transcript, Verdict
 
 TODAY = "2024-01-25"

@@ -6,8 +6,8 @@ import json
 from pathlib import Path
 from typing import Any
 
-from matinee.messages.conversations import Conversation, ToolCall
 from matinee.data.readers import read_dataset
+from matinee.messages.conversations import Conversation, ToolCall
 
 SCHEMA = {"type": "object", "properties": {"city": {"type": "string"}}, "required": ["city"]}
 WEATHER = {"name": "get_weather", "description": "Weather of a city", "parameters": SCHEMA}

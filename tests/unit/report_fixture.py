@@ -9,11 +9,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, get_args
 
-from matinee.config.checking import parse_configuration
 from matinee.config import Configuration
-from matinee.runtime.records import write_json, write_lines
-from matinee.report.data import Subject, decoded_runs, subjects_of
+from matinee.config.checking import parse_configuration
 from matinee.messages.scenarios import Category
+from matinee.report.data import Subject, decoded_runs, subjects_of
+from matinee.runtime.records import write_json, write_lines
 
 CATEGORIES: tuple[str, ...] = get_args(Category)
 CITIES = ("上海", "成都", "哈尔滨", "西安", "厦门", "昆明", "南京", "长沙", "兰州", "三亚")

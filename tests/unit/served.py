@@ -13,9 +13,9 @@ from typing import Any
 
 import pytest
 
-from matinee.messages.conversations import ToolCall, canonical_json
 from matinee.engines.base import Completion, Request
 from matinee.engines.live import Event, Listener, Ticket, Words
+from matinee.messages.conversations import ToolCall, canonical_json
 from matinee.messages.parsing import CallForm, write_calls
 
 PATIENCE = 60

@@ -32,8 +32,8 @@ from matinee.apps.agent.context import OMITTED
 from matinee.apps.agent.loop import NO_RESULT
 from matinee.apps.agent.planning import DirectPlanner, PlanFirstPlanner, ReactPlanner, SopPlanner
 from matinee.apps.agent.procedures import Procedure, ProcedureStep
-from matinee.messages.conversations import Message
 from matinee.engines.base import Completion
+from matinee.messages.conversations import Message
 from matinee.runtime.errors import EngineError
 
 SOP = SopPlanner(

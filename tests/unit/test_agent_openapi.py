@@ -13,8 +13,8 @@ from typing import Any
 import pytest
 
 from matinee.apps.agent.openapi_tools import OpenApiTools
-from matinee.runtime.errors import UserError
 from matinee.evaluation.openapi import ImportedTools, import_openapi
+from matinee.runtime.errors import UserError
 
 DOCUMENT: dict[str, Any] = {
     "openapi": "3.0.3",

@@ -17,9 +17,9 @@ from matinee.apps.agent import Toolbox, write_tools
 from matinee.apps.agent.mcp_tools import McpCommand, connect_mcp
 from matinee.apps.agent.python_tools import PythonTools
 from matinee.apps.agent.simulated_tools import SimulatedTools
+from matinee.evaluation.simulation.resources import eleven_tools
 from matinee.messages.conversations import Tool
 from matinee.runtime.errors import UserError
-from matinee.evaluation.simulation.resources import eleven_tools
 
 TODAY = datetime.date(2024, 1, 25)
 

@@ -19,11 +19,11 @@ from matinee.apps.agent.trials.scoring import fact_values, says, score_ask
 from matinee.apps.agent.trials.tables import as_markdown, compare
 from matinee.apps.agent.trials.tasks import KINDS, PROCEDURES, Ask, TaskSuite, read_tasks
 from matinee.apps.agent.trials.tools import task_tools, task_world
-from matinee.messages.conversations import ToolCall
 from matinee.engines.base import Completion
 from matinee.evaluation.scripted import NullEngine
-from matinee.runtime.errors import ScenarioError, UserError
+from matinee.messages.conversations import ToolCall
 from matinee.messages.scenarios import GoldCall
+from matinee.runtime.errors import ScenarioError, UserError
 
 DAY = datetime.date(2024, 1, 25)
 

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from tiny import FAMILIES, WINDOW, random_rows, training
 
 from matinee.models.attention import branch_mask, use_layouts
-from matinee.training.batching import Row
+from matinee.models.packing import MaskedIds
 from matinee.runtime.errors import EngineError
 from matinee.training.head_loss import release_head
 from matinee.training.lora_product import use_lora_products
@@ -44,7 +44,7 @@ def gradients(model: Any) -> Any:
     return torch.cat([p.grad.flatten().double() for p in model.parameters() if p.grad is not None])
 
 
-def reference(family: str, rows: list[Row]) -> tuple[float, Any]:
+def reference(family: str, rows: list[MaskedIds]) -> tuple[float, Any]:
     """Summed loss and adapter gradient: transformers' own attention, row by row, in float64."""
     import torch
     from torch.nn.functional import cross_entropy
@@ -61,7 +61,9 @@ def reference(family: str, rows: list[Row]) -> tuple[float, Any]:
     return float(total), gradients(model)
 
 
-def ours(family: str, rows: list[Row], packing: str, *, head: bool = True) -> tuple[float, Any]:
+def ours(
+    family: str, rows: list[MaskedIds], packing: str, *, head: bool = True
+) -> tuple[float, Any]:
     """The same as training computes it, in float32."""
     model = adapted(family, layouts=packing != "none")
     assert use_lora_products(model)
@@ -71,7 +73,7 @@ def ours(family: str, rows: list[Row], packing: str, *, head: bool = True) -> tu
     return float(loss), gradients(model)
 
 
-def assert_same(family: str, rows: list[Row], packing: str, **options: Any) -> None:
+def assert_same(family: str, rows: list[MaskedIds], packing: str, **options: Any) -> None:
     expected, expected_gradient = reference(family, rows)
     loss, gradient = ours(family, rows, packing, **options)
     assert loss == pytest.approx(expected, rel=TOLERANCE)

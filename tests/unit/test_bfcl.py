@@ -11,23 +11,23 @@ import pytest
 from bfcl_rows import BAKE, ORDER, ROWS, Rows, asked, function, write_data
 from playing import ListEngine, call, says
 
-from matinee.evaluation.bfcl import load_bfcl
-from matinee.evaluation.bfcl.schemas import as_json_schema
 from matinee.config import BfclSource, SuiteSettings
-from matinee.messages.conversations import Conversation, Message, Tool
-from matinee.engines.base import Engine
-from matinee.evaluation.scripted import GoldEngine, NullEngine
-from matinee.runtime.errors import ScenarioError, SourceError
 from matinee.data.leakage import find_leaks
-from matinee.evaluation.playing import run_suite
-from matinee.report.cases import gold_text
-from matinee.messages.scenarios import Suite
-from matinee.evaluation.scoring import score_suite
 from matinee.data.sources import fetch_bfcl
 from matinee.data.sources.packages import wheel_path
-from matinee.stages.evaluation import prepare_suite, read_suite
+from matinee.engines.base import Engine
+from matinee.evaluation.bfcl import load_bfcl
+from matinee.evaluation.bfcl.schemas import as_json_schema
+from matinee.evaluation.playing import run_suite
+from matinee.evaluation.scoring import score_suite
+from matinee.evaluation.scripted import GoldEngine, NullEngine
 from matinee.evaluation.suites import select
+from matinee.messages.conversations import Conversation, Message, Tool
+from matinee.messages.scenarios import Suite
 from matinee.messages.transcripts import Transcript, Verdict
+from matinee.report.cases import gold_text
+from matinee.runtime.errors import ScenarioError, SourceError
+from matinee.stages.evaluation import prepare_suite, read_suite
 
 CATEGORIES = list(ROWS)
 

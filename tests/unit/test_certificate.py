@@ -9,9 +9,9 @@ import pytest
 from test_merging import save_adapter, save_base
 
 from matinee.export.certificate import certify
+from matinee.export.merging import merge
 from matinee.models.devices import Placement
 from matinee.runtime.errors import MergeError
-from matinee.export.merging import merge
 
 PROMPTS = [[5, 6, 7, 8], [9, 10, 11], list(range(20, 60))]
 

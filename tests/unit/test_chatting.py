@@ -25,12 +25,12 @@ from matinee.apps.chatting.showing import Block, blocks
 from matinee.apps.chatting.terminal import Terminal
 from matinee.apps.chatting.tools import ChatTools, listed_tools
 from matinee.apps.chatting.wording import Words, preferred
-from matinee.messages.conversations import ToolCall
 from matinee.engines.base import Request
 from matinee.engines.live import Failure, TooLong
-from matinee.runtime.errors import UserError
-from matinee.messages.parsing import write_calls
 from matinee.evaluation.suites import check_suite, load_suite
+from matinee.messages.conversations import ToolCall
+from matinee.messages.parsing import write_calls
+from matinee.runtime.errors import UserError
 
 TODAY = datetime.date(2024, 1, 25)
 EN, ZH = Words("en"), Words("zh")

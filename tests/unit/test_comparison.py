@@ -11,11 +11,11 @@ from typing import Any
 import pytest
 
 from matinee.evaluation.comparison import Pair, compare
-from matinee.runtime.errors import DataError
-from matinee.report.language import describe, language
-from matinee.report.runs import describe_runs
-from matinee.report.run_comparison import Skipped, compare_summaries
 from matinee.messages.transcripts import Verdict
+from matinee.report.language import describe, language
+from matinee.report.run_comparison import Skipped, compare_summaries
+from matinee.report.runs import describe_runs
+from matinee.runtime.errors import DataError
 
 PAIR = Pair("training", ("old",), ("new",))
 

@@ -10,15 +10,15 @@ from typing import Any
 
 import pytest
 
-from matinee.config.checking import parse_configuration
 from matinee.config import (
     CALL_FORMS,
     Configuration,
     Training,
     json_schema,
 )
-from matinee.runtime.errors import ConfigurationError
+from matinee.config.checking import parse_configuration
 from matinee.messages.rendering import TURN_ENDS
+from matinee.runtime.errors import ConfigurationError
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 

@@ -14,9 +14,9 @@ from tiny import llama, tokenizer
 
 from matinee.config import Limits, SampledRuns
 from matinee.config.plan import Plan
+from matinee.messages.transcripts import Verdict
 from matinee.runtime.records import read_lines
 from matinee.stages.evaluation import parse_transcripts, run_scenarios, score_scenarios
-from matinee.messages.transcripts import Verdict
 
 AIR = "get_environment_air_pm"
 CITIES = ("上海", "北京", "广州", "成都", "西安")

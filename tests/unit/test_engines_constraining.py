@@ -11,15 +11,15 @@ import pytest
 from playing import tools
 from tiny import FAMILIES, tokenizer
 
-from matinee.messages.conversations import ToolCall
 from matinee.engines.base import Completion, Request
 from matinee.engines.constraining import Constrainer, Constraint
 from matinee.engines.grammar import answer_grammar
 from matinee.engines.transformers import TransformersEngine
-from matinee.runtime.errors import EngineError
+from matinee.evaluation.scoring.schemas import ToolSchemas
+from matinee.messages.conversations import ToolCall
 from matinee.messages.parsing import CallForm, parse, write_calls
 from matinee.messages.rendering import Renderer
-from matinee.evaluation.scoring.schemas import ToolSchemas
+from matinee.runtime.errors import EngineError
 
 TEMPLATES: dict[CallForm, str] = {"hermes": "chatml_hermes", "action": "plain_action"}
 FORMS = list(TEMPLATES)

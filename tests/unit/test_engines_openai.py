@@ -12,14 +12,14 @@ from typing import Any
 import pytest
 from playing import call, gold, scenario, suite, turn
 
-from matinee.messages.conversations import Message
 from matinee.engines.base import Completion, Request
 from matinee.engines.openai import OpenAIEngine, wire_messages
 from matinee.engines.sampling import GREEDY, Sampling
-from matinee.runtime.errors import EngineError
-from matinee.messages.parsing import parse
 from matinee.evaluation.playing import run_suite
 from matinee.evaluation.scoring import score
+from matinee.messages.conversations import Message
+from matinee.messages.parsing import parse
+from matinee.runtime.errors import EngineError
 
 KEY = "sk-verysecretkey123456"
 AIR = "get_environment_air_pm"

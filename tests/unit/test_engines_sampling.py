@@ -11,10 +11,10 @@ from test_engines_transformers import Numbers, one_by_one, prompts
 from tiny import FAMILIES, tokenizer
 
 from matinee.config import CALL_FORMS
-from matinee.messages.conversations import ToolCall
 from matinee.engines.base import Completion, Request
 from matinee.engines.sampling import Chooser, Sampling
 from matinee.engines.transformers import TransformersEngine
+from matinee.messages.conversations import ToolCall
 from matinee.messages.parsing import parse
 from matinee.messages.rendering import Renderer
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 import pytest
 from playing import gold, scenario, suite, turn
 
-from matinee.evaluation.scripted import NULL_ANSWER, GoldEngine, NullEngine
 from matinee.evaluation.gold import levels
-from matinee.messages.parsing import CallForm
 from matinee.evaluation.playing import run_suite
+from matinee.evaluation.scripted import NULL_ANSWER, GoldEngine, NullEngine
+from matinee.messages.parsing import CallForm
 from matinee.messages.scenarios import Scenario
 from matinee.messages.transcripts import Transcript
 

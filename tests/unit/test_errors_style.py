@@ -13,7 +13,7 @@ import pytest
 
 from matinee.runtime import errors
 
-PACKAGE = Path(errors.__file__).parent
+PACKAGE = Path(errors.__file__).parents[1]
 SOURCES = sorted(PACKAGE.rglob("*.py"))
 HEAVY = {
     "torch",
@@ -70,7 +70,7 @@ def test_the_package_never_imports_snakemake(source: Path) -> None:
 
 def test_validation_and_help_load_nothing_heavy() -> None:
     code = (
-        "import sys; import matinee.config, matinee.config.plan, matinee.training.batching, matinee.merging;"
+        "import sys; import matinee.config.plan, matinee.training.batching, matinee.export.merging;"
         "print(*sorted({name.split('.')[0] for name in sys.modules}))"
     )
     loaded = subprocess.run(

@@ -7,13 +7,13 @@ from typing import Any
 
 import pytest
 
-from matinee.messages.conversations import Tool
-from matinee.messages.json_schemas import validator
-from matinee.messages.scenarios import GoldCall, Scenario, Turn
 from matinee.evaluation.scoring.schemas import ToolSchemas
 from matinee.evaluation.simulation.answers import Refusal
 from matinee.evaluation.simulation.arguments import Parameters
 from matinee.evaluation.suite_checks import scenario_problems
+from matinee.messages.conversations import Tool
+from matinee.messages.json_schemas import validator
+from matinee.messages.scenarios import GoldCall, Scenario, Turn
 
 CENTS = {"type": "number", "multipleOf": 0.01}
 PAY: dict[str, Any] = {"type": "object", "properties": {"amount": CENTS}, "required": ["amount"]}

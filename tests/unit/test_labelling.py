@@ -7,11 +7,11 @@ from typing import Any
 import yaml
 from playing import tools
 
-from matinee.evaluation.scripted import GoldEngine
 from matinee.evaluation.playing import run_suite
-from matinee.messages.scenarios import GoldCall, Scenario, Suite, Turn
 from matinee.evaluation.scoring import score_suite
+from matinee.evaluation.scripted import GoldEngine
 from matinee.evaluation.suites import load_suite
+from matinee.messages.scenarios import GoldCall, Scenario, Suite, Turn
 from matinee.messages.transcripts import Verdict
 
 ROOT = Path(__file__).parents[2]

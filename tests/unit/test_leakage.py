@@ -7,8 +7,8 @@ from collections.abc import Sequence
 
 import pytest
 
-from matinee.messages.conversations import Conversation, Message, Tool
 from matinee.data.leakage import LeakReport, find_leaks, normal_name
+from matinee.messages.conversations import Conversation, Message, Tool
 from matinee.messages.scenarios import Scenario, Suite, Turn
 
 

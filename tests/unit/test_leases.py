@@ -201,7 +201,7 @@ os.execv(sys.executable, [sys.executable, "-c", "print('launched', flush=True); 
 
 
 def test_a_lease_goes_on_where_a_launcher_takes_the_place_of_the_stage(tmp_path: Path) -> None:
-    workflow = str(Path(leases.__file__).parents[1])
+    workflow = str(Path(leases.__file__).parents[2])
     code = LAUNCHED.format(workflow=workflow, folder=str(tmp_path))
     launcher = subprocess.Popen(
         [sys.executable, "-c", code],

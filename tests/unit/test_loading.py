@@ -12,8 +12,8 @@ from tiny import save
 
 from matinee.models import loading
 from matinee.models.devices import Placement
-from matinee.runtime.errors import EngineError
 from matinee.models.loading import load_model
+from matinee.runtime.errors import EngineError
 
 CPU = Placement("cpu", "fp32", "test")
 CUDA = Placement("cuda", "bf16", "test")

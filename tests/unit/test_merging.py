@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 from tiny import FAMILIES, llama
 
-from matinee.runtime.errors import MergeError
 from matinee.export.merging import Entry, merge, plan_shards, shard_bytes
+from matinee.runtime.errors import MergeError
 
 
 def save_base(folder: Path, dtype: str = "float32", *, shards: str = "5GB", **options: Any) -> Path:

@@ -8,9 +8,14 @@ from typing import Any
 import pytest
 
 from matinee.config import MixPart
-from matinee.messages.conversations import Conversation, Message, read_conversations, write_conversations
-from matinee.runtime.errors import DataError
 from matinee.data.mixing import mix
+from matinee.messages.conversations import (
+    Conversation,
+    Message,
+    read_conversations,
+    write_conversations,
+)
+from matinee.runtime.errors import DataError
 
 
 def row(identifier: str, question: str) -> Conversation:

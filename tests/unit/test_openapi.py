@@ -9,11 +9,11 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner
 
-from matinee.messages.conversations import Tool
-from matinee.runtime.errors import ScenarioError
 from matinee.evaluation.openapi import import_openapi
 from matinee.evaluation.scoring.schemas import ToolSchemas
 from matinee.evaluation.simulation.arguments import Parameters
+from matinee.messages.conversations import Tool
+from matinee.runtime.errors import ScenarioError
 
 LIBRARY = """openapi: 3.0.3
 info: {title: Library, version: "1"}

@@ -9,15 +9,21 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tiny import random_rows
 
-from matinee.training.batching import Row
-from matinee.models.packing import MINIMUM_PREFIX, Packed, common_prefix, pack, shared_groups
+from matinee.models.packing import (
+    MINIMUM_PREFIX,
+    MaskedIds,
+    Packed,
+    common_prefix,
+    pack,
+    shared_groups,
+)
 
 # Few token ids and few beginnings, so that rows often agree for a while.
 TOKENS = st.lists(st.integers(3, 5), min_size=1, max_size=60)
 
 
 @st.composite
-def token_rows(draw: st.DrawFn) -> list[Row]:
+def token_rows(draw: st.DrawFn) -> list[MaskedIds]:
     """Rows of any length from 1, some of which share beginnings, with any supervision."""
     beginnings = [[], *draw(st.lists(TOKENS, max_size=3))]
     rows = []
@@ -43,7 +49,7 @@ def visible(packed: Packed, index: int) -> list[int]:
     raise AssertionError("an index outside of its group")
 
 
-def predictions(rows: list[Row]) -> list[tuple[tuple[int, ...], int]]:
+def predictions(rows: list[MaskedIds]) -> list[tuple[tuple[int, ...], int]]:
     """(what comes before, what is to be predicted) of each supervised token."""
     return sorted(
         (tuple(ids[:place]), ids[place])
@@ -55,7 +61,7 @@ def predictions(rows: list[Row]) -> list[tuple[tuple[int, ...], int]]:
 
 @given(token_rows(), st.booleans())
 def test_every_supervised_token_is_predicted_once_from_what_stands_before_it(
-    rows: list[Row], share: bool
+    rows: list[MaskedIds], share: bool
 ) -> None:
     packed = pack(rows, share=share)
     found = sorted(
@@ -66,14 +72,14 @@ def test_every_supervised_token_is_predicted_once_from_what_stands_before_it(
 
 
 @given(token_rows(), st.booleans())
-def test_positions_count_from_the_beginning_of_the_row(rows: list[Row], share: bool) -> None:
+def test_positions_count_from_the_beginning_of_the_row(rows: list[MaskedIds], share: bool) -> None:
     packed = pack(rows, share=share)
     expected = [len(visible(packed, index)) - 1 for index in range(len(packed.ids))]
     assert packed.positions == expected
 
 
 @given(token_rows(), st.booleans())
-def test_groups_cover_the_sequence_without_gap(rows: list[Row], share: bool) -> None:
+def test_groups_cover_the_sequence_without_gap(rows: list[MaskedIds], share: bool) -> None:
     packed = pack(rows, share=share)
     assert packed.groups[0].start == 0
     assert packed.groups[-1].end == len(packed.ids)
@@ -84,7 +90,7 @@ def test_groups_cover_the_sequence_without_gap(rows: list[Row], share: bool) -> 
 
 @given(token_rows())
 def test_a_shared_prefix_is_common_unsupervised_and_leaves_each_row_a_token(
-    rows: list[Row],
+    rows: list[MaskedIds],
 ) -> None:
     groups = shared_groups(rows)
     assert sorted(row for _, members in groups for row in members) == list(range(len(rows)))

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 import yaml
 
-from matinee.config.checking import parse_configuration
 from matinee.config import Configuration
+from matinee.config.checking import parse_configuration
 from matinee.config.plan import Plan
 
 ROOT = Path(__file__).parents[2]

@@ -8,13 +8,19 @@ from collections.abc import Iterable
 import pytest
 from playing import DONE, TODAY, ListEngine, call, gold, play, says, scenario, suite, turn
 
-from matinee.evaluation.asking import MAXIMUM_ROUNDS, UNKNOWN_ANSWER, answer, asked_slots, is_question
 from matinee.engines.base import Completion, Reply, Request
 from matinee.engines.sampling import GREEDY, Sampling
-from matinee.runtime.errors import EngineError
+from matinee.evaluation.asking import (
+    MAXIMUM_ROUNDS,
+    UNKNOWN_ANSWER,
+    answer,
+    asked_slots,
+    is_question,
+)
 from matinee.evaluation.playing import case_of, request_key, run_suite, system_message
 from matinee.messages.scenarios import Fault, Slot, Turn
 from matinee.messages.transcripts import Transcript
+from matinee.runtime.errors import EngineError
 
 AIR = "get_environment_air_pm"
 SHANGHAI = says(call(AIR, city="上海"))

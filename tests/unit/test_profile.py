@@ -6,8 +6,8 @@ import json
 
 import pytest
 
-from matinee.messages.conversations import Conversation, Message, Tool, ToolCall
 from matinee.data.mix_profile import RowTokens, Sample, Tally, profile, sample_positions
+from matinee.messages.conversations import Conversation, Message, Tool, ToolCall
 
 WEATHER, NEWS = Tool("weather", "", "{}"), Tool("news", "", "{}")
 CALLING = Conversation(

@@ -37,7 +37,10 @@ def test_run_by_hand_a_line_goes_to_standard_error_once(capsys: pytest.CaptureFi
 
 
 def say_in_a_job(environment: dict[str, str], redirect: str, folder: Path) -> None:
-    code = "from matinee.runtime import progress; progress.say('done'); progress.bar(3, 'x', 'y').close()"
+    code = (
+        "from matinee.runtime import progress; progress.say('done');"
+        " progress.bar(3, 'x', 'y').close()"
+    )
     path = {"PYTHONPATH": str(WORKFLOW), "PYTHON": sys.executable, "CODE": code}
     subprocess.run(
         ["bash", "-c", f'"$PYTHON" -c "$CODE" {redirect}'],

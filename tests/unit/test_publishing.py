@@ -15,8 +15,8 @@ from typing import Any
 import pytest
 
 from matinee.config import Publish
-from matinee.runtime.errors import PublishError
 from matinee.export.publishing import publish
+from matinee.runtime.errors import PublishError
 from matinee.stages.training import publish_model
 
 TOKEN = "hf_only_for_this_test"

@@ -7,10 +7,10 @@ from pathlib import Path
 import pytest
 
 from matinee.config import ReaderName
-from matinee.messages.conversations import Conversation
 from matinee.data.readers import FormatReport, read_dataset
 from matinee.data.readers.base import language_of
 from matinee.data.readers.registry import READERS
+from matinee.messages.conversations import Conversation
 
 PUBLIC = Path(__file__).parents[3] / "shared" / "data"
 

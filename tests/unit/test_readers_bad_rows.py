@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 from published import CALL, GOOD, WEATHER, sharegpt, write
 
-from matinee.runtime.errors import DataError
 from matinee.data.readers import FormatReport, read_dataset
 from matinee.data.readers.registry import READERS
+from matinee.runtime.errors import DataError
 
 UNORDERED = sharegpt(("human", "Hi"), ("observation", "{}"), ("gpt", "x"))
 

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 from published import GOOD, sharegpt, write
 
-from matinee.runtime.errors import DataError
 from matinee.data.readers import FormatReport, data_files, read_dataset
+from matinee.runtime.errors import DataError
 
 
 def test_json_lines_and_parquet_say_the_same_as_json(tmp_path: Path) -> None:

@@ -8,8 +8,8 @@ import pytest
 from tiny import tokenizer
 
 from matinee.messages.conversations import Conversation, Message, Tool, ToolCall
-from matinee.runtime.errors import DataError
 from matinee.messages.rendering import TEMPLATES, TURN_ENDS, Renderer, load_template
+from matinee.runtime.errors import DataError
 
 CALL = ToolCall("get_weather", '{"city": "北京"}')
 

@@ -13,10 +13,8 @@ import pytest
 import yaml
 from unit.report_fixture import CATEGORIES, Shape, make_results
 
-from matinee.config.checking import parse_configuration
 from matinee.config import Configuration
-from matinee.runtime.errors import DataError
-from matinee.runtime.records import read_json, write_json
+from matinee.config.checking import parse_configuration
 from matinee.report import collect, write_report, write_summary, write_tables
 from matinee.report.costs import evaluation_costs
 from matinee.report.data import ReportData
@@ -24,6 +22,8 @@ from matinee.report.language import STRINGS, language
 from matinee.report.page import render_report
 from matinee.report.published import published_variants, settings_here
 from matinee.report.summary import summary
+from matinee.runtime.errors import DataError
+from matinee.runtime.records import read_json, write_json
 
 VOLATILE = {"created", "stages", "runtime", "testing", "machine"}
 

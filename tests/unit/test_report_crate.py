@@ -13,8 +13,8 @@ import yaml
 from unit.report_fixture import Shape, make_results
 
 from matinee.config.checking import parse_configuration
-from matinee.runtime.records import read_json, sha256_file
 from matinee.report import collect, configuration_yaml, write_crate, write_report, write_summary
+from matinee.runtime.records import read_json, sha256_file
 
 VALIDATOR = os.environ.get("MATINEE_ROCRATE_VALIDATOR") or shutil.which("rocrate-validator")
 

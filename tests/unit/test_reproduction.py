@@ -10,12 +10,12 @@ from typing import Any
 import pytest
 from tiny import training
 
-from matinee.training.batching import EpochBatches
-from matinee.config.checking import parse_configuration
 from matinee.config import Configuration, Lora, Variant
+from matinee.config.checking import parse_configuration
 from matinee.messages.conversations import Conversation, Message, write_conversations
-from matinee.models.packing import pack
 from matinee.messages.rendering import silent_row
+from matinee.models.packing import pack
+from matinee.training.batching import EpochBatches
 from matinee.training.trainer import lora_config
 
 REPOSITORY = Path(__file__).resolve().parents[2]
@@ -69,8 +69,8 @@ def test_the_base_variant_takes_the_published_steps() -> None:
 def test_a_row_that_is_too_long_keeps_its_place_in_a_step(tmp_path: Path) -> None:
     from matinee.config import RandomSource
     from matinee.data.sources.tiny import make
-    from matinee.stages.data import tokenize_data
     from matinee.data.tokens import read_tokens
+    from matinee.stages.data import tokenize_data
 
     make(RandomSource(kind="random"), tmp_path / "model")
     file = tmp_path / "conversations.jsonl"

@@ -25,11 +25,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from playing import play, suite, tools
 
+from matinee.evaluation.playing import run_suite
+from matinee.evaluation.scoring import reparse, score, score_suite
 from matinee.evaluation.scripted import GoldEngine, NullEngine
 from matinee.messages.parsing import CallForm
-from matinee.evaluation.playing import run_suite
 from matinee.messages.scenarios import Scenario, Suite
-from matinee.evaluation.scoring import reparse, score, score_suite
 from matinee.messages.transcripts import Transcript, Verdict
 
 RESOURCES = Path(__file__).parents[2] / "workflow" / "resources"

@@ -17,9 +17,9 @@ from tiny import save
 from trainee import start
 
 from matinee.config import HubSource, Model, PackageSource, PathSource, UrlSource
-from matinee.runtime.errors import SourceError, UserError
 from matinee.data.sources import fetch_dataset, fetch_model, packages, urls
 from matinee.data.sources.selection import select
+from matinee.runtime.errors import SourceError, UserError
 
 RUN = Path(__file__).parents[2] / "workflow/run.py"
 SECRET = "hf_ThisIsASecretThatMustNotBeShown"

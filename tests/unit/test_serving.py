@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 from served import ScriptedLive, site
 
-from matinee.messages.conversations import ToolCall, canonical_json
 from matinee.engines.base import Request
+from matinee.messages.conversations import ToolCall, canonical_json
 from matinee.messages.parsing import write_calls
 
 WEATHER = {

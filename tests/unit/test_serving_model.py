@@ -16,16 +16,16 @@ from test_serving import TIME, WEATHER
 from test_templates import TEMPLATES, conversations
 from tiny import llama, tokenizer
 
-from matinee.config import CALL_FORMS
-from matinee.messages.conversations import Conversation
-from matinee.engines.base import Completion, Request
-from matinee.engines.live import LiveTransformersEngine
-from matinee.engines.transformers import TransformersEngine
-from matinee.runtime.errors import EngineError
-from matinee.messages.rendering import Renderer, load_template
 from matinee.apps.serving.loading import Loading, load_live, name_of, template_of
 from matinee.apps.serving.prompting import ask
 from matinee.apps.serving.wire import read_body
+from matinee.config import CALL_FORMS
+from matinee.engines.base import Completion, Request
+from matinee.engines.live import LiveTransformersEngine
+from matinee.engines.transformers import TransformersEngine
+from matinee.messages.conversations import Conversation
+from matinee.messages.rendering import Renderer, load_template
+from matinee.runtime.errors import EngineError
 
 CLIENTS = 16
 PICK = {

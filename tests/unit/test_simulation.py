@@ -8,12 +8,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from matinee.messages.conversations import Tool
-from matinee.runtime.errors import ScenarioError
-from matinee.messages.scenarios import Fault
 from matinee.evaluation.simulation import SimulatedApi, world
 from matinee.evaluation.simulation.resources import eleven_tools
 from matinee.evaluation.simulation.world import FUNCTIONS
+from matinee.messages.conversations import Tool
+from matinee.messages.scenarios import Fault
+from matinee.runtime.errors import ScenarioError
 
 TODAY = datetime.date(2024, 1, 25)
 

@@ -4,10 +4,10 @@ import json
 
 import pytest
 
-from matinee.messages.conversations import Tool
-from matinee.runtime.errors import ScenarioError
-from matinee.messages.scenarios import Fault
 from matinee.evaluation.simulation import FixtureSimulation
+from matinee.messages.conversations import Tool
+from matinee.messages.scenarios import Fault
+from matinee.runtime.errors import ScenarioError
 
 TOOLS = [
     Tool(

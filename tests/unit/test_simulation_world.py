@@ -5,12 +5,12 @@ import json
 
 import pytest
 
-from matinee.runtime.errors import ScenarioError
 from matinee.evaluation.simulation import lookup, world
 from matinee.evaluation.simulation.airports import airports, meant_by
 from matinee.evaluation.simulation.environment import air_quality_index, water_class
 from matinee.evaluation.simulation.places import cities, cities_named, provinces
 from matinee.evaluation.simulation.resources import world_file
+from matinee.runtime.errors import ScenarioError
 
 TODAY = datetime.date(2024, 1, 25)
 CAPITALS = """

@@ -10,9 +10,9 @@ import pytest
 from loopback import COMMIT, Hub, serving, sha256
 
 from matinee import config
-from matinee.runtime.errors import SourceError
 from matinee.data.sources import fetch_dataset, fetch_model, missing_sources
 from matinee.data.sources import hub as hub_source
+from matinee.runtime.errors import SourceError
 
 WEIGHTS = bytes(range(256)) * 2000
 TOKEN = "hf_averysecrettoken"

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 
 from matinee import config
-from matinee.runtime.errors import SourceError
 from matinee.data.sources import fetch_model
 from matinee.data.sources.gguf import bulk_reader
+from matinee.runtime.errors import SourceError
 
 WIDTH, HIDDEN, TOKENS = 32, 64, ["<s>", "</s>", *(chr(code) for code in range(33, 127)), "ab"]
 

@@ -10,8 +10,8 @@ import pytest
 from loopback import Hub, serving, sha256
 
 from matinee import config
-from matinee.runtime.errors import SourceError
 from matinee.data.sources import fetch_dataset, fetch_model, urls
+from matinee.runtime.errors import SourceError
 
 ROWS = b'{"a": 1}\n' * 5000
 

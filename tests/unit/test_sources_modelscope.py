@@ -10,8 +10,8 @@ import pytest
 from loopback import Hub, serving
 
 from matinee import config
-from matinee.runtime.errors import SourceError
 from matinee.data.sources import fetch_model
+from matinee.runtime.errors import SourceError
 
 MODEL = config.Model(
     id="tiny", sources=[config.HubSource(kind="modelscope", repo="owner/model", revision="master")]

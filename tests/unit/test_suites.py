@@ -11,10 +11,10 @@ from typing import Any
 
 import pytest
 
-from matinee.runtime.errors import ScenarioError
-from matinee.messages.scenarios import GoldCall, Suite
 from matinee.evaluation.simulation import lookup, world
 from matinee.evaluation.suites import CATEGORIES, check_suite, load_suite, select
+from matinee.messages.scenarios import GoldCall, Suite
+from matinee.runtime.errors import ScenarioError
 
 RESOURCES = Path(__file__).parents[2] / "workflow" / "resources"
 TOOLS = [

@@ -13,10 +13,10 @@ import pytest
 from jsonschema.validators import validator_for
 from pydantic import ValidationError
 
-from matinee.messages.conversations import Conversation, canonical_json
 from matinee.data.synthesis import SynthesisSettings, World, generate, load_catalogue
 from matinee.data.synthesis.scenes import SCENES
 from matinee.data.synthesis.simulator import UNKNOWN_ID
+from matinee.messages.conversations import Conversation, canonical_json
 
 ROOT = Path(__file__).resolve().parents[2]
 CATALOGUE = ROOT / "workflow" / "resources" / "catalogue"

@@ -9,10 +9,10 @@ import pytest
 import yaml
 from rapidfuzz import fuzz
 
-from matinee.runtime.errors import DataError
 from matinee.data.leakage import find_leaks
-from matinee.evaluation.suites import load_suite
 from matinee.data.synthesis import Catalogue, SynthesisSettings, generate, load_catalogue
+from matinee.evaluation.suites import load_suite
+from matinee.runtime.errors import DataError
 
 ROOT = Path(__file__).resolve().parents[2]
 RESOURCES = ROOT / "workflow" / "resources"

@@ -9,13 +9,13 @@ from pathlib import Path
 import pytest
 
 from matinee.data import tokenizing
-from matinee.messages.conversations import Conversation, Message, Tool, write_conversations
-from matinee.runtime.errors import DataError
 from matinee.data.mix_profile import sample_positions
 from matinee.data.sources.tiny import make_tokenizer
-from matinee.stages.data import tokenize_data
 from matinee.data.tokenizing import Prompts, Tokenized, tokenize
 from matinee.data.tokens import TokenWriter, read_some, read_tokens
+from matinee.messages.conversations import Conversation, Message, Tool, write_conversations
+from matinee.runtime.errors import DataError
+from matinee.stages.data import tokenize_data
 
 TOOL = Tool("weather", "Weather", '{"type": "object", "properties": {}}')
 

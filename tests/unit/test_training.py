@@ -12,9 +12,8 @@ import pytest
 from tiny import save, training
 from trainee import adapter_bytes, job
 
-from matinee.training import batching
 from matinee.runtime.errors import EngineError, TrainingError
-from matinee.training import train
+from matinee.training import batching, train
 from matinee.training import trainer as module
 from matinee.training.checkpoints import discard_run
 from matinee.training.run import mean_loss

@@ -219,8 +219,8 @@ def test_a_spread_model_is_taken_up_again_where_it_stopped(tmp_path: Path) -> No
 
 
 def test_the_stage_starts_itself_once_per_device(tmp_path: Path) -> None:
-    from matinee.messages.rendering import TokenRow
     from matinee.data.tokens import TokenWriter, as_batch
+    from matinee.messages.rendering import TokenRow
 
     folder = prepared(tmp_path)
     with TokenWriter(folder / "tokens.parquet") as writer:

@@ -9,8 +9,8 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from matinee.runtime.errors import DataError
 from matinee.models.weights import INDEX, require_whole
+from matinee.runtime.errors import DataError
 
 
 @pytest.fixture

@@ -7,8 +7,8 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from matinee.training.batching import Row
 from matinee.config import Training
+from matinee.models.packing import MaskedIds
 
 VOCABULARY = 300
 WINDOW = 8
@@ -85,7 +85,7 @@ def tokenizer() -> Any:
 
 def random_rows(
     seed: int, count: int, *, prefix: int = 0, longest: int = 40, vocabulary: int = VOCABULARY
-) -> list[Row]:
+) -> list[MaskedIds]:
     """Rows of 2 to `longest` own tokens behind one of two common beginnings of `prefix` tokens.
 
     The last quarter of each row, and at least its last token, is supervised.

@@ -8,8 +8,8 @@ from typing import Any
 
 from matinee.apps.agent.trials.scoring import arguments_of, fact_values
 from matinee.apps.agent.trials.tasks import Ask, TaskSuite
-from matinee.messages.conversations import ToolCall, canonical_json
 from matinee.engines.base import Completion, Reply, Request
+from matinee.messages.conversations import ToolCall, canonical_json
 from matinee.messages.parsing import CallForm, write_calls
 
 _Messages = tuple[dict[str, Any], ...]

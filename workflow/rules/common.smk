@@ -9,6 +9,7 @@ sys.path.insert(0, str(Path(workflow.basedir) / "workflow"))
 
 from matinee.runtime import driver
 from matinee.config.checking import parse_configuration
+from matinee.data.sources import require_sources
 from matinee.runtime.errors import UserError
 from matinee.config.plan import Plan
 
@@ -26,7 +27,7 @@ try:
     if with_conda and workflow.is_main_process:
         driver.require_conda()
     plan = Plan(parse_configuration(config, Path.cwd()))
-    plan.require_sources()
+    require_sources(plan.configuration, Path("results"))
     if runs_jobs:
         driver.require_writable(Path("results"))
         # The name keeps the file open, and with it the lock, until this process ends.

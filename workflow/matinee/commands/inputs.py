@@ -41,8 +41,8 @@ def import_openapi(
     ] = None,
 ) -> None:
     """Turn the operations of an OpenAPI document into a list of tools."""
-    from matinee.runtime import records
     from matinee.evaluation.openapi import import_openapi as read
+    from matinee.runtime import records
 
     imported = read(document, operation or [])
     records.write_json(out, list(imported.tools))

@@ -22,10 +22,9 @@ from matinee.config import (
     Reference,
     Variant,
 )
-from matinee.runtime.errors import SourceError
+from matinee.messages.rendering import TEMPLATES
+from matinee.runtime.places import RESOURCES
 
-TEMPLATES = Path(__file__).parent / "templates"
-RESOURCES = Path(__file__).parents[1] / "resources"
 FEW_ROWS = 5000
 # More threads than this help a job on a GPU no further.
 GPU_JOB_THREADS = 8
@@ -122,21 +121,6 @@ class Plan:
         os.environ["MATINEE_TERMINAL"] = "3"
         folder = str(Path(sys.executable).parent)
         os.environ["PATH"] = os.pathsep.join([folder, os.environ.get("PATH", os.defpath)])
-
-    def require_sources(self) -> None:
-        """Where the network is forbidden, raises SourceError that lists all that is not here."""
-        if not self.configuration.offline:
-            return
-        from matinee.data.sources import missing_sources
-
-        made = [name for name in self.model_ids if Path(f"results/model/{name}").exists()]
-        made += [name for name in self.dataset_ids if Path(f"results/dataset/{name}/raw").exists()]
-        if missing := missing_sources(self.configuration, Path.cwd(), made):
-            listed = "\n".join(f"  {line}" for line in missing)
-            raise SourceError(
-                f"The network is forbidden (`offline: true`), and this is missing:\n{listed}\n"
-                "Run once with `offline: false`, or bring the files and name them as `kind: path`."
-            )
 
     @staticmethod
     def gpu_threads(cores: int | None, gpus: int | None) -> int:

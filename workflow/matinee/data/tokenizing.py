@@ -9,11 +9,11 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from matinee.messages.conversations import Conversation, parse_row
-from matinee.runtime.parallel import in_order
 from matinee.data.mix_profile import RowTokens, Tally
-from matinee.messages.rendering import Renderer, TokenRow, silent_row
 from matinee.data.tokens import TokenWriter, as_batch
+from matinee.messages.conversations import Conversation, parse_row
+from matinee.messages.rendering import Renderer, TokenRow, silent_row
+from matinee.runtime.parallel import in_order
 
 if TYPE_CHECKING:
     import pyarrow as pa

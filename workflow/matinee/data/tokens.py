@@ -7,9 +7,9 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
-from matinee.training.batching import Row
-from matinee.runtime.errors import DataError
 from matinee.messages.rendering import TokenRow
+from matinee.models.packing import MaskedIds
+from matinee.runtime.errors import DataError
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -64,7 +64,7 @@ class TokenWriter:
         self._writer.close()
 
 
-def read_tokens(path: Path, *, held_out: bool = False) -> list[Row]:
+def read_tokens(path: Path, *, held_out: bool = False) -> list[MaskedIds]:
     """The rows to train on, or those held out, as (ids, mask).
 
     Raises DataError for a file that is damaged.

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from matinee.messages.conversations import canonical_json
 from matinee.engines.grammar import answer_grammar
-from matinee.runtime.errors import EngineError
+from matinee.messages.conversations import canonical_json
 from matinee.messages.parsing import CallForm
+from matinee.runtime.errors import EngineError
 
 if TYPE_CHECKING:
     from llguidance import LLMatcher

@@ -11,15 +11,15 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
-from matinee.models.attention import use_layouts
-from matinee.messages.conversations import canonical_json
-from matinee.models.devices import Placement
 from matinee.engines.base import Completion, Request
 from matinee.engines.constraining import Constrainer, GrammarError
 from matinee.engines.decoding import PrefixLayout, Slot
 from matinee.engines.transformers import PREFILL_TOKENS, Run, Running, load
-from matinee.models.packing import MINIMUM_PREFIX, common_prefix
+from matinee.messages.conversations import canonical_json
 from matinee.messages.parsing import CallForm
+from matinee.models.attention import use_layouts
+from matinee.models.devices import Placement
+from matinee.models.packing import MINIMUM_PREFIX, common_prefix
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel

@@ -10,12 +10,12 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit, urlunsplit
 
-from matinee.messages.conversations import canonical_json
 from matinee.engines.base import Completion, Reply, Request
 from matinee.engines.wire_names import WireNames
-from matinee.runtime.errors import EngineError
+from matinee.messages.conversations import canonical_json
 from matinee.messages.parsing import printable, write_calls
 from matinee.messages.transcripts import ParsedCall
+from matinee.runtime.errors import EngineError
 
 if TYPE_CHECKING:
     from openai import AsyncOpenAI, OpenAIError

@@ -10,8 +10,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from matinee.models.attention import Layout, use_layouts
-from matinee.models.devices import Placement
 from matinee.engines.base import Completion, Reply, Request
 from matinee.engines.constraining import Constrainer
 from matinee.engines.decoding import (
@@ -22,10 +20,12 @@ from matinee.engines.decoding import (
     SlotCache,
 )
 from matinee.engines.sampling import GREEDY, Chooser
-from matinee.models.loading import load_model
-from matinee.models.packing import MINIMUM_PREFIX, common_prefix
 from matinee.messages.parsing import CallForm
 from matinee.messages.rendering import Renderer
+from matinee.models.attention import Layout, use_layouts
+from matinee.models.devices import Placement
+from matinee.models.loading import load_model
+from matinee.models.packing import MINIMUM_PREFIX, common_prefix
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -7,8 +7,8 @@ from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from matinee.evaluation import significance
-from matinee.runtime.errors import DataError
 from matinee.messages.transcripts import Verdict
+from matinee.runtime.errors import DataError
 
 ALL = "all"
 PairKind = Literal["training", "variants", "reference", "runs"]
@@ -222,7 +222,9 @@ def _result(
         before_seeds=before_seeds,
         after_seeds=after_seeds,
         difference=difference,
-        effect=significance.effect(before_seeds.mean, after_seeds.mean, gained / seeds, lost / seeds),
+        effect=significance.effect(
+            before_seeds.mean, after_seeds.mean, gained / seeds, lost / seeds
+        ),
         gained=gained / seeds,
         lost=lost / seeds,
         p=p,

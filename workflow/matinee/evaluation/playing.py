@@ -9,15 +9,15 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
-from matinee.evaluation.asking import MAXIMUM_ROUNDS, answer, asked_slots
-from matinee.messages.conversations import Message, Tool, ToolCall, canonical_json
 from matinee.engines.base import Completion, Engine, Request
 from matinee.engines.sampling import GREEDY, Sampling
-from matinee.runtime.errors import EngineError, ScenarioError
+from matinee.evaluation.asking import MAXIMUM_ROUNDS, answer, asked_slots
+from matinee.evaluation.simulation import Simulation, world
+from matinee.messages.conversations import Message, Tool, ToolCall, canonical_json
 from matinee.messages.parsing import CallForm, parse, printable
 from matinee.messages.scenarios import Fault, Scenario, Suite, Turn
-from matinee.evaluation.simulation import Simulation, world
 from matinee.messages.transcripts import Observation, Parse, Step, Transcript
+from matinee.runtime.errors import EngineError, ScenarioError
 
 # The same call with the same result, or the same broken text, so often within a turn is a cycle.
 CYCLE_LENGTH = 3

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Generator, Iterable
 from typing import Any
 
-from matinee.messages.conversations import ToolCall, canonical_json
 from matinee.engines.base import Completion, Reply, Request
 from matinee.evaluation.gold import as_lookup, levels, written
-from matinee.messages.parsing import CallForm, write_calls
 from matinee.evaluation.playing import case_of
-from matinee.messages.scenarios import GoldCall, Scenario, Suite, Turn
 from matinee.evaluation.simulation import lookup
+from matinee.messages.conversations import ToolCall, canonical_json
+from matinee.messages.parsing import CallForm, write_calls
+from matinee.messages.scenarios import GoldCall, Scenario, Suite, Turn
 
 _Messages = tuple[dict[str, Any], ...]
 

@@ -11,11 +11,11 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from matinee.evaluation.simulation import lookup
 from matinee.messages.documents import Place
-from matinee.runtime.errors import ScenarioError
 from matinee.messages.json_schemas import validator
 from matinee.messages.scenarios import GoldCall, Lookup, Scenario, Turn
-from matinee.evaluation.simulation import lookup
+from matinee.runtime.errors import ScenarioError
 
 
 def shown(value: Any) -> str:

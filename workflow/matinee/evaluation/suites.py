@@ -14,12 +14,21 @@ from typing import Any, get_args
 
 from pydantic import BaseModel, ValidationError
 
-from matinee.messages.documents import Document, Problem, open_document
-from matinee.runtime.errors import ScenarioError
-from matinee.messages.scenarios import BfclCategory, Category, Fault, GoldCall, Scenario, Slot, Suite, Turn
 from matinee.evaluation.simulation.recorded import fixture_problems
 from matinee.evaluation.suite_checks import scenario_problems, shown
 from matinee.evaluation.tool_lists import read_tools
+from matinee.messages.documents import Document, Problem, open_document
+from matinee.messages.scenarios import (
+    BfclCategory,
+    Category,
+    Fault,
+    GoldCall,
+    Scenario,
+    Slot,
+    Suite,
+    Turn,
+)
+from matinee.runtime.errors import ScenarioError
 
 SUITE_FILE = "suite.yaml"
 CATEGORIES: tuple[str, ...] = get_args(Category)

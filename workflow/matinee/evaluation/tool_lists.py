@@ -6,10 +6,10 @@ import json
 from pathlib import Path
 from typing import Any
 
+from matinee.evaluation.simulation.arguments import Parameters
 from matinee.messages.conversations import Tool
 from matinee.messages.documents import Document, Place, Problem
 from matinee.runtime.errors import ScenarioError
-from matinee.evaluation.simulation.arguments import Parameters
 
 
 def read_tools(file: Path) -> tuple[list[dict[str, Any]], list[Problem]]:

@@ -28,7 +28,6 @@ import re
 from collections.abc import Callable
 from decimal import Decimal
 from functools import cache
-from pathlib import Path
 from typing import Any
 
 import cn2an
@@ -38,8 +37,9 @@ from matinee.evaluation.simulation.airports import meant_by
 from matinee.evaluation.simulation.names import is_chinese, latin, plain, same_basin, same_place
 from matinee.evaluation.simulation.places import cities_named, spellings
 from matinee.evaluation.simulation.sites import bare_domain
+from matinee.runtime.places import RESOURCES
 
-_KINDS_FILE = Path(__file__).parents[1] / "resources" / "argument_kinds.yaml"
+_KINDS_FILE = RESOURCES / "argument_kinds.yaml"
 _BY_SCHEMA_TYPE = {
     "string": "text",
     "integer": "integer",

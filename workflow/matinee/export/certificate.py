@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from matinee.models.devices import Placement
-from matinee.runtime.errors import MergeError
 from matinee.models.loading import load_model
+from matinee.runtime.errors import MergeError
 
 if TYPE_CHECKING:
     from torch import Tensor

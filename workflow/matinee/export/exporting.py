@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from matinee import __version__
-from matinee.runtime.records import read_json
 from matinee.messages.rendering import Renderer, load_template
+from matinee.runtime.records import read_json
 
 
 def complete_export(folder: Path, template: str, *, base: Path, training: Path) -> None:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from matinee.runtime.errors import PublishError
 from matinee.data.sources.hub import endpoint
+from matinee.runtime.errors import PublishError
 
 
 def publish(folder: Path, repository: str, *, private: bool, token_env: str) -> dict[str, str]:

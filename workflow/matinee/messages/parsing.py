@@ -16,7 +16,13 @@ from dataclasses import dataclass
 from typing import Any, Literal, NoReturn
 
 from matinee.messages.conversations import ToolCall, canonical_json
-from matinee.messages.repairing import RepairError, close_fences, goes_on, read_values, repair_values
+from matinee.messages.repairing import (
+    RepairError,
+    close_fences,
+    goes_on,
+    read_values,
+    repair_values,
+)
 from matinee.messages.transcripts import Parse, ParsedCall
 
 CallForm = Literal["hermes", "action"]

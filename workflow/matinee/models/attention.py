@@ -12,8 +12,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
-from matinee.runtime.errors import EngineError
 from matinee.models.packing import Group
+from matinee.runtime.errors import EngineError
 
 if TYPE_CHECKING:
     import torch

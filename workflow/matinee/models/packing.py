@@ -13,6 +13,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+# A row: its token ids, and per token whether it is supervised (1) or not (0).
+MaskedIds = tuple[list[int], list[int]]
+
 # Below this many shared tokens a second attention call costs more than the prefix saves.
 MINIMUM_PREFIX = 32
 

@@ -17,10 +17,10 @@ from jinja2 import Template
 from markupsafe import Markup
 
 from matinee.evaluation.gold import as_fields, is_null
-from matinee.report.data import ReportData
-from matinee.report.language import Language
 from matinee.messages.scenarios import GoldCall, Scenario
 from matinee.messages.transcripts import Transcript, Verdict
+from matinee.report.data import ReportData
+from matinee.report.language import Language
 
 LARGEST_INLINE = 1_900_000
 CASES_PER_BLOCK = 50

@@ -13,13 +13,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from matinee import __version__
-from matinee.runtime.records import sha256_file, whole, write_json
 from matinee.report.data import ReportData
+from matinee.runtime.places import PROJECT
+from matinee.runtime.records import sha256_file, whole, write_json
 
 if TYPE_CHECKING:
     from rocrate.rocrate import ROCrate
 
-PROJECT = Path(__file__).parents[3]
 FOLDER = "crate"
 PROFILES = (
     ("https://w3id.org/ro/wfrun/process/0.5", "Process Run Crate", "0.5"),

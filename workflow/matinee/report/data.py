@@ -9,14 +9,14 @@ from typing import Any, Literal, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
-from matinee.evaluation.comparison import Comparison, Pair, compare, outcomes_by_suite
 from matinee.config import Configuration
 from matinee.determinism import Determinism, read_determinism
-from matinee.runtime.errors import DataError
-from matinee.runtime.records import read_json
-from matinee.report.run_comparison import RunComparison, compare_runs, read_outcomes
+from matinee.evaluation.comparison import Comparison, Pair, compare, outcomes_by_suite
 from matinee.messages.scenarios import Suite
 from matinee.messages.transcripts import Transcript, Verdict
+from matinee.report.run_comparison import RunComparison, compare_runs, read_outcomes
+from matinee.runtime.errors import DataError
+from matinee.runtime.records import read_json
 
 Record = TypeVar("Record", bound=BaseModel)
 SubjectKind = Literal["untuned", "tuned", "reference"]

@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from matinee.evaluation import significance
-from matinee.report.data import ReportData
-from matinee.report.language import Language, number, percent
 from matinee.evaluation.scoring.aggregates import Metrics, aggregate, seconds_per_case
 from matinee.messages.transcripts import Verdict
+from matinee.report.data import ReportData
+from matinee.report.language import Language, number, percent
 
 # These are no shares.
 PLAIN_NUMBERS = ("steps_over_shortest", "tokens_per_case")

@@ -12,9 +12,8 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
-from matinee.evaluation.comparison import Pair
 from matinee.config import Configuration
-from matinee.runtime.records import whole
+from matinee.evaluation.comparison import Pair
 from matinee.report import (
     cases,
     costs,
@@ -32,6 +31,7 @@ from matinee.report.data import ReportData
 from matinee.report.language import Language
 from matinee.report.measures import measure_rows
 from matinee.report.published import published_rows
+from matinee.runtime.records import whole
 
 TEMPLATES = Path(__file__).with_name("templates")
 SECTIONS = (

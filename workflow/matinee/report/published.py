@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from matinee.evaluation.comparison import Pair, Result
 from matinee.config import HubSource, Variant
+from matinee.evaluation.comparison import Pair, Result
 from matinee.report.data import ReportData, SeedFiles
 from matinee.report.language import Language, number, percent
 

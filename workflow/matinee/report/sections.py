@@ -8,9 +8,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, get_args
 
+from matinee.messages.transcripts import ErrorClass
 from matinee.report.data import ReportData, StageRun, Subject
 from matinee.report.language import Language, duration, number
-from matinee.messages.transcripts import ErrorClass
 
 LONGEST_LIST = 12
 

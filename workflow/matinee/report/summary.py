@@ -9,10 +9,10 @@ from typing import Any
 
 from matinee.evaluation import significance
 from matinee.evaluation.comparison import ALL, Result
-from matinee.runtime.records import write_json
+from matinee.messages.transcripts import Verdict
 from matinee.report.data import ReportData, SeedFiles
 from matinee.report.measures import decodings, measured, testing_times
-from matinee.messages.transcripts import Verdict
+from matinee.runtime.records import write_json
 
 SCHEMA = 1
 # What a training's metrics say about its result; the other keys tell of the machine and the clock.

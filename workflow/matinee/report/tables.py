@@ -8,11 +8,11 @@ from typing import Any
 
 from matinee.evaluation import significance
 from matinee.evaluation.comparison import ALL
-from matinee.runtime.records import whole
-from matinee.report.data import Evaluated, ReportData, Subject
-from matinee.report.summary import summary
 from matinee.evaluation.scoring.aggregates import aggregate, seconds_per_case
 from matinee.messages.transcripts import Verdict
+from matinee.report.data import Evaluated, ReportData, Subject
+from matinee.report.summary import summary
+from matinee.runtime.records import whole
 
 LOG_KEYS = ("step", "epoch", "loss", "learning_rate", "grad_norm")
 

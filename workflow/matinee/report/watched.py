@@ -8,9 +8,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from matinee.runtime import progress
 from matinee.report.data import ReportData
 from matinee.report.tables import accuracy_rows, case_rows
+from matinee.runtime import progress
 
 # wandb's own names of a run's folder: `run-` or `offline-run-`, date, time, and the run's id.
 _FOLDER = re.compile(r"(?:offline-)?run-\d{8}_\d{6}-(?P<id>.+)")

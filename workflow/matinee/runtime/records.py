@@ -162,7 +162,7 @@ def command() -> str | None:
 
 def _redacted(value: Any) -> Any:
     """The value without tokens and passwords, which an address may hold."""
-    from matinee.data.sources.integrity import redact
+    from matinee.runtime.redaction import redact
 
     if isinstance(value, str):
         return redact(value)

@@ -8,8 +8,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from matinee.runtime import progress, records
 from matinee.config.training import CALL_FORMS
+from matinee.runtime import progress, records
 from matinee.runtime.errors import UserError
 
 if TYPE_CHECKING:
@@ -41,8 +41,8 @@ def compare_agents(
     from matinee.apps.agent.trials.comparing import BASELINE
     from matinee.apps.agent.trials.tables import as_markdown, compare
     from matinee.apps.agent.trials.tasks import read_tasks
-    from matinee.models.devices import place
     from matinee.engines.transformers import TransformersEngine
+    from matinee.models.devices import place
 
     if template not in CALL_FORMS:
         raise UserError(f"template {template!r}: allowed are {', '.join(CALL_FORMS)}.")

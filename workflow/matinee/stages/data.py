@@ -7,16 +7,17 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from matinee.runtime import progress, records
 from matinee.config import Dataset, MixPart, Model
 from matinee.messages.conversations import read_conversations, write_conversations
+from matinee.runtime import progress, records
 from matinee.runtime.errors import DataError
+from matinee.runtime.places import RESOURCES
 
 if TYPE_CHECKING:
     from matinee.data.mix_profile import Sample
     from matinee.data.tokenizing import Prompts
 
-CATALOGUE = Path(__file__).parents[2] / "resources" / "catalogue"
+CATALOGUE = RESOURCES / "catalogue"
 
 
 def is_offline() -> bool:

@@ -11,13 +11,14 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from matinee.runtime import progress, records
 from matinee.determinism import Check, Determinism, Repeat
-from matinee.runtime.errors import EngineError
-from matinee.stages.evaluation import read_suite
 from matinee.messages.transcripts import Transcript
+from matinee.runtime import progress, records
+from matinee.runtime.errors import EngineError
+from matinee.runtime.places import WORKFLOW
+from matinee.stages.evaluation import read_suite
 
-RUN = Path(__file__).parents[2] / "run.py"
+RUN = WORKFLOW / "run.py"
 THREADS = 2
 TRAINED_STEPS = 4
 

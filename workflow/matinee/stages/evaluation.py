@@ -8,14 +8,14 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from matinee.runtime import progress, records
 from matinee.config import CallForm, Limits, Reference, SampledRuns, SuiteSettings
-from matinee.messages.conversations import Tool
 from matinee.engines.base import Engine, without_room
 from matinee.engines.sampling import GREEDY, Sampling
-from matinee.runtime.errors import EngineError, ScenarioError
+from matinee.messages.conversations import Tool
 from matinee.messages.scenarios import Fault, Suite
 from matinee.messages.transcripts import Transcript
+from matinee.runtime import progress, records
+from matinee.runtime.errors import EngineError, ScenarioError
 
 
 def prepare_suite(settings: SuiteSettings, output: Path) -> None:
@@ -37,8 +37,8 @@ def prepare_suite(settings: SuiteSettings, output: Path) -> None:
 def _load_suite(settings: SuiteSettings) -> tuple[Suite, dict[str, Any]]:
     """The whole suite, and where it comes from."""
     if settings.bfcl is not None:
-        from matinee.evaluation.bfcl import load_bfcl
         from matinee.data.sources import fetch_bfcl
+        from matinee.evaluation.bfcl import load_bfcl
         from matinee.stages.data import is_offline
 
         data, facts = fetch_bfcl(settings.bfcl, offline=is_offline(), root=Path.cwd())
@@ -174,8 +174,8 @@ def _engine(
     require_whole(model)
     # Nothing here may reach a hub: the folder is complete.
     os.environ["HF_HUB_OFFLINE"] = "1"
-    from matinee.models.devices import place
     from matinee.engines.transformers import TransformersEngine
+    from matinee.models.devices import place
     from matinee.models.memory import keep_freed
 
     keep_freed()

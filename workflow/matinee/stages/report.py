@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from matinee.runtime import progress
 from matinee.config import Configuration
+from matinee.runtime import progress
 
 
 def render_report(configuration: Configuration, results: Path) -> None:

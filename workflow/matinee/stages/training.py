@@ -7,10 +7,10 @@ from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from matinee.runtime import process, progress, records
 from matinee.config import Export, Training
 from matinee.data.tokens import read_tokens
 from matinee.models.weights import require_whole
+from matinee.runtime import process, progress, records
 
 if TYPE_CHECKING:
     from matinee.training import Job
@@ -90,8 +90,8 @@ def _prepare_environment(run: str, output: Path) -> None:
 
 
 def _train(job: Job, recorder: records.Recorder) -> None:
-    from matinee.training.curves import draw_loss
     from matinee.training import train
+    from matinee.training.curves import draw_loss
     from matinee.training.parallel import is_main
 
     metrics = train(job)
@@ -120,9 +120,9 @@ def merge_model(
 ) -> None:
     """Writes `model/` (weights, tokenizer, template, card) and its certificate `merge.json`."""
     from matinee.export.certificate import certify
-    from matinee.models.devices import place
     from matinee.export.exporting import complete_export
     from matinee.export.merging import merge
+    from matinee.models.devices import place
 
     require_whole(base)
     require_whole(adapter)

@@ -5,9 +5,7 @@ from __future__ import annotations
 import random
 from collections.abc import Iterator, Sequence
 
-from matinee.models.packing import shared_groups
-
-Row = tuple[list[int], list[int]]
+from matinee.models.packing import MaskedIds, shared_groups
 
 # More packed tokens at once make a CPU no faster; fetching memory for them makes it slower.
 CPU_TOKENS = 1024
@@ -77,7 +75,7 @@ def deal_by_tokens(lengths: Sequence[int]) -> list[list[int]]:
     return [members for _, members in sorted(parts, key=lambda part: (-part[0], part[1]))]
 
 
-def prefix_groups(rows: Sequence[Row], *, share: bool) -> list[list[int]]:
+def prefix_groups(rows: Sequence[MaskedIds], *, share: bool) -> list[list[int]]:
     """Row numbers grouped by common beginning, or one group per row."""
     if not share:
         return [[number] for number in range(len(rows))]

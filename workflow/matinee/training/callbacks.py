@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
-from matinee.runtime import progress
 from matinee.energy import EnergyMeter
+from matinee.runtime import progress
 from matinee.runtime.errors import TrainingError
 from matinee.training.checkpoints import last_checkpoint, mark_complete
 

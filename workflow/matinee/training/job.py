@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from matinee.training.batching import Row
 from matinee.config import Training
+from matinee.models.packing import MaskedIds
 
 
 @dataclass(frozen=True)
@@ -19,7 +19,7 @@ class Job:
     """
 
     model: Path
-    rows: Sequence[Row]
+    rows: Sequence[MaskedIds]
     settings: Training
     seed: int
     shuffle: bool
@@ -27,4 +27,4 @@ class Job:
     output: Path
     label: str
     report_to_wandb: bool = False
-    validation: Sequence[Row] = ()
+    validation: Sequence[MaskedIds] = ()

@@ -5,16 +5,16 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from matinee.training.batching import Row, deal_by_tokens
 from matinee.models.kernels import Kernel, packed_layout
-from matinee.models.packing import pack
+from matinee.models.packing import MaskedIds, pack
+from matinee.training.batching import deal_by_tokens
 from matinee.training.head_loss import head_loss
 
 if TYPE_CHECKING:
     from torch import Tensor
 
 
-def collate(rows: Sequence[Row], packing: str, pad: int) -> dict[str, Any]:
+def collate(rows: Sequence[MaskedIds], packing: str, pad: int) -> dict[str, Any]:
     """One micro-batch.
 
     Packed: `input_ids` and `position_ids` (1, L), `sources` and `targets` (N), `groups`.
@@ -52,7 +52,7 @@ def collate(rows: Sequence[Row], packing: str, pad: int) -> dict[str, Any]:
     }
 
 
-def collate_parts(rows: Sequence[Row], packing: str, pad: int) -> dict[str, Any]:
+def collate_parts(rows: Sequence[MaskedIds], packing: str, pad: int) -> dict[str, Any]:
     """One micro-batch in parts that are computed side by side, the longest first.
 
     `parts`: each as `collate` makes it. `targets` (N) and `counts` are those of all parts.

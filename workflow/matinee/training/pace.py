@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from matinee.training import batching
-from matinee.training.batching import Row
 from matinee.config import Training
 from matinee.models.devices import place
+from matinee.models.packing import MaskedIds
+from matinee.training import batching
 from matinee.training.job import Job
 from matinee.training.parallel import processes
 
@@ -46,7 +46,7 @@ def pace_for(job: Job, settings: Training) -> Pace:
     return one_after_another(settings, job.rows)
 
 
-def one_after_another(settings: Training, rows: Sequence[Row]) -> Pace:
+def one_after_another(settings: Training, rows: Sequence[MaskedIds]) -> Pace:
     """Micro-batches of about CPU_TOKENS tokens; more at once make a CPU no faster."""
     mean = sum(len(ids) for ids, _ in rows) / len(rows)
     sizes = [size for size in range(1, settings.batch_size + 1) if settings.batch_size % size == 0]

@@ -9,11 +9,11 @@ import time
 from collections.abc import Sequence
 from typing import Any
 
-from matinee.runtime import progress, records
 from matinee.config import Training
 from matinee.models.devices import place
-from matinee.runtime.errors import TrainingError
 from matinee.models.memory import keep_freed
+from matinee.runtime import progress, records
+from matinee.runtime.errors import TrainingError
 from matinee.training.checkpoints import discard_broken, discard_run, last_checkpoint, step_of
 from matinee.training.job import Job
 from matinee.training.pace import Pace, one_after_another, pace_for, split

@@ -9,13 +9,14 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from matinee.models.attention import use_layouts
-from matinee.training.batching import EpochBatches, Row, prefix_groups
 from matinee.config import Training
-from matinee.models.devices import Placement
 from matinee.energy import Energy, EnergyMeter
+from matinee.models.attention import use_layouts
+from matinee.models.devices import Placement
 from matinee.models.kernels import Choice, Heads, choose_kernel
 from matinee.models.loading import load_model
+from matinee.models.packing import MaskedIds
+from matinee.training.batching import EpochBatches, prefix_groups
 from matinee.training.head_loss import release_head
 from matinee.training.job import Job
 from matinee.training.loss import collate, collate_parts, supervised_loss
@@ -144,7 +145,9 @@ def attention_kernel(model: Any, settings: Training, placement: Placement) -> Ch
     return choose_kernel(placement, settings.packing, Heads.of(config), dropout)
 
 
-def validation_batches(job: Job, settings: Training, process: int, of: int) -> list[list[Row]]:
+def validation_batches(
+    job: Job, settings: Training, process: int, of: int
+) -> list[list[MaskedIds]]:
     """One process's micro-batches of the held-out rows; together they hold each row once."""
     groups = prefix_groups(job.validation, share=settings.packing == "shared_prefix")
     rows = [job.validation[number] for group in groups for number in group]
@@ -176,7 +179,7 @@ def make_trainer(
 
         side_by_side = SideBySide(lanes, [p for p in model.parameters() if p.requires_grad])
 
-    def collated(rows: Sequence[Row]) -> dict[str, Any]:
+    def collated(rows: Sequence[MaskedIds]) -> dict[str, Any]:
         if side_by_side is None:
             return collate(rows, settings.packing, pad)
         return collate_parts(rows, settings.packing, pad)
@@ -294,14 +297,14 @@ def make_trainer(
 class _Rows:
     """The rows as a data set that passes the epoch on to the sampler, however it is wrapped."""
 
-    def __init__(self, rows: Sequence[Row], batches: EpochBatches) -> None:
+    def __init__(self, rows: Sequence[MaskedIds], batches: EpochBatches) -> None:
         self._rows = rows
         self._batches = batches
 
     def __len__(self) -> int:
         return len(self._rows)
 
-    def __getitem__(self, number: int) -> Row:
+    def __getitem__(self, number: int) -> MaskedIds:
         return self._rows[number]
 
     def set_epoch(self, epoch: int) -> None:

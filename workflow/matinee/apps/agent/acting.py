@@ -10,8 +10,8 @@ from dataclasses import dataclass, field
 from matinee.apps.agent.subtasks import Subtask
 from matinee.apps.agent.thinking import Play, Run, Thought, with_calls
 from matinee.apps.agent.tools import refused
-from matinee.messages.conversations import Message, Tool, ToolCall, canonical_json
 from matinee.evaluation.playing import CYCLE_LENGTH
+from matinee.messages.conversations import Message, Tool, ToolCall, canonical_json
 from matinee.messages.transcripts import Observation
 
 NO_STEPS = "步数已经用完"

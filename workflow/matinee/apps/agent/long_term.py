@@ -12,8 +12,8 @@ from pathlib import Path
 
 from matinee.apps.agent.memories import MemoryEntry
 from matinee.messages.conversations import canonical_json
-from matinee.runtime.errors import UserError
 from matinee.messages.parsing import printable
+from matinee.runtime.errors import UserError
 
 # The trigram tokenizer finds any three characters in a row, so it needs no words and suits Chinese.
 _TRIGRAM_SINCE = (3, 34, 0)

@@ -23,10 +23,10 @@ from matinee.apps.agent.subtasks import Subtask
 from matinee.apps.agent.task import AgentLimits, Task
 from matinee.apps.agent.thinking import Play, Run
 from matinee.apps.agent.tools import ToolSource
-from matinee.messages.conversations import Message, Tool
 from matinee.engines.base import Engine
-from matinee.messages.parsing import CallForm
 from matinee.evaluation.playing import system_message
+from matinee.messages.conversations import Message, Tool
+from matinee.messages.parsing import CallForm
 
 NO_RESULT = "没有得到结果。"
 _STEP = "现在做第{number}步：{goal}"

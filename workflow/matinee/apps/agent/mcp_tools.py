@@ -8,11 +8,11 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from matinee.apps.agent.tools import answered, refused
-from matinee.messages.conversations import Tool, canonical_json
-from matinee.runtime.errors import UserError
 from matinee.evaluation.simulation.answers import Refusal, refusal
 from matinee.evaluation.simulation.arguments import Parameters
+from matinee.messages.conversations import Tool, canonical_json
 from matinee.messages.transcripts import Observation
+from matinee.runtime.errors import UserError
 
 if TYPE_CHECKING:
     from anyio.from_thread import BlockingPortal

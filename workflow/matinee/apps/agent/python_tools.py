@@ -6,10 +6,10 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from matinee.apps.agent.tools import refused
-from matinee.messages.conversations import Tool, canonical_json
-from matinee.runtime.errors import UserError
 from matinee.evaluation.simulation.api import SimulatedApi
+from matinee.messages.conversations import Tool, canonical_json
 from matinee.messages.transcripts import Observation
+from matinee.runtime.errors import UserError
 
 _LONGEST_MESSAGE = 200
 

@@ -16,8 +16,9 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from matinee.apps.agent.dates import named_periods, without_dates
 from matinee.apps.agent.memories import Judgement, MemoryEntry
 from matinee.runtime.errors import UserError
+from matinee.runtime.places import RESOURCES
 
-RULES = Path(__file__).parents[2] / "resources" / "reuse.yaml"
+RULES = RESOURCES / "reuse.yaml"
 _MARKS = re.compile(r"[\W_]+")
 
 

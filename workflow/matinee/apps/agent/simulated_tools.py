@@ -5,10 +5,10 @@ from __future__ import annotations
 import datetime
 from collections.abc import Sequence
 
-from matinee.messages.conversations import Tool
-from matinee.messages.scenarios import Fault
 from matinee.evaluation.simulation import Simulation, world
 from matinee.evaluation.simulation.resources import eleven_tools
+from matinee.messages.conversations import Tool
+from matinee.messages.scenarios import Fault
 from matinee.messages.transcripts import Observation
 
 

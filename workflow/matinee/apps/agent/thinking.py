@@ -16,8 +16,8 @@ from matinee.apps.agent.context import ShortTermMemory
 from matinee.apps.agent.events import CallMade, CallObserved, Event, ModelWrote, Purpose
 from matinee.apps.agent.task import AgentLimits, Task
 from matinee.apps.agent.tools import ToolSource
-from matinee.messages.conversations import Message, Tool, ToolCall
 from matinee.engines.base import Completion, Request, without_room
+from matinee.messages.conversations import Message, Tool, ToolCall
 from matinee.messages.parsing import CallForm, parse, printable
 from matinee.messages.transcripts import Observation, Parse
 

@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import Protocol
 
 from matinee.messages.conversations import Tool, canonical_json
+from matinee.messages.transcripts import Observation
 from matinee.runtime.errors import UserError
 from matinee.runtime.records import write_json
-from matinee.messages.transcripts import Observation
 
 
 class ToolSource(Protocol):

@@ -31,10 +31,10 @@ from matinee.apps.agent.planning import (
 from matinee.apps.agent.procedures import Procedure
 from matinee.apps.chatting.tools import ChatTools
 from matinee.apps.chatting.watching import Stopped, watch
-from matinee.messages.conversations import Message
 from matinee.engines.live import LiveEngine, Words
-from matinee.runtime.errors import UserError
+from matinee.messages.conversations import Message
 from matinee.messages.parsing import CallForm
+from matinee.runtime.errors import UserError
 
 State = Literal["running", "done", "stopped", "failed"]
 

@@ -9,7 +9,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TypeVar, get_args
 
-from matinee.runtime import progress
 from matinee.apps.agent.events import PlannerName
 from matinee.apps.agent.long_term import LongTermMemory
 from matinee.apps.agent.procedures import Procedure, read_procedures
@@ -19,9 +18,10 @@ from matinee.apps.chatting.conversation import Manner, Speaker
 from matinee.apps.chatting.scenario_list import load_scenarios
 from matinee.apps.chatting.sessions import Desk
 from matinee.apps.chatting.wording import LANGUAGES
-from matinee.runtime.errors import ConfigurationError, EngineError
 from matinee.apps.serving.loading import Loading, load_live, name_of
 from matinee.apps.serving.running import LOCAL
+from matinee.runtime import progress
+from matinee.runtime.errors import ConfigurationError, EngineError
 
 Choice = TypeVar("Choice", bound=str)
 

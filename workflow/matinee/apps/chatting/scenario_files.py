@@ -11,11 +11,11 @@ from typing import Any
 import yaml
 
 from matinee.apps.agent import CallObserved
-from matinee.evaluation.asking import is_question
 from matinee.apps.chatting.conversation import Turn
 from matinee.apps.chatting.tools import ChatTools
-from matinee.runtime.errors import UserError
+from matinee.evaluation.asking import is_question
 from matinee.messages.scenarios import Category
+from matinee.runtime.errors import UserError
 
 NOTE = (
     "Exported from a conversation: the calls that were made and not refused are taken as the "

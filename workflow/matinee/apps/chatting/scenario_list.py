@@ -6,9 +6,9 @@ import json
 from pathlib import Path
 
 from matinee.apps.chatting.wording import Words
-from matinee.messages.scenarios import Scenario, Suite, Turn
-from matinee.evaluation.simulation.resources import RESOURCES
 from matinee.evaluation.suites import load_suite
+from matinee.messages.scenarios import Scenario, Suite, Turn
+from matinee.runtime.places import RESOURCES
 
 SCENARIOS = RESOURCES / "scenarios"
 TOOLS = RESOURCES / "tools.json"

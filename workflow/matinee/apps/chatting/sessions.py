@@ -18,8 +18,8 @@ from matinee.apps.chatting.conversation import Conversation, Manner, Speaker
 from matinee.apps.chatting.scenario_list import find
 from matinee.apps.chatting.tools import ChatTools, listed_tools
 from matinee.apps.chatting.wording import Language
-from matinee.runtime.errors import UserError
 from matinee.messages.scenarios import Fault, Scenario, Suite
+from matinee.runtime.errors import UserError
 
 # Conversations of visitors who left without saying so are dropped beyond so many.
 MOST_SESSIONS = 200

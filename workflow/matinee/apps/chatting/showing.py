@@ -22,8 +22,8 @@ from matinee.apps.agent import (
 from matinee.apps.agent.subtasks import Status
 from matinee.apps.chatting.conversation import Turn
 from matinee.apps.chatting.wording import Words
-from matinee.messages.parsing import CallForm
 from matinee.apps.serving.answering import plain_part
+from matinee.messages.parsing import CallForm
 
 SIGNS: Mapping[Status, str] = {
     "waiting": "○",

@@ -10,14 +10,14 @@ from typing import Any
 from jsonschema import Draft202012Validator
 from jsonschema.exceptions import SchemaError
 
-from matinee.messages.conversations import Tool
-from matinee.runtime.errors import ScenarioError, UserError
-from matinee.messages.scenarios import Fault
 from matinee.evaluation.simulation.answers import Problem, Refusal
 from matinee.evaluation.simulation.api import SimulatedApi
 from matinee.evaluation.simulation.resources import eleven_tools
 from matinee.evaluation.simulation.world import FUNCTIONS
+from matinee.messages.conversations import Tool
+from matinee.messages.scenarios import Fault
 from matinee.messages.transcripts import Observation
+from matinee.runtime.errors import ScenarioError, UserError
 
 # Beside name, description and parameters: what the tool answers, whatever it is asked.
 ANSWER = "returns"

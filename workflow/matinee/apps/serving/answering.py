@@ -9,9 +9,9 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 from uuid import uuid4
 
+from matinee.apps.serving.prompting import Asked
 from matinee.engines.base import Completion
 from matinee.messages.parsing import CallForm, parse
-from matinee.apps.serving.prompting import Asked
 from matinee.messages.transcripts import ParsedCall
 
 if TYPE_CHECKING:

@@ -17,14 +17,14 @@ from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 
-from matinee.messages.conversations import canonical_json
-from matinee.engines.base import Completion
-from matinee.engines.live import Event, Failure, LiveEngine, Ticket, TooLong, Words
-from matinee.messages.parsing import CallForm
 from matinee.apps.serving.answering import Head, Pieces, completion_message
 from matinee.apps.serving.errors import ApiError
 from matinee.apps.serving.prompting import Asked, ask
 from matinee.apps.serving.wire import read_body
+from matinee.engines.base import Completion
+from matinee.engines.live import Event, Failure, LiveEngine, Ticket, TooLong, Words
+from matinee.messages.conversations import canonical_json
+from matinee.messages.parsing import CallForm
 
 if TYPE_CHECKING:
     from pydantic import BaseModel

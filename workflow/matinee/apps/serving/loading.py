@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import Literal
 
 from matinee.config import CALL_FORMS
-from matinee.models.devices import place
 from matinee.engines.live import LiveTransformersEngine
-from matinee.runtime.errors import EngineError
 from matinee.messages.parsing import CallForm
 from matinee.messages.rendering import load_template
+from matinee.models.devices import place
+from matinee.runtime.errors import EngineError
 
 TEMPLATE_FILE = "chat_template.jinja"
 

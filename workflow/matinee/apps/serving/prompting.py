@@ -7,12 +7,12 @@ from dataclasses import dataclass
 from typing import Any
 from uuid import uuid4
 
-from matinee.messages.conversations import Message, Tool, ToolCall
-from matinee.engines.base import Request
-from matinee.engines.sampling import Sampling
-from matinee.messages.parsing import CallForm, printable
 from matinee.apps.serving.errors import ApiError
 from matinee.apps.serving.wire import ChatMessage, ChatRequest, NamedChoice, WrittenToolCall
+from matinee.engines.base import Request
+from matinee.engines.sampling import Sampling
+from matinee.messages.conversations import Message, Tool, ToolCall
+from matinee.messages.parsing import CallForm, printable
 
 
 @dataclass(frozen=True)

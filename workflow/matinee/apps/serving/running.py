@@ -6,10 +6,10 @@ import os
 import socket
 from pathlib import Path
 
-from matinee.runtime import progress
-from matinee.runtime.errors import EngineError
 from matinee.apps.serving.app import Limits, Served, create_app
 from matinee.apps.serving.loading import Loading, load_live, name_of
+from matinee.runtime import progress
+from matinee.runtime.errors import EngineError
 
 # Seconds that answers under way get when the server is stopped.
 _PATIENCE = 5

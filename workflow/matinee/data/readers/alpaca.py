@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from matinee.messages.conversations import Message
 from matinee.data.readers.base import BadRow, Counts, Draft, Reader, Row, shorten
+from matinee.messages.conversations import Message
 
 
 def convert(row: Row) -> Draft:

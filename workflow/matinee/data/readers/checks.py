@@ -10,9 +10,9 @@ from typing import Any
 
 import jsonschema
 
+from matinee.data.readers.base import BadRow, Draft, shorten
 from matinee.messages.conversations import Message, Role, Tool
 from matinee.messages.json_schemas import SchemaValidator
-from matinee.data.readers.base import BadRow, Draft, shorten
 
 # What may come next. A conversation begins like after "system" and ends with the assistant.
 FOLLOWERS: dict[str, tuple[str, ...]] = {

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import re
 
-from matinee.messages.conversations import Message, Role, ToolCall
 from matinee.data.readers.base import (
     BadRow,
     Counts,
@@ -18,6 +17,7 @@ from matinee.data.readers.base import (
     shorten,
     tools_of,
 )
+from matinee.messages.conversations import Message, Role, ToolCall
 
 MARK = re.compile(r"^[ \t]*(USER|ASSISTANT|FUNCTION RESPONSE):", re.MULTILINE)
 ROLES: dict[str, Role] = {"USER": "user", "ASSISTANT": "assistant", "FUNCTION RESPONSE": "tool"}

@@ -7,7 +7,6 @@ import json
 import re
 from typing import Any
 
-from matinee.messages.conversations import Message, Tool
 from matinee.data.readers.base import (
     BadKind,
     BadRow,
@@ -22,6 +21,7 @@ from matinee.data.readers.base import (
     tools_of,
 )
 from matinee.data.readers.sharegpt import ROLES
+from matinee.messages.conversations import Message, Tool
 
 TOOLS = re.compile(r"<tools>(.*?)</tools>", re.DOTALL)
 CALL = re.compile(r"<tool_call>(.*?)</tool_call>", re.DOTALL)

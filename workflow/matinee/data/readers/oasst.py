@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from typing import Any
 
-from matinee.messages.conversations import Message, Role
 from matinee.data.readers.base import BadRow, Counts, Draft, Numbered, Reader, Row, shorten
+from matinee.messages.conversations import Message, Role
 
 ROLES: dict[str, Role] = {"prompter": "user", "assistant": "assistant"}
 COLUMNS = ("message_id", "text", "role")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-from matinee.messages.conversations import Message, Role
 from matinee.data.readers.base import (
     BadRow,
     Counts,
@@ -18,6 +17,7 @@ from matinee.data.readers.base import (
     shorten,
     tools_of,
 )
+from matinee.messages.conversations import Message, Role
 
 ROLES: dict[str, Role] = {
     "system": "system",

@@ -6,13 +6,13 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
-from matinee.messages.conversations import Conversation
-from matinee.runtime.errors import DataError
 from matinee.data.readers.base import BadRow, Draft, Numbered, Reader, language_of, shorten
 from matinee.data.readers.checks import check, schema_warnings
 from matinee.data.readers.registry import READERS
 from matinee.data.readers.report import FormatReport
 from matinee.data.readers.rows import read_rows
+from matinee.messages.conversations import Conversation
+from matinee.runtime.errors import DataError
 
 LONGEST_CHARACTERS = 200_000
 

@@ -1,6 +1,15 @@
 """The readers by the name that the configuration uses."""
 
-from matinee.data.readers import alpaca, glaive_v2, hermes_v1, oasst, openai, sharegpt, toolace, xlam
+from matinee.data.readers import (
+    alpaca,
+    glaive_v2,
+    hermes_v1,
+    oasst,
+    openai,
+    sharegpt,
+    toolace,
+    xlam,
+)
 from matinee.data.readers.base import Reader
 
 READERS: dict[str, Reader] = {

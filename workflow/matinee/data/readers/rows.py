@@ -8,8 +8,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TextIO
 
-from matinee.runtime.errors import DataError
 from matinee.data.readers.base import Numbered
+from matinee.runtime.errors import DataError
 
 SUFFIXES = (".json", ".jsonl", ".ndjson", ".parquet")
 BLOCK_CHARACTERS = 1 << 20

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from matinee.messages.conversations import Message, Role
 from matinee.data.readers.base import (
     BadRow,
     Counts,
@@ -19,6 +18,7 @@ from matinee.data.readers.base import (
     shorten,
     tools_of,
 )
+from matinee.messages.conversations import Message, Role
 
 ROLES: dict[str, Role] = {
     "system": "system",

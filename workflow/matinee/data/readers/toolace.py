@@ -7,7 +7,6 @@ import json
 from collections.abc import Sequence
 from typing import Any
 
-from matinee.messages.conversations import Message, Tool, ToolCall, canonical_json
 from matinee.data.readers.base import (
     BadRow,
     Counts,
@@ -20,6 +19,7 @@ from matinee.data.readers.base import (
     standard_schema,
 )
 from matinee.data.readers.sharegpt import ROLES
+from matinee.messages.conversations import Message, Tool, ToolCall, canonical_json
 
 PAIRS = {"(": ")", "[": "]", "{": "}"}
 CONSTANTS = {"true": True, "false": False, "null": None, "none": None}

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from matinee.messages.conversations import Message, Tool, canonical_json
 from matinee.data.readers.base import (
     BadRow,
     Counts,
@@ -17,6 +16,7 @@ from matinee.data.readers.base import (
     shorten,
     standard_schema,
 )
+from matinee.messages.conversations import Message, Tool, canonical_json
 
 
 def convert(row: Row) -> Draft:

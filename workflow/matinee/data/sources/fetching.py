@@ -21,10 +21,11 @@ from matinee.config import (
     RandomSource,
     UrlSource,
 )
-from matinee.runtime.errors import SourceError
 from matinee.data.sources import hub, local, modelscope, packages, tiny, urls
 from matinee.data.sources.gguf import convert_gguf
-from matinee.data.sources.integrity import describe_files, redact
+from matinee.data.sources.integrity import describe_files
+from matinee.runtime.errors import SourceError
+from matinee.runtime.redaction import redact
 
 Source = HubSource | PackageSource | UrlSource | PathSource | RandomSource
 
@@ -78,6 +79,24 @@ def fetch_bfcl(
     print(f"BFCL: licence: {BFCL_LICENCE}", file=sys.stderr)
     facts = {"kind": "package", "source": name, "commit": source.sha256, "licence": BFCL_LICENCE}
     return zipfile.Path(wheel, "bfcl_eval/data/"), facts
+
+
+def require_sources(configuration: Configuration, results: Path) -> None:
+    """Where the network is forbidden, raises SourceError that lists all that is not here."""
+    if not configuration.offline:
+        return
+    made = [model.id for model in configuration.models if (results / "model" / model.id).exists()]
+    made += [
+        data.id
+        for data in configuration.datasets
+        if (results / "dataset" / data.id / "raw").exists()
+    ]
+    if missing := missing_sources(configuration, Path.cwd(), made):
+        listed = "\n".join(f"  {line}" for line in missing)
+        raise SourceError(
+            f"The network is forbidden (`offline: true`), and this is missing:\n{listed}\n"
+            "Run once with `offline: false`, or bring the files and name them as `kind: path`."
+        )
 
 
 def missing_sources(

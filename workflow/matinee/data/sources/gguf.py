@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any
 from unittest import mock
 
-from matinee.runtime.errors import SourceError, storage_problem
 from matinee.data.sources.integrity import make_readable
+from matinee.runtime.errors import SourceError, storage_problem
 
 
 def convert_gguf(file: Path, folder: Path) -> None:

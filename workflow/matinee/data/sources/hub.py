@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from matinee.config import HubSource
-from matinee.runtime.errors import SourceError
 from matinee.data.sources.integrity import Checksum, link_all, require
 from matinee.data.sources.selection import ignored_by, patterns_of, select
+from matinee.runtime.errors import SourceError
 
 Result = TypeVar("Result")
 

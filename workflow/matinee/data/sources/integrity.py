@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import os
-import re
 import shutil
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -12,9 +11,9 @@ from pathlib import Path
 from typing import Any, Literal
 
 from matinee.runtime.errors import SourceError
+from matinee.runtime.redaction import redact
 
 Algorithm = Literal["sha256", "sha1", "git"]
-SECRET_VARIABLE = re.compile(r"TOKEN$|API_KEY$|SECRET|PASSWORD", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
@@ -98,13 +97,3 @@ def describe_files(folder: Path) -> dict[str, dict[str, Any]]:
         for path in sorted(folder.rglob("*"))
         if path.is_file()
     }
-
-
-def redact(text: str) -> str:
-    """The text without tokens, passwords in addresses, and signatures in query strings."""
-    for variable, secret in os.environ.items():
-        if len(secret) >= 8 and SECRET_VARIABLE.search(variable):
-            text = text.replace(secret, "[token]")
-    text = re.sub(r"\bhf_[A-Za-z0-9]{8,}", "[token]", text)
-    text = re.sub(r"(\w+://)[^/\s@]+@", r"\1", text)
-    return re.sub(r"(https?://[^\s?'\"]+)\?[^\s'\"]*", r"\1", text)

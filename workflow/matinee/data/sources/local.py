@@ -6,9 +6,9 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-from matinee.runtime.errors import SourceError
 from matinee.data.sources.integrity import link_or_copy
 from matinee.data.sources.selection import MODEL_FILES, PICKLES, matches, require_safe_weights
+from matinee.runtime.errors import SourceError
 
 
 def fetch(path: Path, folder: Path, what: str) -> dict[str, Any]:

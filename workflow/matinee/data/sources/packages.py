@@ -13,8 +13,9 @@ from pathlib import Path
 from typing import Any
 
 from matinee.config import PackageSource
+from matinee.data.sources.integrity import Checksum, cache_folder, link_or_copy, require
 from matinee.runtime.errors import SourceError
-from matinee.data.sources.integrity import Checksum, cache_folder, link_or_copy, redact, require
+from matinee.runtime.redaction import redact
 
 
 def fetch(source: PackageSource, folder: Path, *, offline: bool) -> dict[str, Any]:

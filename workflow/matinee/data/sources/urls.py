@@ -11,8 +11,9 @@ from typing import Any
 from urllib.parse import unquote, urlsplit
 
 from matinee.config import UrlSource
+from matinee.data.sources.integrity import Checksum, cache_folder, link_or_copy, require
 from matinee.runtime.errors import SourceError
-from matinee.data.sources.integrity import Checksum, cache_folder, link_or_copy, redact, require
+from matinee.runtime.redaction import redact
 
 ATTEMPTS = 4
 PAUSE_SECONDS = 1.0

@@ -11,11 +11,11 @@ from typing import Any, Literal
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from matinee.runtime.errors import DataError
 from matinee.config.synthesis import Language
 from matinee.data.synthesis.texts import Pair, PairField, Word, read_pair, read_word
 from matinee.data.synthesis.values import Lexicons, Maker, make_maker, word_maker
 from matinee.data.synthesis.wording import droppable_alone, slots_of
+from matinee.runtime.errors import DataError
 
 JsonType = Literal["string", "integer", "number", "boolean", "array"]
 

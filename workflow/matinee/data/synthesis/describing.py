@@ -6,12 +6,12 @@ import random
 from dataclasses import dataclass
 from datetime import date
 
-from matinee.messages.conversations import canonical_json
+from matinee.config.synthesis import Language
 from matinee.data.synthesis.catalogue import CatalogueTool, Parameter
 from matinee.data.synthesis.naming import Names
-from matinee.config.synthesis import Language
 from matinee.data.synthesis.texts import Pair
 from matinee.data.synthesis.values import Maker, Setting
+from matinee.messages.conversations import canonical_json
 
 _TERSE_CODES = ("{code}：{word}", "{code}-{word}", "{code} {word}", "{word}={code}")
 _WRITTEN_CODES = ("{code}为{word}", "{code}表示{word}", "{code}（{word}）", "{word}填{code}")

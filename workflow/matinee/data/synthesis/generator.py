@@ -7,13 +7,13 @@ from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
-from matinee.messages.conversations import Conversation
+from matinee.config.synthesis import Category, SynthesisSettings
 from matinee.data.synthesis.catalogue import Catalogue, CatalogueTool, load_catalogue
 from matinee.data.synthesis.scenes import NEEDS, SCENES, opening
-from matinee.config.synthesis import Category, SynthesisSettings
 from matinee.data.synthesis.simulator import World
 from matinee.data.synthesis.stage import Script, Stage
 from matinee.data.synthesis.toollists import Composer, ToolList
+from matinee.messages.conversations import Conversation
 
 
 def generate(settings: SynthesisSettings, catalogue_folder: Path) -> Iterator[Conversation]:

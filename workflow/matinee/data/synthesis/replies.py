@@ -6,8 +6,8 @@ import random
 import re
 from typing import Any
 
-from matinee.data.synthesis.catalogue import CatalogueTool, Parameter
 from matinee.config.synthesis import Language
+from matinee.data.synthesis.catalogue import CatalogueTool, Parameter
 from matinee.data.synthesis.values import join_words
 from matinee.data.synthesis.wording import fill
 

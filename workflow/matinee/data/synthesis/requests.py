@@ -6,17 +6,17 @@ import random
 from dataclasses import dataclass, field
 from typing import Any
 
-from matinee.messages.conversations import canonical_json
+from matinee.config.synthesis import Language
 from matinee.data.synthesis.catalogue import (
     Catalogue,
     CatalogueTool,
     Parameter,
     slots_needed,
 )
-from matinee.config.synthesis import Language
 from matinee.data.synthesis.simulator import World
 from matinee.data.synthesis.values import Drawn, Setting
 from matinee.data.synthesis.wording import droppable_alone, must_drop, roughen, shape, slots_of
+from matinee.messages.conversations import canonical_json
 
 
 @dataclass(frozen=True)

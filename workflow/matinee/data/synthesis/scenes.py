@@ -5,15 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from matinee.messages.conversations import Message
+from matinee.config.synthesis import Category
 from matinee.data.synthesis import replies, wording
 from matinee.data.synthesis.catalogue import CatalogueTool, Parameter
 from matinee.data.synthesis.dates import system_date
 from matinee.data.synthesis.requests import Call, Plan, Wording, draw, word_without
-from matinee.config.synthesis import Category
 from matinee.data.synthesis.stage import Stage
 from matinee.data.synthesis.toollists import ToolList
 from matinee.data.synthesis.values import Drawn, join_words
+from matinee.messages.conversations import Message
 
 Scene = Callable[[Stage], bool]
 

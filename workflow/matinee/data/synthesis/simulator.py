@@ -5,10 +5,10 @@ from __future__ import annotations
 import random
 from typing import Any
 
-from matinee.messages.conversations import canonical_json
-from matinee.data.synthesis.catalogue import Catalogue, CatalogueTool, Rows
 from matinee.config.synthesis import Language
+from matinee.data.synthesis.catalogue import Catalogue, CatalogueTool, Rows
 from matinee.data.synthesis.values import Setting, draw_distinct, make_maker
+from matinee.messages.conversations import canonical_json
 
 UNKNOWN_ID = {"error": "unknown id"}
 

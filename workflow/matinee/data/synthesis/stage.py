@@ -7,14 +7,14 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-from matinee.messages.conversations import Message, ToolCall, canonical_json
+from matinee.config.synthesis import Language, SynthesisSettings
 from matinee.data.synthesis import replies, wording
 from matinee.data.synthesis.catalogue import Catalogue, CatalogueTool
 from matinee.data.synthesis.requests import Call, Plan, Planner, Wording, word
-from matinee.config.synthesis import Language, SynthesisSettings
 from matinee.data.synthesis.simulator import World
 from matinee.data.synthesis.toollists import ToolList
 from matinee.data.synthesis.values import Setting
+from matinee.messages.conversations import Message, ToolCall, canonical_json
 
 
 @dataclass

@@ -9,13 +9,13 @@ from dataclasses import dataclass, field, replace
 from datetime import date
 from typing import Any
 
-from matinee.messages.conversations import Tool, canonical_json
+from matinee.config.synthesis import Language, SynthesisSettings
 from matinee.data.synthesis.catalogue import Catalogue, CatalogueTool, Parameter
 from matinee.data.synthesis.dates import draw_today
 from matinee.data.synthesis.describing import Dialect, about_parameter, about_tool, draw_dialect
 from matinee.data.synthesis.naming import Names, mask_tools, rename_parameters
-from matinee.config.synthesis import Language, SynthesisSettings
 from matinee.data.synthesis.texts import Pair
+from matinee.messages.conversations import Tool, canonical_json
 
 # Optional parameters that many interfaces have and few users mention: names, type, default, label.
 _EXTRAS: tuple[tuple[tuple[str, ...], str, Any, Pair], ...] = (

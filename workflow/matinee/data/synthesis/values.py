@@ -11,8 +11,8 @@ from typing import Any, cast
 
 import cn2an
 
-from matinee.data.synthesis.dates import Period, draw_date, draw_time
 from matinee.config.synthesis import Language
+from matinee.data.synthesis.dates import Period, draw_date, draw_time
 from matinee.data.synthesis.texts import Pair, Word
 
 Lexicons = Mapping[str, tuple[Word, ...]]

@@ -17,8 +17,8 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from matinee.evaluation.bfcl.accepted import Unanswerable, gold_call
 from matinee.evaluation.bfcl.schemas import as_tool
-from matinee.runtime.errors import ScenarioError
 from matinee.messages.scenarios import BfclCategory, Said, Scenario, Suite, Turn
+from matinee.runtime.errors import ScenarioError
 
 CATEGORIES: tuple[BfclCategory, ...] = get_args(BfclCategory)
 Row = TypeVar("Row", bound=BaseModel)

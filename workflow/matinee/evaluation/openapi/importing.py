@@ -12,11 +12,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
+from matinee.evaluation.openapi.schemas import OpenApiError, Schemas
+from matinee.evaluation.simulation.arguments import Parameters
 from matinee.messages.conversations import Tool
 from matinee.messages.documents import Document, Place, Problem, open_document
 from matinee.runtime.errors import ScenarioError
-from matinee.evaluation.openapi.schemas import OpenApiError, Schemas
-from matinee.evaluation.simulation.arguments import Parameters
 
 METHODS = ("get", "put", "post", "delete", "patch", "head", "options", "trace")
 _BODY = "body"

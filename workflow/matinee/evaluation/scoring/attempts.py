@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
-from matinee.messages.scenarios import Scenario
 from matinee.evaluation.scoring.schemas import FormProblem, ToolSchemas
+from matinee.messages.scenarios import Scenario
 from matinee.messages.transcripts import Observation, Step, Transcript
 
 # Refusals of the call itself; the others (time-outs, nothing found) say nothing against it.

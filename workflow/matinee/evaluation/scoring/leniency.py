@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from matinee.messages.parsing import CallForm
-from matinee.messages.scenarios import Suite
 from matinee.evaluation.scoring.matching import LookUp
 from matinee.evaluation.scoring.reparsing import reparse
 from matinee.evaluation.scoring.verdicts import score_suite
 from matinee.evaluation.simulation import lookup
+from matinee.messages.parsing import CallForm
+from matinee.messages.scenarios import Suite
 from matinee.messages.transcripts import Transcript, Verdict
 
 

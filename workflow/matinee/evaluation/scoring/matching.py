@@ -8,9 +8,9 @@ from typing import Any, Literal
 
 from matinee.evaluation import plain_values, values
 from matinee.evaluation.gold import as_lookup
-from matinee.messages.scenarios import GoldCall
 from matinee.evaluation.scoring.attempts import Attempt
 from matinee.evaluation.scoring.schemas import ToolSchemas, shown
+from matinee.messages.scenarios import GoldCall
 
 ArgumentError = Literal["missing_argument", "extra_argument", "wrong_value", "invented_value"]
 LookUp = Callable[[str, str], str]

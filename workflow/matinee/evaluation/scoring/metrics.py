@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from matinee.evaluation.gold import levels
-from matinee.messages.scenarios import Scenario, Turn
 from matinee.evaluation.scoring.turns import TurnJudgement
+from matinee.messages.scenarios import Scenario, Turn
 from matinee.messages.transcripts import Transcript
 
 

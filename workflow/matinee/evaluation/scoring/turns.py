@@ -6,10 +6,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from matinee.evaluation.asking import asked_slots, is_question
-from matinee.messages.scenarios import GoldCall, Turn
 from matinee.evaluation.scoring.attempts import Attempt, TurnRecord
 from matinee.evaluation.scoring.matching import Matcher, Pairing
 from matinee.evaluation.scoring.schemas import shown
+from matinee.messages.scenarios import GoldCall, Turn
 from matinee.messages.transcripts import ErrorClass
 
 

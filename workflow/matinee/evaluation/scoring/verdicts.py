@@ -32,13 +32,13 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from typing import Any
 
-from matinee.messages.scenarios import Scenario, Suite
 from matinee.evaluation.scoring.attempts import turn_records
 from matinee.evaluation.scoring.matching import LookUp, Matcher
 from matinee.evaluation.scoring.metrics import metrics
 from matinee.evaluation.scoring.schemas import ToolSchemas
 from matinee.evaluation.scoring.turns import judge_turn
 from matinee.evaluation.simulation import lookup
+from matinee.messages.scenarios import Scenario, Suite
 from matinee.messages.transcripts import Transcript, Verdict
 
 

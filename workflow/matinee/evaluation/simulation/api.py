@@ -7,9 +7,6 @@ from collections.abc import Callable, Sequence
 from functools import lru_cache
 from typing import Any, Protocol
 
-from matinee.messages.conversations import Tool
-from matinee.runtime.errors import ScenarioError
-from matinee.messages.scenarios import Fault
 from matinee.evaluation.simulation.answers import (
     Problem,
     Refusal,
@@ -19,7 +16,10 @@ from matinee.evaluation.simulation.answers import (
     refusal,
 )
 from matinee.evaluation.simulation.arguments import Parameters
+from matinee.messages.conversations import Tool
+from matinee.messages.scenarios import Fault
 from matinee.messages.transcripts import Observation
+from matinee.runtime.errors import ScenarioError
 
 Answer = Callable[[str, dict[str, Any]], Any]
 

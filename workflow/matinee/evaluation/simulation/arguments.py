@@ -14,10 +14,10 @@ from referencing import Registry
 from referencing.exceptions import Unresolvable
 from referencing.jsonschema import DRAFT202012
 
-from matinee.messages.conversations import Tool
-from matinee.runtime.errors import ScenarioError
-from matinee.messages.json_schemas import validator
 from matinee.evaluation.simulation.answers import Problem, Refusal, echo
+from matinee.messages.conversations import Tool
+from matinee.messages.json_schemas import validator
+from matinee.runtime.errors import ScenarioError
 
 _LONGEST_INTEGER = 40
 _TYPES = {

@@ -7,10 +7,10 @@ from typing import NoReturn
 
 from rapidfuzz import process
 
-from matinee.runtime.errors import ScenarioError
 from matinee.evaluation.simulation.airports import airports, meant_by
 from matinee.evaluation.simulation.names import same_place, stem
 from matinee.evaluation.simulation.places import cities, provinces
+from matinee.runtime.errors import ScenarioError
 
 
 def lookup(kind: str, name: str) -> str:

@@ -10,13 +10,13 @@ from typing import Annotated, Any
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
-from matinee.messages import documents
-from matinee.messages.conversations import Tool, canonical_json
-from matinee.runtime.errors import ScenarioError
-from matinee.messages.scenarios import Fault
 from matinee.evaluation.simulation.answers import Problem, Refusal
 from matinee.evaluation.simulation.api import SimulatedApi
+from matinee.messages import documents
+from matinee.messages.conversations import Tool, canonical_json
+from matinee.messages.scenarios import Fault
 from matinee.messages.transcripts import Observation
+from matinee.runtime.errors import ScenarioError
 
 
 class RecordedAnswer(BaseModel):

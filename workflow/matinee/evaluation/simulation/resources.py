@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import json
 from functools import cache
-from pathlib import Path
 from typing import Any
 
 import yaml
 
 from matinee.messages.conversations import Tool
-
-RESOURCES = Path(__file__).parents[2] / "resources"
+from matinee.runtime.places import RESOURCES
 
 
 @cache

@@ -6,7 +6,6 @@ import datetime
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from matinee.messages.scenarios import Fault
 from matinee.evaluation.simulation.airports import airport_query, aptabnormal_query
 from matinee.evaluation.simulation.api import SimulatedApi, Simulation
 from matinee.evaluation.simulation.environment import get_environment_air_pm, get_river_environment
@@ -17,6 +16,7 @@ from matinee.evaluation.simulation.resources import eleven_tools
 from matinee.evaluation.simulation.sites import icp_query
 from matinee.evaluation.simulation.vehicles import chejian_query
 from matinee.evaluation.simulation.weather import get_history_weather
+from matinee.messages.scenarios import Fault
 
 # By name: a function of today and, as keywords, of the tool's own parameters.
 FUNCTIONS: Mapping[str, Callable[..., Any]] = {

@@ -14,12 +14,12 @@ from pydantic import BaseModel, ConfigDict
 from matinee.apps.agent.events import Answered, CallObserved, Event, ModelWrote
 from matinee.apps.agent.trials.tasks import Ask
 from matinee.apps.agent.trials.tools import task_world
-from matinee.messages.conversations import canonical_json
-from matinee.runtime.errors import ScenarioError
 from matinee.evaluation.gold import as_lookup
-from matinee.messages.scenarios import GoldCall
 from matinee.evaluation.simulation import lookup
 from matinee.evaluation.simulation.names import plain
+from matinee.messages.conversations import canonical_json
+from matinee.messages.scenarios import GoldCall
+from matinee.runtime.errors import ScenarioError
 
 _NUMBER = re.compile(r"(?<![\d.])-?(?:\d{1,3}(?:,\d{3})+|\d+)(?:\.\d+)?(?![\d,]*\d)")
 _DATE = re.compile(r"(\d{4})\s?[-/年.]\s?(\d{1,2})\s?[-/月.]\s?(\d{1,2})")

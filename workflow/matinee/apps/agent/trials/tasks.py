@@ -10,10 +10,11 @@ from typing import Annotated, Any, Literal
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from matinee.runtime.errors import ScenarioError
 from matinee.messages.scenarios import Fault, GoldCall
+from matinee.runtime.errors import ScenarioError
+from matinee.runtime.places import RESOURCES
 
-TASKS = Path(__file__).parents[3] / "resources" / "tasks"
+TASKS = RESOURCES / "tasks"
 PROCEDURES = TASKS / "procedures.yaml"
 Kind = Literal["chain", "detour", "repeat", "procedure", "impossible"]
 KINDS: tuple[Kind, ...] = ("chain", "detour", "repeat", "procedure", "impossible")

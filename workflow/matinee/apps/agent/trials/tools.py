@@ -8,8 +8,6 @@ from functools import cache
 from typing import Any
 
 from matinee.apps.agent.simulated_tools import SimulatedTools
-from matinee.messages.conversations import Tool, canonical_json
-from matinee.messages.scenarios import Fault
 from matinee.evaluation.simulation.answers import Problem, Refusal, echo
 from matinee.evaluation.simulation.api import SimulatedApi
 from matinee.evaluation.simulation.environment import get_environment_air_pm
@@ -17,6 +15,8 @@ from matinee.evaluation.simulation.places import cities_named
 from matinee.evaluation.simulation.resources import eleven_tools
 from matinee.evaluation.simulation.sites import icp_query
 from matinee.evaluation.simulation.world import FUNCTIONS
+from matinee.messages.conversations import Tool, canonical_json
+from matinee.messages.scenarios import Fault
 
 _LEFT_OUT = frozenset({"get_river_environment", "get_toutiao_news"})
 
