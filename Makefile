@@ -2,7 +2,8 @@
 #
 #   make demo     two real small models, trained and tested on this machine: results/report.html
 #   make smoke    the identical chain on tiny random models, in a minute
-#   make test     the whole test suite
+#   make test     what every change is tried with, in a few minutes
+#   make test-all the same, and what needs root, SLURM, a browser or patience
 #   make faults   kills, full disks and the like, for a quarter of an hour
 #   make lint     ruff, mypy, snakefmt, snakemake --lint, known holes, secrets
 #   make chat     talk to the demo's tuned model in the browser; MODEL=folder for another
@@ -13,6 +14,9 @@
 # PIP_ARGS="--extra-index-url https://download.pytorch.org/whl/cpu" for a small CPU build of torch.
 
 SHELL := /bin/bash
+# Byte code is kept wherever a shell says otherwise: compiling torch and transformers anew costs
+# each stage about eight seconds.
+unexport PYTHONDONTWRITEBYTECODE
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := help
 
@@ -37,11 +41,13 @@ PLACES := --resources gpu=2
 else
 PLACES := --resources gpu=$(shell echo $$(($(DEVICES) > 0 ? $(DEVICES) : 1)))
 endif
+# One test process a core; more than eight would wait for the runs that they share.
+WORKERS := $(shell echo $$(($(CORES) < 8 ? $(CORES) : 8)))
 MODEL ?= results/merged/base/s42/model
 UNTUNED ?= $(if $(filter results/merged/base/s42/model,$(MODEL)),results/model/gemma3_270m)
 DEMO := --configfile config.yaml workflow/presets/demo.yaml
 
-.PHONY: help demo smoke chat test faults lint bench lock clean
+.PHONY: help demo smoke chat test test-all faults lint bench lock clean
 
 help:
 	@sed -n 's/^#   //p' Makefile
@@ -50,7 +56,7 @@ $(VENV)/run.stamp: requirements.txt
 	@test -n "$(PYTHON)" || { echo "Matinee needs Python 3.11 or 3.12; set PYTHON=/path/to/python."; exit 1; }
 	@echo "Setting up $(VENV) with $(PYTHON): a few minutes, once."
 	@test -x $(VENV)/bin/python || $(PYTHON) -m venv $(VENV)
-	@$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check --no-compile $(PIP_ARGS) -r requirements.txt
+	@$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check $(PIP_ARGS) -r requirements.txt
 	@touch $@
 
 $(VENV)/dev.stamp: $(VENV)/run.stamp requirements-dev.txt
@@ -68,7 +74,7 @@ smoke: $(VENV)/run.stamp
 	@echo "Report: $(abspath results/report.html)"
 
 $(VENV)/chat.stamp: $(VENV)/run.stamp requirements-chat.txt
-	@$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check --no-compile $(PIP_ARGS) -r requirements-chat.txt
+	@$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check $(PIP_ARGS) -r requirements-chat.txt
 	@touch $@
 
 chat: $(VENV)/chat.stamp
@@ -76,7 +82,10 @@ chat: $(VENV)/chat.stamp
 	@$(IN_VENV) python workflow/run.py chat $(MODEL) $(if $(wildcard $(UNTUNED)),--untuned $(UNTUNED)) --page
 
 test: $(VENV)/dev.stamp
-	@$(IN_VENV) python -m pytest
+	@$(IN_VENV) python -m pytest -n $(WORKERS)
+
+test-all: $(VENV)/dev.stamp
+	@$(IN_VENV) python -m pytest -n $(WORKERS) -m "not faults"
 
 lint: $(VENV)/dev.stamp
 	@$(IN_VENV) ruff check .

@@ -15,7 +15,7 @@ for name in ("WORLD_SIZE", "RANK", "LOCAL_RANK", "MATINEE_TERMINAL"):
 from pathlib import Path  # noqa: E402 (after the environment is set)
 
 import pytest  # noqa: E402
-from clones import SMOKE, Clone, copy_repository  # noqa: E402
+from clones import SMOKE, Clone, Interruption, copy_repository, interrupt  # noqa: E402
 from hypothesis import HealthCheck, settings  # noqa: E402
 
 # No timed assertions: a busy machine must not fail a test.
@@ -25,10 +25,39 @@ settings.register_profile(
 settings.load_profile("matinee")
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Which tests stay on one core: all that use one costly fixture, so that it is made once.
+
+    Read by `--dist loadgroup`. Other tests go to whichever core is free.
+    """
+    for item in items:
+        if "finished" in item.fixturenames:
+            item.add_marker(pytest.mark.xdist_group("finished"))
+        elif any(
+            definition.scope in ("module", "session") and definition.baseid
+            for definitions in item._fixtureinfo.name2fixturedefs.values()
+            for definition in definitions
+        ):
+            item.add_marker(pytest.mark.xdist_group(str(item.path)))
+
+
 @pytest.fixture(scope="session")
-def finished(tmp_path_factory: pytest.TempPathFactory) -> Clone:
+def interruption(tmp_path_factory: pytest.TempPathFactory) -> Interruption:
+    """The smoke preset, whose driver was killed in the midst and called again."""
+    return interrupt(copy_repository(tmp_path_factory.mktemp("finished")))
+
+
+@pytest.fixture(scope="session")
+def finished(interruption: Interruption) -> Clone:
     """A clone in which the smoke preset has run to its end. Not to be changed for good."""
-    clone = copy_repository(tmp_path_factory.mktemp("finished"))
+    assert interruption.last.returncode == 0, interruption.last.stderr[-4000:]
+    return interruption.clone
+
+
+@pytest.fixture(scope="session")
+def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> Clone:
+    """The same, in one go."""
+    clone = copy_repository(tmp_path_factory.mktemp("undisturbed"))
     run = clone.snakemake("--configfile", *SMOKE)
     assert run.returncode == 0, run.stderr[-4000:]
     return clone

@@ -26,9 +26,13 @@ playwright = pytest.importorskip(
 )
 pytest.importorskip("gradio", reason="the chat page needs: pip install -r requirements-chat.txt")
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "chrome"))), None)
-pytestmark = pytest.mark.skipif(
-    CHROMIUM is None, reason="the browser tests need Chromium from the system (package chromium)"
-)
+pytestmark = [
+    pytest.mark.extended,
+    pytest.mark.skipif(
+        CHROMIUM is None,
+        reason="the browser tests need Chromium from the system (package chromium)",
+    ),
+]
 QUESTION = "上海今天的空气怎么样？"
 
 

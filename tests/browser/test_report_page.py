@@ -22,9 +22,13 @@ playwright = pytest.importorskip(
     "playwright.sync_api", reason="the browser tests need: pip install playwright"
 )
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "chrome"))), None)
-pytestmark = pytest.mark.skipif(
-    CHROMIUM is None, reason="the browser tests need Chromium from the system (package chromium)"
-)
+pytestmark = [
+    pytest.mark.extended,
+    pytest.mark.skipif(
+        CHROMIUM is None,
+        reason="the browser tests need Chromium from the system (package chromium)",
+    ),
+]
 # Where `npm pack axe-core` was unpacked, or an installed copy.
 AXE = [
     Path(os.environ.get("MATINEE_AXE", "")),

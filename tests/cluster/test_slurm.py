@@ -17,6 +17,7 @@ from sites import site_clone
 
 from matinee.runtime import records
 
+pytestmark = pytest.mark.extended
 GPU_RULES = {"train_adapter", "merge_model", "run_scenarios"}
 # What differs from a site with real nodes: no conda, two cores for all of it, jobs of seconds, and
 # GPUs that are none.

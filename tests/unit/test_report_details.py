@@ -13,8 +13,12 @@ from matinee.report.details import in_chinese
 
 PACKAGE = Path(__file__).parents[2] / "workflow" / "matinee"
 SOURCES = (
-    *("scoring/turns.py", "scoring/matching.py", "scoring/schemas.py"),
-    *("parsing.py", "repairing.py"),
+    *(
+        "evaluation/scoring/turns.py",
+        "evaluation/scoring/matching.py",
+        "evaluation/scoring/schemas.py",
+    ),
+    *("messages/parsing.py", "messages/repairing.py"),
 )
 MAKERS = {"Fault", "FormProblem", "ArgumentProblem", "_Broken", "RepairError"}
 HAN = re.compile(r"[\u4e00-\u9fff]")
@@ -22,8 +26,8 @@ HAN = re.compile(r"[\u4e00-\u9fff]")
 
 # What the variable `told`, a sentence's beginning, holds in each source.
 TOLD = {
-    "scoring/turns.py": "called it before asking for it",
-    "scoring/matching.py": "it: it=1",
+    "evaluation/scoring/turns.py": "called it before asking for it",
+    "evaluation/scoring/matching.py": "it: it=1",
 }
 
 

@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 from clones import SMOKE, Clone
 
+pytestmark = pytest.mark.extended
 CONDA = """#!/bin/bash
 case "$*" in
   "info --json") echo '{{"conda_prefix": "{base}", "platform": "linux-64"}}' ;;

@@ -13,6 +13,8 @@ from clones import SMOKE, Clone
 
 from matinee.runtime import records
 
+pytestmark = pytest.mark.extended
+
 
 @pytest.fixture
 def copied(finished: Clone, tmp_path: Path) -> Clone:

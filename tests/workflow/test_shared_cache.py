@@ -10,6 +10,7 @@ import pytest
 from clones import SMOKE, Clone, copy_repository
 from unit.loopback import Hub, serving, sha256
 
+pytestmark = pytest.mark.extended
 ROWS = "".join(
     json.dumps({"instruction": f"Question {number}?", "input": "", "output": f"{number}."}) + "\n"
     for number in range(20)
