@@ -15,7 +15,6 @@ include: "workflow/rules/common.smk"
 include: "workflow/rules/data.smk"
 include: "workflow/rules/train.smk"
 include: "workflow/rules/evaluate.smk"
-include: "workflow/rules/determinism.smk"
 include: "workflow/rules/report.smk"
 
 

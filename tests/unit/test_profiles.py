@@ -11,7 +11,7 @@ import yaml
 
 ROOT = Path(__file__).parents[2]
 PROFILES = sorted([*ROOT.glob("profiles/*/config.yaml"), ROOT / "slurm/config.yaml"])
-OF_PLUGINS = ("kubernetes-", "cluster-generic-", "slurm-")
+OF_PLUGINS = ("slurm-",)
 
 
 def read(path: Path) -> dict[str, Any]:

@@ -23,7 +23,7 @@ from matinee.report.page import render_report
 from matinee.report.published import published_variants, settings_here
 from matinee.report.summary import summary
 from matinee.runtime.errors import DataError
-from matinee.runtime.records import read_json, write_json
+from matinee.runtime.records import read_json
 
 VOLATILE = {"created", "stages", "runtime", "testing", "machine"}
 
@@ -192,7 +192,7 @@ def test_the_page_has_its_sections_in_order(page: str) -> None:
     found = re.findall(r'<section id="(\w+)"', page)
     assert found == [
         *("answer", "before_after", "errors", "measures", "cost", "curves", "data"),
-        *("leakage", "published", "merge", "determinism", "cases", "made"),
+        *("leakage", "published", "merge", "cases", "made"),
     ]
 
 
@@ -358,19 +358,6 @@ class TestCost:
         assert "0.29\u00a0USD" in priced
         assert "At 2.50 USD an hour, that is" in priced
 
-    def test_energy_is_shown_where_measured_and_else_says_why(self, tmp_path: Path) -> None:
-        results, settings = make_results(tmp_path, Shape(cases=13))
-        assert "Energy was not measured." in render_report(collect(results, settings))
-        for variant, found in (
-            ("chat", {"energy_joules": 7200.0, "energy_source": "RAPL"}),
-            ("base", {"energy_joules": None, "energy_source": "not measured: no counter"}),
-        ):
-            path = results / "training" / variant / "s42" / "metrics.json"
-            path.write_text(json.dumps(read_json(path) | found), encoding="utf-8")
-        page = render_report(collect(results, settings))
-        assert "2.00\u00a0Wh" in page
-        assert "Energy: RAPL; not measured: no counter." in page
-
 
 class TestEarlierRuns:
     def test_what_changed_since_is_shown_with_the_cases_that_flipped(self, tmp_path: Path) -> None:
@@ -403,37 +390,3 @@ class TestEarlierRuns:
         shape = Shape(cases=13, compare_with=(str(old),))
         page = render_report(collect(*make_results(tmp_path, shape)))
         assert "The two runs share no subject with the same cases." in page
-
-
-class TestDeterminism:
-    def test_what_was_not_checked_is_said_to_be_unchecked(self, page: str) -> None:
-        assert "Not checked: no stage of this run was run a second time." in page
-
-    def test_what_differs_is_counted_and_named(self, tmp_path: Path) -> None:
-        results, settings = make_results(tmp_path, Shape(cases=13))
-        check = {
-            "stage": "run_scenarios",
-            "artefact": "evaluation/chat-untuned/zh",
-            "compared": 8,
-            "settings": {"batch_size": 32, "threads": 2},
-            "repeats": [
-                {
-                    "settings": {"batch_size": 1},
-                    "equal_bytes": 7,
-                    "equal_calls": 8,
-                    "differing": ["single_tool-0000"],
-                }
-            ],
-        }
-        write_json(results / "determinism.json", {"checks": [check]})
-        page = render_report(collect(results, settings))
-        assert "batch_size 32, threads 2" in page
-        assert '<b class="bad">7 / 8</b>' in page
-        assert '<b class="good">8 / 8</b>' in page
-        assert "<code>single_tool-0000</code>" in page
-
-    def test_a_broken_record_is_named(self, tmp_path: Path) -> None:
-        results, settings = make_results(tmp_path, Shape(cases=13))
-        write_json(results / "determinism.json", {"checks": [{"stage": "x"}]})
-        with pytest.raises(DataError, match=r"determinism\.json: not a record of determinism"):
-            collect(results, settings)

@@ -206,9 +206,6 @@ def test_metrics_tell_what_computed_and_what_it_took(folder: Path) -> None:
     metrics = run(folder, max_steps=1)
     assert (metrics["attention"], metrics["attention_reason"]) == ("sdpa", "no CUDA device")
     assert metrics["quantization"] == "none"
-    joules, source = metrics["energy_joules"], metrics["energy_source"]
-    assert (joules is None) == source.startswith("not measured: ")
-    assert joules is None or joules > 0
 
 
 def test_quantisation_without_a_gpu_ends_the_run_with_a_way_out(folder: Path) -> None:

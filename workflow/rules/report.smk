@@ -8,7 +8,6 @@ rule render_report:
         plan.trained("training", "metrics.json"),
         plan.trained("training", "trainer_state.json"),
         plan.trained("merged", "merge.json"),
-        plan.determinism_for_report(),
         expand("results/suite/{suite}.json", suite=plan.suite_ids),
         expand(
             "results/data/{variant}/{name}.json",

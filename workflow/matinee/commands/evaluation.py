@@ -80,22 +80,3 @@ def score_scenarios(
     from matinee.stages import evaluation
 
     evaluation.score_scenarios(suite, transcripts, json.loads(params)["form"], output)
-
-
-@app.command("check-determinism")
-def check_determinism(
-    params: Params,
-    suite: Annotated[Path, typer.Option()],
-    model: Annotated[Path, typer.Option()],
-    base: Annotated[Path, typer.Option(help="The start model, for training.")],
-    tokens: Annotated[Path, typer.Option()],
-    output: Output,
-    gpus: Gpus = None,
-) -> None:
-    """Run stages again in other batch sizes, parts and threads, and compare bit by bit."""
-    from matinee.stages import determinism
-
-    hold_devices(gpus)
-    determinism.check_determinism(
-        json.loads(params), suite=suite, model=model, base=base, tokens=tokens, output=output
-    )

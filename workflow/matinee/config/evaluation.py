@@ -133,12 +133,6 @@ class Evaluation(Limits):
         default=None,
         description="Run every subject once more, several times per case, with drawn tokens.",
     )
-    determinism_cases: int = Field(
-        default=0,
-        ge=0,
-        description="With more than 0, so many cases are played again in other batch sizes, parts "
-        "and threads, a few training steps are done again, and the report says what was equal.",
-    )
 
     def limits(self) -> Limits:
         """The part that a run of scenarios depends on."""

@@ -28,8 +28,6 @@ from matinee.runtime.places import RESOURCES
 FEW_ROWS = 5000
 # More threads than this help a job on a GPU no further.
 GPU_JOB_THREADS = 8
-# Played again to certify determinism, where it is asked for by name.
-CERTIFIED_CASES = 12
 
 
 def canonical(value: Any) -> str:
@@ -77,18 +75,6 @@ class Subject:
     def form(self) -> str:
         """How this subject's calls are spelled."""
         return CALL_FORMS[self.variant.template] if self.variant else "hermes"
-
-
-@dataclass(frozen=True)
-class Certified:
-    """The subject, suite and training that are made again to certify determinism."""
-
-    subject: str
-    suite: str
-    variant: str
-    seed: str
-    model: str
-    base: str
 
 
 class Plan:
@@ -340,37 +326,6 @@ class Plan:
         """The Jinja files that spell a subject's prompts; none for an endpoint."""
         variant = self.subjects[subject].variant
         return self.template_files(variant.id) if variant else []
-
-    @property
-    def certified(self) -> Certified:
-        """The first variant's tuned model on the first suite."""
-        variant = self.configuration.variants[0]
-        seed = str(variant.seeds[0])
-        return Certified(
-            f"{variant.id}-tuned-s{seed}",
-            self.suite_ids[0],
-            variant.id,
-            seed,
-            f"results/merged/{variant.id}/s{seed}/model",
-            f"results/model/{variant.model}",
-        )
-
-    def determinism(self) -> str:
-        """How determinism is certified."""
-        chosen = self.certified
-        evaluation = self.configuration.evaluation
-        return canonical(
-            {
-                "cases": evaluation.determinism_cases or CERTIFIED_CASES,
-                "run": json.loads(self.run(chosen.subject, chosen.suite, "0")),
-                "train": json.loads(self.train(chosen.variant, chosen.seed)),
-            }
-        )
-
-    def determinism_for_report(self) -> list[str]:
-        """The certificate, where the configuration asks for it."""
-        wanted = self.configuration.evaluation.determinism_cases > 0
-        return ["results/determinism.json"] if wanted else []
 
     def parse(self, subject: str) -> str:
         """How a subject's calls are spelled."""

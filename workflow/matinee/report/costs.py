@@ -1,4 +1,4 @@
-"""What training and testing took: time, tokens, memory, energy, and money where a price is set."""
+"""What training and testing took: time, tokens, memory, and money where a price is set."""
 
 from __future__ import annotations
 
@@ -8,8 +8,6 @@ from typing import Any
 from matinee.report.data import ReportData, SeedFiles
 from matinee.report.language import Language, number
 from matinee.report.sections import subject_label
-
-JOULES_PER_WATT_HOUR = 3600.0
 
 
 @dataclass(frozen=True)
@@ -41,16 +39,13 @@ def price(data: ReportData) -> Price | None:
 
 @dataclass(frozen=True)
 class TrainingCost:
-    """What one training took; None where nothing says. `energy_source` says what was
-    read, or why nothing was."""
+    """What one training took; None where nothing says."""
 
     variant: str
     seed: int
     metrics: dict[str, Any]
     seconds: float | None
     memory_mb: float | None
-    energy_joules: float | None
-    energy_source: str
 
 
 def training_costs(data: ReportData) -> list[TrainingCost]:
@@ -66,31 +61,12 @@ def _training_cost(run: SeedFiles) -> TrainingCost:
         metrics=metrics,
         seconds=metrics.get("runtime_seconds"),
         memory_mb=metrics.get("peak_device_memory_mb") or metrics.get("peak_memory_mb"),
-        energy_joules=metrics.get("energy_joules"),
-        energy_source=str(metrics.get("energy_source") or ""),
     )
-
-
-def energy(joules: float | None) -> str:
-    """`0.42 Wh` or `1.3 kWh`; a dash where it was not measured."""
-    if joules is None:
-        return "–"
-    hours = joules / JOULES_PER_WATT_HOUR
-    if hours < 1000:
-        return f"{number(hours)}\u00a0Wh"
-    return f"{number(hours / 1000)}\u00a0kWh"
 
 
 def gigabytes(megabytes: float | None) -> str:
     """`2.21 GB` (10^9 bytes); a dash where it was not measured."""
     return f"{number(megabytes / 1000)}\u00a0GB" if megabytes else "–"
-
-
-def energy_note(costs: list[TrainingCost], words: Language) -> str:
-    """What the figures of energy were read from, or why there is none."""
-    sources = dict.fromkeys(words.detail(cost.energy_source) for cost in costs)
-    told = words("punctuation.list").join(source for source in sources if source)
-    return words("energy_source", source=told) if told else words("energy_unknown")
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,6 @@ from typing import Any, Literal, TypeVar
 from pydantic import BaseModel, ValidationError
 
 from matinee.config import Configuration
-from matinee.determinism import Determinism, read_determinism
 from matinee.evaluation.comparison import Comparison, Pair, compare, outcomes_by_suite
 from matinee.messages.scenarios import Suite
 from matinee.messages.transcripts import Transcript, Verdict
@@ -87,7 +86,6 @@ class ReportData:
     `evaluated` is keyed by subject id and suite id; `profiles` and `leakages` by variant id.
     `decoded`: verdicts of the runs with other decoding, by subject, suite and `constrained` or
     `sampled`; the comparisons are about the greedy runs alone.
-    `determinism` is the content of determinism.json, None where nothing was run a second time.
     """
 
     configuration: Configuration
@@ -102,7 +100,6 @@ class ReportData:
     comparison: Comparison
     decoded: dict[tuple[str, str, str], tuple[Verdict, ...]]
     earlier: tuple[EarlierRun, ...] = ()
-    determinism: Determinism | None = None
 
     def verdicts(self, subject: str) -> list[Verdict]:
         """A subject's verdicts in all suites."""
@@ -211,7 +208,6 @@ def collect(results: Path, configuration: Configuration) -> ReportData:
             for suite in suites
         },
         earlier=tuple(_earlier(path, verdicts) for path in configuration.report.compare_with),
-        determinism=read_determinism(results / "determinism.json"),
     )
 
 

@@ -36,7 +36,7 @@ from matinee.runtime.records import whole
 TEMPLATES = Path(__file__).with_name("templates")
 SECTIONS = (
     *("answer", "before_after", "errors", "measures", "cost", "curves"),
-    *("data", "leakage", "published", "earlier", "merge", "determinism", "cases", "made"),
+    *("data", "leakage", "published", "earlier", "merge", "cases", "made"),
 )
 CURVES = (("loss", True), ("learning_rate", False), ("grad_norm", True))
 MOST_HITS = 50
@@ -97,7 +97,6 @@ def _environment(words: Language) -> Environment:
         number=language.number,
         duration=lambda seconds: language.duration(seconds, words),
         gold=cases.gold_text,
-        energy=costs.energy,
         gigabytes=costs.gigabytes,
         settings=sections.settings_text,
         run_rows=runs.run_rows,
@@ -151,8 +150,6 @@ def _costs(data: ReportData, words: Language) -> dict[str, Any]:
     return {
         "price": costs.price(data),
         "training_costs": trained,
-        "energy_known": any(one.energy_joules is not None for one in trained),
-        "energy_note": costs.energy_note(trained, words),
         "evaluation_costs": costs.evaluation_costs(data, words),
         "total_seconds": sum(run.wall_seconds for run in data.runs),
     }

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
-from matinee.energy import EnergyMeter
 from matinee.runtime import progress
 from matinee.runtime.errors import TrainingError
 from matinee.training.checkpoints import last_checkpoint, mark_complete
@@ -125,19 +124,6 @@ class SoundLoss(TrainerCallback):
             f"Last good checkpoint: {last_checkpoint(self._checkpoints) or 'none yet'}. "
             "Try a lower learning_rate, warmup_steps, or precision: fp32."
         )
-
-
-class MeterEnergy(TrainerCallback):
-    """Reads the energy counter after every step, so that no wrap-around is missed."""
-
-    def __init__(self, meter: EnergyMeter) -> None:
-        self._meter = meter
-
-    def on_step_end(
-        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
-    ) -> None:
-        """Takes a sample."""
-        self._meter.sample()
 
 
 class ProgressBar(TrainerCallback):

@@ -129,7 +129,6 @@ def _train_once(job: Job, pace: Pace, shortages: Sequence[str] = ()) -> dict[str
     started = time.perf_counter()
     trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
     runtime = time.perf_counter() - started
-    energy = trainer.energy()
     validation_loss = trainer.evaluate()["eval_loss"] if job.validation else None
     samples, tokens, computed = trainer.totals()
     planned = _planned(job, settings, trainer.state.global_step)
@@ -163,8 +162,6 @@ def _train_once(job: Job, pace: Pace, shortages: Sequence[str] = ()) -> dict[str
         "precision_reason": placement.reason,
         "resumed_from_step": trainer.first_step,
         "peak_memory_mb": records.peak_memory_mb(),
-        "energy_joules": energy.joules,
-        "energy_source": energy.source,
     }
     if placement.device == "cuda":
         metrics["peak_device_memory_mb"] = round(torch.cuda.max_memory_allocated() / 1e6, 1)

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import itertools
-import math
 from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from matinee.config import Training
-from matinee.energy import Energy, EnergyMeter
 from matinee.models.attention import use_layouts
 from matinee.models.devices import Placement
 from matinee.models.kernels import Choice, Heads, choose_kernel
@@ -172,7 +170,6 @@ def make_trainer(
     if head is not None:
         head = head.to(placement.device)  # with FSDP the model itself is still in main memory
     attention = attention_kernel(model, settings, placement)
-    meter = EnergyMeter(placement.device)
     side_by_side = None
     if lanes > 1:
         from matinee.training.side_by_side import SideBySide
@@ -208,16 +205,6 @@ def make_trainer(
             count = torch.tensor(sum(len(batch["targets"]) for batch in batches), device=device)
             # At least 1: a step without a supervised token has the loss 0, not 0 / 0.
             return batches, self.accelerator.gather(count).sum().clamp_min(1)
-
-        def energy(self) -> Energy:
-            """What this run used so far, over all GPUs; a CPU's counter sees every process."""
-            mine = meter.energy()
-            if placement.device != "cuda" or self.accelerator.num_processes == 1:
-                return mine
-            joules = math.nan if mine.joules is None else mine.joules
-            each = self.accelerator.gather(torch.tensor([joules], device=self.args.device))
-            total = float(each.sum())
-            return Energy(None if math.isnan(total) else round(total, 1), mine.source)
 
         def save_adapter(self, folder: Path) -> None:
             """Writes the adapter in peft's format; every process takes part where it is spread."""
@@ -282,7 +269,7 @@ def make_trainer(
         args=training_arguments(job, settings, placement),
         train_dataset=list(job.rows),
         eval_dataset=list(job.validation) or None,
-        callbacks=_callbacks(job, meter, model.config.get_text_config().vocab_size),
+        callbacks=_callbacks(job, model.config.get_text_config().vocab_size),
     )
     # compute_loss above divides by the tokens (or micro-batches) of the step itself.
     trainer.model_accepts_loss_kwargs = True
@@ -311,10 +298,9 @@ class _Rows:
         self._batches.set_epoch(epoch)
 
 
-def _callbacks(job: Job, meter: EnergyMeter, vocabulary: int) -> list[TrainerCallback]:
+def _callbacks(job: Job, vocabulary: int) -> list[TrainerCallback]:
     from matinee.training.callbacks import (
         CompleteCheckpoints,
-        MeterEnergy,
         ProgressBar,
         SoundLoss,
         StopOnSignal,
@@ -324,6 +310,5 @@ def _callbacks(job: Job, meter: EnergyMeter, vocabulary: int) -> list[TrainerCal
         ProgressBar(f"train {job.label}"),
         StopOnSignal(),
         SoundLoss(job.checkpoints, vocabulary),
-        MeterEnergy(meter),
         CompleteCheckpoints(),
     ]
