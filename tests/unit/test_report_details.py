@@ -86,10 +86,6 @@ def test_every_sentence_of_the_source_has_a_translation(sentence: str) -> None:
             "called 'a' before asking for city, date: there is no tool 'a'",
             "尚未询问 city, date 就调用了 'a'：没有 'a' 这个工具",
         ),
-        (
-            "not measured: no RAPL counter under /sys/class/powercap",
-            "未测量：/sys/class/powercap 下没有 RAPL 计数器",
-        ),
         ("get_weather lacks the required city", "get_weather 缺少必需的 city"),
         (
             "get_weather: cityid='1'; accepted: 'city_id of 杭州'",

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import Field, field_validator, model_validator
+
+from matinee.runtime.strict import Strict
 
 Category = Literal[
     "single",
@@ -39,10 +41,8 @@ DEFAULT_MIX: dict[Category, float] = {
 }
 
 
-class SynthesisSettings(BaseModel):
+class SynthesisSettings(Strict):
     """How many tool-calling conversations to make, and of which kinds."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     conversations: Annotated[int, Field(ge=1)] = Field(
         default=1000, description="Rows to make. More rows cost training time in proportion."

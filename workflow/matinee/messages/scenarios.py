@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
+
+from matinee.runtime.strict import Strict
 
 Category = Literal[
     "single_tool",
@@ -40,30 +42,26 @@ BfclCategory = Literal[
 FaultKind = Literal["timeout", "rate_limit", "server_error", "empty"]
 
 
-class _Strict(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class Lookup(_Strict):
+class Lookup(Strict):
     """A value that only another tool can supply, found in the simulation by name."""
 
     lookup: Literal["province_id", "city_id", "airport_code"]
     name: str
 
 
-class Null(_Strict):
+class Null(Strict):
     """The accepted value `null`, which in a list of accepted values means absence."""
 
     null: Literal[True] = True
 
 
-class Fields(_Strict):
+class Fields(Strict):
     """An accepted object: the accepted values of each key; `null` among them: may be absent."""
 
     fields: dict[str, list[Any]]
 
 
-class GoldCall(_Strict):
+class GoldCall(Strict):
     """One accepted call.
 
     `arguments` maps each parameter to its accepted values: a scalar (one value), a list (any of
@@ -74,12 +72,12 @@ class GoldCall(_Strict):
     """
 
     tool: str
-    arguments: dict[str, Any] = {}
+    arguments: dict[str, Any] = Field(default={})
     after: tuple[int, ...] = ()
     optional: bool = False
 
 
-class Slot(_Strict):
+class Slot(Strict):
     """What the scripted user answers when asked for a parameter.
 
     `asked_by`: a question that holds one of these strings asks for the slot.
@@ -90,7 +88,7 @@ class Slot(_Strict):
     answer: str | None
 
 
-class Turn(_Strict):
+class Turn(Strict):
     """One user message and what is accepted in reply to it.
 
     `ask`: slots that the model must ask for before it calls anything; the scripted user then
@@ -103,11 +101,11 @@ class Turn(_Strict):
     user: str
     calls: tuple[GoldCall, ...] = ()
     ask: tuple[str, ...] = ()
-    slots: dict[str, Slot] = {}
+    slots: dict[str, Slot] = Field(default={})
     mention: tuple[tuple[str, ...], ...] = ()
 
 
-class Fault(_Strict):
+class Fault(Strict):
     """An error that the simulation injects at the `nth` call (from 1) of a tool in the case."""
 
     tool: str
@@ -115,14 +113,14 @@ class Fault(_Strict):
     kind: FaultKind
 
 
-class Said(_Strict):
+class Said(Strict):
     """A message that stands before the first turn."""
 
     role: Literal["system", "user", "assistant"]
     content: str
 
 
-class Scenario(_Strict):
+class Scenario(Strict):
     """One test case. Cases that vary one situation share a `family` (statistics cluster by it).
 
     `tools`: the case's own tools; empty where those of the suite are meant.
@@ -139,7 +137,7 @@ class Scenario(_Strict):
     tools: tuple[dict[str, Any], ...] = ()
 
 
-class Suite(_Strict):
+class Suite(Strict):
     """Scenarios with their tools and the date that the simulation and the model take for today.
 
     `today`: None where the model is told no date. `single_output`: the calls of the first output

@@ -4,21 +4,17 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict
+from matinee.runtime.strict import Strict
 
 
-class _Record(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class ParsedCall(_Record):
+class ParsedCall(Strict):
     """A call as parsed from model text; `arguments` is JSON text."""
 
     name: str
     arguments: str
 
 
-class Parse(_Record):
+class Parse(Strict):
     """What a parser made of one model output: calls, the remaining text, or an error.
 
     `error`: None, or a short English sentence that says where the text broke.
@@ -29,7 +25,7 @@ class Parse(_Record):
     error: str | None = None
 
 
-class Observation(_Record):
+class Observation(Strict):
     """What a tool returned for one call. `content` is the JSON text that the model reads."""
 
     tool: str
@@ -37,7 +33,7 @@ class Observation(_Record):
     error: str | None = None
 
 
-class Step(_Record):
+class Step(Strict):
     """One model output within a turn, and what followed from it."""
 
     turn: int
@@ -51,7 +47,7 @@ class Step(_Record):
     reply: str | None = None  # what the scripted user answered, where the model asked back
 
 
-class Transcript(_Record):
+class Transcript(Strict):
     """One case, one repeat. `stop`: why the loop ended (done, step_limit, token_limit, cycle)."""
 
     case: str
@@ -84,7 +80,7 @@ ErrorClass = Literal[
 ]
 
 
-class Verdict(_Record):
+class Verdict(Strict):
     """What one transcript is worth. `error` is the first fault, `detail` says it in words."""
 
     case: str

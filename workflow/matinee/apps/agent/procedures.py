@@ -7,19 +7,15 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
+from pydantic import Field, TypeAdapter, ValidationError
 
 from matinee.runtime.errors import UserError
-
-
-class _Strict(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
+from matinee.runtime.strict import Strict
 
 _Words = Annotated[tuple[str, ...], Field(min_length=1)]
 
 
-class ProcedureStep(_Strict):
+class ProcedureStep(Strict):
     """One step. `tool`: must answer for the step to be done; without it the step is one inference.
 
     `after`: numbers (from 1) of earlier steps that must be done; where one is not, the step is
@@ -32,7 +28,7 @@ class ProcedureStep(_Strict):
     optional: bool = False
 
 
-class Procedure(_Strict):
+class Procedure(Strict):
     """A procedure for the tasks whose question has one word of every group in `words`.
 
     `unless`: a question with one of these words is another kind of task.

@@ -11,22 +11,19 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import Field, ValidationError
 
 from matinee.apps.agent.dates import named_periods, without_dates
 from matinee.apps.agent.memories import Judgement, MemoryEntry
 from matinee.runtime.errors import UserError
 from matinee.runtime.places import RESOURCES
+from matinee.runtime.strict import Strict
 
 RULES = RESOURCES / "reuse.yaml"
 _MARKS = re.compile(r"[\W_]+")
 
 
-class _Strict(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class Rule(_Strict):
+class Rule(Strict):
     """One rule; the first that fits decides.
 
     It fits a question with one of `words`, or an answer that rests on one of `tools`; `dates`
@@ -53,7 +50,7 @@ class Rule(_Strict):
         )
 
 
-class ReuseRules(_Strict):
+class ReuseRules(Strict):
     """The rules, in order, and the words that do not change what is asked.
 
     `filler`: words that are left out when two questions are compared. `ordered`:

@@ -8,6 +8,7 @@ from jsonschema import Draft202012Validator, FormatChecker, SchemaError
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from matinee.apps.serving.errors import ApiError
+from matinee.runtime.strict import Strict
 
 _SEED = 2**63
 
@@ -103,10 +104,8 @@ class StreamOptions(_Loose):
     include_usage: bool = False
 
 
-class ChatRequest(BaseModel):
+class ChatRequest(Strict):
     """A request as it may come. A key that would change the answer and is not here is refused."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     model: str
     messages: Annotated[list[ChatMessage], Field(min_length=1)]

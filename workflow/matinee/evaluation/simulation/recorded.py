@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
+from pydantic import Field, TypeAdapter, ValidationError
 
 from matinee.evaluation.simulation.answers import Problem, Refusal
 from matinee.evaluation.simulation.api import SimulatedApi
@@ -17,15 +17,14 @@ from matinee.messages.conversations import Tool, canonical_json
 from matinee.messages.scenarios import Fault
 from matinee.messages.transcripts import Observation
 from matinee.runtime.errors import ScenarioError
+from matinee.runtime.strict import Strict
 
 
-class RecordedAnswer(BaseModel):
+class RecordedAnswer(Strict):
     """What `tool` returns where its arguments include everything in `when`."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
     tool: Annotated[str, Field(min_length=1)]
-    when: dict[str, Any] = {}
+    when: dict[str, Any] = Field(default={})
     returns: Any
 
 

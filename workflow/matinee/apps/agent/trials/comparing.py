@@ -8,8 +8,6 @@ from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
 
-from pydantic import BaseModel, ConfigDict
-
 from matinee.apps.agent.driving import serve
 from matinee.apps.agent.events import Answered, Event, PlannerName
 from matinee.apps.agent.long_term import LongTermMemory
@@ -31,6 +29,7 @@ from matinee.apps.agent.trials.tasks import PROCEDURES, Kind, TaskSuite, TrialTa
 from matinee.apps.agent.trials.tools import task_tools, task_world
 from matinee.engines.base import Completion, Engine, Request
 from matinee.messages.parsing import CallForm
+from matinee.runtime.strict import Strict
 
 PLANNERS: tuple[PlannerName, ...] = ("direct", "react", "plan", "sop")
 _HOUR = datetime.time(9, tzinfo=datetime.UTC)
@@ -55,13 +54,11 @@ BASELINE = Configuration("react")
 ALL = tuple(Configuration(*parts) for parts in product(PLANNERS, (False, True), (False, True)))
 
 
-class Trial(BaseModel):
+class Trial(Strict):
     """One task under one configuration. Steps, calls, tokens and seconds are sums over its asks.
 
     `found`: the facts of all its asks were returned by tools or memory; None where there are none.
     """
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     configuration: str
     task: str

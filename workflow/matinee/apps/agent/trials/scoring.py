@@ -9,8 +9,6 @@ from collections.abc import Sequence
 from decimal import Decimal
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict
-
 from matinee.apps.agent.events import Answered, CallObserved, Event, ModelWrote
 from matinee.apps.agent.trials.tasks import Ask
 from matinee.apps.agent.trials.tools import task_world
@@ -20,6 +18,7 @@ from matinee.evaluation.simulation.names import plain
 from matinee.messages.conversations import canonical_json
 from matinee.messages.scenarios import GoldCall
 from matinee.runtime.errors import ScenarioError
+from matinee.runtime.strict import Strict
 
 _NUMBER = re.compile(r"(?<![\d.])-?(?:\d{1,3}(?:,\d{3})+|\d+)(?:\.\d+)?(?![\d,]*\d)")
 _DATE = re.compile(r"(\d{4})\s?[-/年.]\s?(\d{1,2})\s?[-/月.]\s?(\d{1,2})")
@@ -31,7 +30,7 @@ _HONEST = re.compile(
 )
 
 
-class AskScore(BaseModel):
+class AskScore(Strict):
     """One answered question.
 
     `success`: the answer holds every fact, the order was kept, and an impossible question was
@@ -40,8 +39,6 @@ class AskScore(BaseModel):
     is wrong, or empty. `outputs`: all that the model wrote, raw. `without_room`: how many prompts
     did not fit into the model's context.
     """
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     question: str
     answer: str

@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from statistics import fmean
 
-from pydantic import BaseModel, ConfigDict
-
 from matinee.apps.agent.trials.comparing import Trial
 from matinee.apps.agent.trials.tasks import KINDS
 from matinee.evaluation.significance import (
@@ -17,15 +15,12 @@ from matinee.evaluation.significance import (
     smallest_detectable_difference,
     wilson,
 )
+from matinee.runtime.strict import Strict
 
 COSTS = ("steps", "calls", "tokens", "seconds")
 
 
-class _Record(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class Row(_Record):
+class Row(Strict):
     """One configuration. `low`, `high`: 95 % interval of the share (Wilson). Costs: means per task.
 
     `found`: tasks whose facts were returned, and tasks that have facts. `by_kind`: tasks done and
@@ -43,7 +38,7 @@ class Row(_Record):
     costs: dict[str, float]
 
 
-class Pair(_Record):
+class Pair(Strict):
     """One configuration against the baseline, on the same tasks.
 
     `difference`: of the shares, with a 95 % interval (bootstrap over families). `p`: exact
@@ -62,7 +57,7 @@ class Pair(_Record):
     costs: dict[str, tuple[float, float, float]]
 
 
-class Comparison(_Record):
+class Comparison(Strict):
     """All configurations. `detectable`: the smallest difference that so many tasks would show."""
 
     rows: tuple[Row, ...]

@@ -8,11 +8,12 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import Field, ValidationError
 
 from matinee.messages.scenarios import Fault, GoldCall
 from matinee.runtime.errors import ScenarioError
 from matinee.runtime.places import RESOURCES
+from matinee.runtime.strict import Strict
 
 TASKS = RESOURCES / "tasks"
 PROCEDURES = TASKS / "procedures.yaml"
@@ -22,11 +23,7 @@ KINDS: tuple[Kind, ...] = ("chain", "detour", "repeat", "procedure", "impossible
 _EVERY_CALL = 100
 
 
-class _Strict(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class Ask(_Strict):
+class Ask(Strict):
     """One question, asked in a conversation of its own.
 
     `after_days`: since the ask before. `gold`: rounds of calls that lead to the answer; a call may
@@ -58,7 +55,7 @@ class Ask(_Strict):
         return (*self.faults, *lasting)
 
 
-class TrialTask(_Strict):
+class TrialTask(Strict):
     """One task: one or more asks of the same user. Tasks that vary one situation share `family`."""
 
     id: str
@@ -75,19 +72,19 @@ class TrialTask(_Strict):
         return tuple(days)
 
 
-class TaskSuite(_Strict):
+class TaskSuite(Strict):
     """All tasks, and the day of each task's first ask."""
 
     today: datetime.date
     tasks: tuple[TrialTask, ...]
 
 
-class _File(_Strict):
+class _File(Strict):
     kind: Kind
     tasks: tuple[dict[str, Any], ...]
 
 
-class _Head(_Strict):
+class _Head(Strict):
     today: datetime.date
 
 
