@@ -19,11 +19,12 @@ class Export(Settings):
         description="Largest weight file; 1 MB is 10^6 bytes, 1 GB is 10^9.",
     )
     tolerance: float = Field(
-        default=0.02,
+        default=1e-4,
         gt=0,
         strict=False,
-        description="Largest accepted difference between the logits of the merged model and of the "
-        "adapter on its base, relative to the largest logit; above the rounding of bf16.",
+        description="Largest accepted difference between the logits of the merge in fp32 and of "
+        "the adapter on its base, relative to the largest logit. How far the weights' own type "
+        "rounds is measured beside it and needs no bound.",
     )
 
 

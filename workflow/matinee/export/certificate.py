@@ -1,12 +1,14 @@
-"""Proof that the merged model is what was trained: the same logits on real prompts."""
+"""Proof that the merged model is what was trained: the same logits, and weights rounded once."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from matinee.export.merging import base_entries, read_bytes, read_tensor
 from matinee.models.devices import Placement
 from matinee.models.loading import load_model
 from matinee.runtime.errors import MergeError
@@ -15,6 +17,8 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 NEW_TOKENS = 16
+# Units in the last place of fp32 that two orders of summing a delta may differ by.
+_SUMMED = 32
 
 
 def certify(
@@ -24,55 +28,128 @@ def certify(
     prompts: Sequence[list[int]],
     *,
     placement: Placement,
-    tolerance: float,
+    tolerance: float = 1e-4,
 ) -> dict[str, Any]:
-    """Compares the merged model with the adapter on its base, on real prompts (token ids).
+    """Compares the merged model with the adapter on its base, on real prompts (token ids), in fp32.
 
-    Returns prompts, largest_logit_difference (relative to the largest logit), tolerance and
-    identical_greedy (how many prompts get the same next 16 tokens; where the logits agree, a
-    differing token was as likely as the other up to rounding, so it is counted and no failure).
-    Raises MergeError where the difference passes the tolerance, where a logit is no finite number,
-    or where the merged model's logits are the base's.
+    Rounding is told apart from errors: peft's merge in fp32 must give the adapter's logits within
+    `tolerance`, and each weight of the folder must be that merge's, rounded once to its own type.
+    What that rounding does to the logits follows from the type; it is measured and shown.
+
+    Returns prompts, largest_logit_difference (of the fp32 merge) and rounding_logit_difference (of
+    the folder), both relative to the largest logit, tolerance, weights (the types of the changed
+    ones), difference_from_start_model and identical_greedy (how many prompts get the same next 16
+    tokens; rounding may change one, so it is counted and no failure). Raises MergeError where a
+    difference passes its bound, where a logit is no finite number, or where the merged model's
+    logits are the base's.
     """
     from peft import PeftModel
 
     if not prompts:
         raise MergeError("No prompt to compare the merged model on.")
 
+    placement = _in_fp32(base, placement)
     trained: Any = PeftModel.from_pretrained(load_model(base, placement), str(adapter)).eval()
     with trained.disable_adapter():
         ((untrained, _),) = _answers(trained, prompts[:1], 1)
     before = _answers(trained, prompts)
-    del trained
+    deltas = {
+        f"{name.removeprefix('base_model.model.')}.weight": layer
+        for name, layer in trained.named_modules()
+        if hasattr(layer, "get_delta_weight")
+    }
+    types, wrong = _compared_weights(base, merged, deltas)
+    trained.merge_adapter()
+    exact = _answers(trained, prompts)
+    del trained, deltas
     model = load_model(merged, placement).train(False)
     after = _answers(model, prompts)
     ((alone, _),) = _answers(model, prompts[:1], 1)
-    pairs = list(zip(after, before, strict=True))
-    differences = [_difference(mine[0], theirs[0]) for mine, theirs in pairs]
+    differences = [
+        _difference(mine[0], theirs[0]) for mine, theirs in zip(exact, before, strict=True)
+    ]
+    rounding = [_difference(mine[0], theirs[0]) for mine, theirs in zip(after, before, strict=True)]
     moved = _difference(alone, untrained)
     # Looked at one by one: a comparison with NaN is always false, and so max() may pass over it.
-    if not all(map(math.isfinite, [*differences, moved])):
+    if not all(map(math.isfinite, [*differences, *rounding, moved])):
         raise MergeError(
             "Logits of the merged model, of the trained adapter or of the start model are not "
             "finite numbers, so they cannot be compared. Look for NaN in the weights, or use a "
             "wider precision."
         )
-    difference = max(differences)
-    if difference > tolerance:
-        raise MergeError(
-            f"The merged model's logits differ from the trained adapter's by {difference:.4f} of "
-            f"the largest logit; {tolerance} is allowed (export.tolerance)."
-        )
     if moved == 0.0:
         raise MergeError("The merged model answers exactly as the start model does.")
+    if max(differences) > tolerance:
+        raise MergeError(
+            f"Merged in fp32, the logits differ from the trained adapter's by "
+            f"{max(differences):.1e} of the largest logit; {tolerance:g} is allowed "
+            "(export.tolerance)."
+        )
+    if wrong:
+        raise MergeError(
+            f"The merged model is not the trained one: {wrong[0]} is further from start model "
+            f"plus adapter than its type rounds ({len(wrong)} weights are; the logits differ by "
+            f"{max(rounding):.1e} of the largest)."
+        )
     return {
         "prompts": len(prompts),
-        "largest_logit_difference": difference,
+        "largest_logit_difference": max(differences),
+        "rounding_logit_difference": max(rounding),
         "difference_from_start_model": moved,
         "tolerance": tolerance,
-        "identical_greedy": sum(mine[1] == theirs[1] for mine, theirs in pairs),
+        "weights": types,
+        "identical_greedy": sum(
+            mine[1] == theirs[1] for mine, theirs in zip(after, before, strict=True)
+        ),
         "precision": placement.precision,
     }
+
+
+def _in_fp32(base: Path, placement: Placement) -> Placement:
+    """The device where it holds the model in fp32 and as much again for a delta; else the CPU."""
+    import torch
+
+    needed = sum(math.prod(entry.shape) for entry in base_entries(base)) * 4 * 1.25
+    device = placement.device
+    if device == "cuda" and needed > torch.cuda.mem_get_info()[0]:
+        device = "cpu"
+    return replace(placement, device=device, precision="fp32")
+
+
+def _compared_weights(base: Path, merged: Path, deltas: Mapping[str, Any]) -> tuple[str, list[str]]:
+    """The types of the changed weights, and the names of those that are not what they must be.
+
+    A changed weight must be base plus delta, rounded once to its type; any other the base's own.
+    """
+    found = {entry.name: entry for entry in base_entries(merged)}
+    entries = base_entries(base)
+    wrong = sorted(found.keys() ^ {entry.name for entry in entries})
+    types = set()
+    for entry in entries:
+        if entry.name in wrong:
+            continue
+        stored = found[entry.name]
+        if (entry.dtype, entry.shape) != (stored.dtype, stored.shape):
+            right = False
+        elif entry.name in deltas:
+            types.add(entry.dtype)
+            delta = deltas[entry.name].get_delta_weight("default").float().cpu()
+            right = _rounded_once(read_tensor(entry).float(), delta, read_tensor(stored))
+        else:
+            right = read_bytes(entry) == read_bytes(stored)
+        wrong += [entry.name] * (not right)
+    return ", ".join(sorted(types)), wrong
+
+
+def _rounded_once(weight: Tensor, delta: Tensor, stored: Tensor) -> bool:
+    """Whether every element is the nearest of its type to the sum, but for fp32's own rounding."""
+    import torch
+
+    exact, limits = weight + delta, torch.finfo(stored.dtype)
+    summed = torch.finfo(torch.float32).eps * (weight.abs() + delta.abs() + delta.abs().mean())
+    bound = limits.eps / 2 * exact.abs() + _SUMMED * summed + limits.smallest_normal * limits.eps
+    # False for NaN.
+    return bool(((stored.float() - exact).abs() <= bound).all())
 
 
 def _difference(first: Tensor, second: Tensor) -> float:

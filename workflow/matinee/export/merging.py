@@ -210,21 +210,34 @@ def _write_shard(path: Path, entries: list[Entry], adapter: Adapter) -> Iterator
 def _merged_bytes(entry: Entry, adapter: Adapter) -> tuple[memoryview, float]:
     import torch
 
+    if entry.name not in adapter.names:
+        return memoryview(read_bytes(entry)), 0.0
+    weight = read_tensor(entry)
+    merged = adapter.apply(entry.name, weight)
+    before = weight.float()
+    relative = float((merged.float() - before).norm() / before.norm().clamp_min(1e-12))
+    return memoryview(merged.contiguous().reshape(-1).view(torch.uint8).numpy()), relative  # type: ignore[arg-type]
+
+
+def read_bytes(entry: Entry) -> bytearray:
+    """A tensor's bytes. Raises MergeError where its file ends early."""
     # Read, not mapped: mapped pages of the whole base would count as this process's memory.
     data = bytearray(entry.size)
     with entry.shard.open("rb") as file:
         file.seek(entry.offset)
         if file.readinto(data) != entry.size:
             raise MergeError(f"{entry.shard}: ended early while it was read; is it being written?")
-    if entry.name not in adapter.names:
-        return memoryview(data), 0.0
+    return data
+
+
+def read_tensor(entry: Entry) -> Tensor:
+    """A tensor on the CPU. Raises MergeError for a type that no delta can be added to."""
+    import torch
+
     if entry.dtype not in TYPES:
         raise MergeError(
             f"{entry.name}: a delta cannot be added to weights of type {entry.dtype}. "
             "Use a base that is not quantized."
         )
-    weight = torch.frombuffer(data, dtype=getattr(torch, TYPES[entry.dtype])).reshape(entry.shape)
-    merged = adapter.apply(entry.name, weight)
-    before = weight.float()
-    relative = float((merged.float() - before).norm() / before.norm().clamp_min(1e-12))
-    return memoryview(merged.contiguous().reshape(-1).view(torch.uint8).numpy()), relative  # type: ignore[arg-type]
+    data = torch.frombuffer(read_bytes(entry), dtype=getattr(torch, TYPES[entry.dtype]))
+    return data.reshape(entry.shape)

@@ -146,7 +146,8 @@ def merge_model(
     recorder.write(output / "run.json")
     progress.say(
         f"✓ merged {output.parent.name} {output.name}: logits within "
-        f"{facts['largest_logit_difference']:.1e} of the adapter's, "
+        f"{facts['largest_logit_difference']:.1e} of the adapter's in fp32 and "
+        f"{facts['rounding_logit_difference']:.1e} in {facts['weights']}, "
         f"{facts['identical_greedy']} of {facts['prompts']} greedy answers the same, "
         f"{recorder.summary()}"
     )
