@@ -223,12 +223,28 @@ def test_the_preset_of_bfcl_lies_over_the_demo() -> None:
     assert configuration.variants == parse_configuration(demo, REPOSITORY).variants
 
 
-@pytest.mark.parametrize("name", ["config.yaml", "workflow/presets/demo.yaml", "workflow/presets/smoke.yaml"])  # fmt: skip
-def test_every_shipped_configuration_is_valid(name: str) -> None:
+@pytest.mark.parametrize(
+    "overlay",
+    [None, *sorted((REPOSITORY / "workflow/presets").glob("*.yaml"))],
+    ids=lambda path: path.stem if path else "published",
+)
+def test_every_shipped_configuration_is_valid(overlay: Path | None) -> None:
+    """Presets lie over config.yaml, and `bfcl` over the demo besides; a list replaces a list."""
     import yaml
 
-    path = REPOSITORY / name
-    if not path.exists():
-        pytest.skip(f"{name} is not there")
-    values = yaml.safe_load(path.read_text(encoding="utf-8"))
+    layers = [REPOSITORY / "config.yaml", REPOSITORY / "workflow/presets/demo.yaml", overlay]
+    values: dict[str, Any] = {}
+    for path in layers if overlay and overlay.stem == "bfcl" else (layers[0], overlay):
+        if path is not None:
+            values = _laid_over(values, yaml.safe_load(path.read_text(encoding="utf-8")))
     assert isinstance(parse_configuration(values, REPOSITORY), Configuration)
+
+
+def _laid_over(below: dict[str, Any], above: dict[str, Any]) -> dict[str, Any]:
+    """As Snakemake lays one configuration file over another."""
+    both = {
+        key: _laid_over(below[key], value)
+        for key, value in above.items()
+        if isinstance(value, dict) and isinstance(below.get(key), dict)
+    }
+    return below | above | both
