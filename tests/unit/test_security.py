@@ -45,9 +45,16 @@ def of_path(folder: Path) -> Model:
     return Model(id="mine", sources=[PathSource(kind="path", path=folder)])
 
 
+def whole(folder: Path) -> Path:
+    """A model with what every model has."""
+    save(folder)
+    (folder / "tokenizer.json").write_text("{}")
+    return folder
+
+
 class TestCode:
     def test_a_pickle_beside_the_weights_stays_behind(self, tmp_path: Path) -> None:
-        mine = save(tmp_path / "mine")
+        mine = whole(tmp_path / "mine")
         for name in ("pytorch_model.bin", "training_args.bin", "extra.pkl"):
             (mine / name).write_bytes(pickle.dumps(Attack(tmp_path / "ran")))
         fetch_model(of_path(mine), tmp_path / "out", offline=True, root=tmp_path)
@@ -103,6 +110,39 @@ class TestCode:
         again = start(tmp_path, settings)
         again.join()
         assert not (tmp_path / "ran").exists()
+
+
+class TestLinks:
+    def test_a_link_in_a_model_folder_to_a_private_file_is_refused(self, tmp_path: Path) -> None:
+        (tmp_path / "id_rsa").write_text("private")
+        mine = whole(tmp_path / "mine")
+        (mine / "LICENSE-x").symlink_to(tmp_path / "id_rsa")
+        with pytest.raises(SourceError, match=r"LICENSE-x is a link that leads out of the folder"):
+            fetch_model(of_path(mine), tmp_path / "out", offline=True, root=tmp_path)
+        assert not list((tmp_path / "out").iterdir())
+
+    @pytest.mark.parametrize("target", ["..", "../snapshots", "../../refs"])
+    def test_neither_does_one_out_of_a_hubs_cache_pass(self, target: str, tmp_path: Path) -> None:
+        snapshot = tmp_path / "models--a--b/snapshots/0123"
+        snapshot.parent.mkdir(parents=True)
+        whole(snapshot)
+        private = snapshot / target / "private"
+        private.parent.mkdir(exist_ok=True)
+        private.write_text("private")
+        (snapshot / "LICENSE-x").symlink_to(private)
+        with pytest.raises(SourceError, match="leads out of the folder"):
+            fetch_model(of_path(snapshot), tmp_path / "out", offline=True, root=tmp_path)
+
+    def test_a_hubs_links_to_its_blobs_and_links_inside_are_followed(self, tmp_path: Path) -> None:
+        blobs, snapshot = tmp_path / "m/blobs", tmp_path / "m/snapshots/0123"
+        snapshot.mkdir(parents=True)
+        for file in whole(blobs).iterdir():
+            (snapshot / file.name).symlink_to(Path("../../blobs") / file.name)
+        (snapshot / "LICENSE").symlink_to("config.json")
+        fetch_model(of_path(snapshot), tmp_path / "out", offline=True, root=tmp_path)
+        fetched = list((tmp_path / "out").iterdir())
+        assert {file.name for file in fetched} >= {"config.json", "LICENSE"}
+        assert not any(file.is_symlink() for file in fetched)
 
 
 class TestPaths:

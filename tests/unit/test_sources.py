@@ -8,13 +8,14 @@ from pathlib import Path
 
 import pytest
 from loopback import COMMIT, Hub, serving, sha256
+from model_files import MODEL, lay_out
 
 from matinee import config
 from matinee.data.sources import fetch_dataset, fetch_model, missing_sources
 from matinee.data.sources import hub as hub_source
 from matinee.runtime.errors import SourceError
 
-WEIGHTS = bytes(range(256)) * 2000
+WEIGHTS = MODEL["model.safetensors"]
 TOKEN = "hf_averysecrettoken"
 
 
@@ -25,9 +26,7 @@ def hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Hub]:
 
     offered = Hub(
         files={
-            "config.json": b'{"model_type": "llama"}',
-            "tokenizer.json": b"{}",
-            "model.safetensors": WEIGHTS,
+            **MODEL,
             "pytorch_model.bin": b"a pickle",
             "onnx/model.safetensors": b"an export",
             "modeling_own.py": b"print('mine')",
@@ -117,12 +116,13 @@ class TestHub:
     def test_after_wrong_content_the_next_fetch_starts_afresh(
         self, hub: Hub, tmp_path: Path
     ) -> None:
-        hub.listed["model.safetensors"] = WEIGHTS[::-1]
+        other = WEIGHTS[:-1] + b"x"
+        hub.listed["model.safetensors"] = other
         with pytest.raises(SourceError):
             fetch_model(model(), tmp_path / "out", offline=False, root=tmp_path)
-        hub.files["model.safetensors"] = WEIGHTS[::-1]
+        hub.files["model.safetensors"] = other
         fetch_model(model(), tmp_path / "out", offline=False, root=tmp_path)
-        assert (tmp_path / "out/model.safetensors").read_bytes() == WEIGHTS[::-1]
+        assert (tmp_path / "out/model.safetensors").read_bytes() == other
 
     def test_a_vanished_revision_is_said(self, hub: Hub, tmp_path: Path) -> None:
         with pytest.raises(SourceError, match="no such revision"):
@@ -239,10 +239,8 @@ class TestFallbacks:
 
     def test_nothing_stays_behind_of_a_source_that_failed(self, hub: Hub, tmp_path: Path) -> None:
         hub.listed["tokenizer.json"] = b"[]"
-        mine = tmp_path / "mine"
-        mine.mkdir()
-        (mine / "config.json").write_text("{}")
-        (mine / "own.safetensors").write_text("")
+        lay_out(tmp_path / "mine", {**MODEL, "LICENSE-own": b""})
+        hub.files["LICENSE"] = b""
         both = config.Model(
             id="tiny",
             sources=[
@@ -251,7 +249,7 @@ class TestFallbacks:
             ],
         )
         fetch_model(both, tmp_path / "out", offline=False, root=tmp_path)
-        assert names(tmp_path / "out") == ["config.json", "own.safetensors"]
+        assert names(tmp_path / "out") == sorted([*MODEL, "LICENSE-own"])
 
     def test_the_failure_lists_every_source_in_order(self, hub: Hub, tmp_path: Path) -> None:
         both = config.Model(

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 from loopback import Hub, serving, sha256
+from model_files import MODEL, lay_out
 
 from matinee import config
 from matinee.data.sources import fetch_dataset, fetch_model, urls
@@ -184,13 +185,58 @@ def at(path: str) -> config.Model:
 
 class TestPath:
     def test_a_model_folder_is_taken_without_its_pickles(self, tmp_path: Path) -> None:
-        mine = tmp_path / "mine"
-        mine.mkdir()
-        for name in ("config.json", "model.safetensors", "training_args.bin", "notes.txt"):
-            (mine / name).write_text("{}")
-        fetch_model(at("mine"), tmp_path / "out", offline=True, root=tmp_path)
-        taken = sorted(path.name for path in (tmp_path / "out").iterdir())
-        assert taken == ["config.json", "model.safetensors"]
+        mine = lay_out(tmp_path / "mine", {**MODEL, "training_args.bin": b"", "notes.txt": b""})
+        fetch_model(at(mine.name), tmp_path / "out", offline=True, root=tmp_path)
+        assert {path.name for path in (tmp_path / "out").iterdir()} == set(MODEL)
+
+    @pytest.mark.parametrize(
+        ("change", "words"),
+        [
+            ({"tokenizer.json": None, "tokenizer_config.json": b"{}"}, "lacks its tokenizer"),
+            ({"config.json": b"{}"}, "no model_type"),
+            ({"config.json": b"[]"}, "no model's configuration"),
+            ({"config.json": b"[" * 100_000}, "no model's configuration"),
+            ({"config.json": b"<html>"}, "no model's configuration"),
+            ({"config.json": b"\xff\xfe"}, "no model's configuration"),
+            ({"config.json": b" " * (17 << 20)}, "no model's configuration"),
+            ({"model.safetensors": b"\x02\0\0\0\0\0\0\0{}"}, "holds no weights"),
+            ({"model.safetensors": MODEL["model.safetensors"][:-1]}, "should have"),
+            ({"model.safetensors.index.json": b"{}"}, "no index of weights"),
+            ({"model.safetensors.index.json": b'{"weight_map": {"a": 1}}'}, "no index of weights"),
+            (
+                {"model.safetensors.index.json": b'{"weight_map": {"a": "../x.safetensors"}}'},
+                "outside of its folder",
+            ),
+        ],
+    )
+    def test_what_is_no_whole_model_is_refused_when_it_is_fetched(
+        self, tmp_path: Path, change: dict[str, bytes | None], words: str
+    ) -> None:
+        files = {name: content for name, content in (MODEL | change).items() if content is not None}
+        lay_out(tmp_path / "mine", files)
+        with pytest.raises(SourceError, match=words):
+            fetch_model(at("mine"), tmp_path / "out", offline=True, root=tmp_path)
+
+    def test_an_adapter_is_not_taken_for_a_model(self, tmp_path: Path) -> None:
+        from matinee.data.sources.completing import complete_model
+
+        weights = MODEL["model.safetensors"]
+        lay_out(
+            tmp_path / "mine",
+            {"adapter_config.json": b"{}", "adapter_model.safetensors": weights},
+        )
+        with pytest.raises(SourceError, match="It is an adapter: merge it"):
+            complete_model(tmp_path / "mine")
+
+    def test_of_a_source_that_is_no_model_nothing_stays_and_the_next_serves(
+        self, tmp_path: Path
+    ) -> None:
+        lay_out(tmp_path / "bad", {**MODEL, "config.json": b"{}", "LICENSE-of-bad": b""})
+        lay_out(tmp_path / "good", MODEL)
+        both = config.Model(id="both", sources=[*at("bad").sources, *at("good").sources])
+        facts = fetch_model(both, tmp_path / "out", offline=True, root=tmp_path)
+        assert set(facts["files"]) == set(MODEL)
+        assert "no model_type" in facts["failed_before"][0]
 
     def test_pickled_weights_are_refused_with_the_conversion(self, tmp_path: Path) -> None:
         mine = tmp_path / "mine"
@@ -222,11 +268,8 @@ class TestPath:
         assert (tmp_path / "rows.json").read_text() == "[]"
 
     def test_the_original_keeps_its_mode(self, tmp_path: Path) -> None:
-        mine = tmp_path / "mine"
-        mine.mkdir()
-        for name in ("config.json", "model.safetensors"):
-            (mine / name).write_text("{}")
-            (mine / name).chmod(0o600)
+        mine = lay_out(tmp_path / "mine", MODEL)
+        (mine / "model.safetensors").chmod(0o600)
         fetch_model(at("mine"), tmp_path / "out", offline=True, root=tmp_path)
         assert (mine / "model.safetensors").stat().st_mode & 0o777 == 0o600
 

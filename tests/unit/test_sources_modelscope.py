@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 from loopback import Hub, serving
+from model_files import MODEL as FILES
 
 from matinee import config
 from matinee.data.sources import fetch_model
@@ -16,15 +17,12 @@ from matinee.runtime.errors import SourceError
 MODEL = config.Model(
     id="tiny", sources=[config.HubSource(kind="modelscope", repo="owner/model", revision="master")]
 )
-WEIGHTS = bytes(range(256)) * 100
 
 
 @pytest.fixture
 def hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Hub]:
     pytest.importorskip("modelscope_hub", reason="the optional ModelScope client is not installed")
-    offered = Hub(
-        files={"config.json": b"{}", "model.safetensors": WEIGHTS, "pytorch_model.bin": b"pickle"}
-    )
+    offered = Hub(files={**FILES, "pytorch_model.bin": b"pickle"})
     with serving(offered):
         monkeypatch.setenv("NO_PROXY", "127.0.0.1,localhost")
         monkeypatch.setenv("MODELSCOPE_ENDPOINT", offered.address)
@@ -36,8 +34,9 @@ def hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Hub]:
 
 def test_a_model_arrives_without_its_pickles(hub: Hub, tmp_path: Path) -> None:
     facts = fetch_model(MODEL, tmp_path / "out", offline=False, root=tmp_path)
-    assert sorted(facts["files"]) == ["config.json", "model.safetensors"]
-    assert (tmp_path / "out/model.safetensors").read_bytes() == WEIGHTS
+    assert set(facts["files"]) == set(FILES)
+    for name, content in FILES.items():
+        assert (tmp_path / "out" / name).read_bytes() == content
     assert facts["kind"] == "modelscope"
 
 
@@ -47,7 +46,7 @@ def test_offline_it_serves_from_its_cache(hub: Hub, tmp_path: Path) -> None:
     fetch_model(MODEL, tmp_path / "out", offline=False, root=tmp_path)
     hub.requests.clear()
     fetch_model(MODEL, tmp_path / "again", offline=True, root=tmp_path)
-    assert (tmp_path / "again/model.safetensors").read_bytes() == WEIGHTS
+    assert (tmp_path / "again/model.safetensors").read_bytes() == FILES["model.safetensors"]
     assert hub.requests == []
 
 

@@ -23,11 +23,18 @@ def require_whole(folder: Path, advice: str = "") -> None:
         if problem := _problem(file):
             raise DataError(f"{file} {problem}. {advice}")
     index = folder / INDEX
-    if index.exists():
-        shards = set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values())
-        missing = sorted(name for name in shards if not (folder / name).exists())
-        if missing:
-            raise DataError(f"{folder} lacks {', '.join(missing)}, which its index names. {advice}")
+    if not index.exists():
+        return
+    try:
+        shards = set(json.loads(index.read_bytes())["weight_map"].values())
+        outside = sorted(name for name in shards if Path(name).name != name)
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        raise DataError(f"{index} is no index of weights ({error!r}). {advice}") from error
+    if outside:
+        raise DataError(f"{index} names a file outside of its folder: {outside[0]!r}. {advice}")
+    missing = sorted(name for name in shards if not (folder / name).exists())
+    if missing:
+        raise DataError(f"{folder} lacks {', '.join(missing)}, which its index names. {advice}")
 
 
 def _problem(file: Path) -> str | None:
@@ -39,7 +46,7 @@ def _problem(file: Path) -> str | None:
         try:
             header = json.loads(opened.read(length))
             ends = [entry["data_offsets"][1] for name, entry in header.items() if name[:2] != "__"]
-        except (ValueError, KeyError, TypeError, AttributeError):
-            return "has a damaged header"
-    expected = 8 + length + max(ends, default=0)
+            expected = 8 + length + max(ends)
+        except (ValueError, LookupError, TypeError, AttributeError, RecursionError):
+            return "has a damaged header, or holds no weights"
     return None if size == expected else f"has {size:,} bytes and should have {expected:,}"

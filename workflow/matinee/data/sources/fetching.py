@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import sys
 import zipfile
 from collections.abc import Collection, Sequence
@@ -22,7 +23,7 @@ from matinee.config import (
     UrlSource,
 )
 from matinee.data.sources import hub, local, modelscope, packages, tiny, urls
-from matinee.data.sources.gguf import convert_gguf
+from matinee.data.sources.completing import complete_model
 from matinee.data.sources.integrity import describe_files
 from matinee.runtime.errors import SourceError
 from matinee.runtime.redaction import redact
@@ -38,16 +39,14 @@ ADVICE = (
 
 
 def fetch_model(model: Model, folder: Path, *, offline: bool, root: Path) -> dict[str, Any]:
-    """Leaves a transformers folder (configuration, safetensors, tokenizer) in `folder`.
+    """Leaves a transformers folder (configuration, safetensors, tokenizer) in the new `folder`.
 
-    Relative paths of the configuration start from `root`. Returns what `run.json` keeps: which
-    source served, the commit, the licence, what failed before, size and SHA-256 of each file.
-    Raises SourceError that lists every source tried and why it failed.
+    What is fetched counts only when it is such a model, or a GGUF that becomes one. Relative paths
+    of the configuration start from `root`. Returns what `run.json` keeps: which source served, the
+    commit, the licence, what failed before, size and SHA-256 of each file. Raises SourceError that
+    lists every source tried and why it failed.
     """
     facts = _first_that_serves(f"model `{model.id}`", model.sources, folder, offline, root, "model")
-    for file in sorted(folder.glob("*.gguf")):
-        convert_gguf(file, folder)
-        file.unlink()
     return {**facts, "files": describe_files(folder)}
 
 
@@ -158,8 +157,14 @@ def _first_that_serves(
     for source in sources:
         try:
             facts = _fetch(source, folder, what, offline, root)
+            if what == "model":
+                complete_model(folder)
         except SourceError as error:
             failures.append(f"{name_of(source)}: {redact(str(error))}")
+            if what == "model":
+                # Nothing of it may stay behind beside the files of the source that serves.
+                shutil.rmtree(folder)
+                folder.mkdir()
             continue
         if licence := facts.get("licence"):
             print(f"{title}: licence: {licence}", file=sys.stderr)

@@ -75,8 +75,20 @@ def link_or_copy(source: Path, target: Path) -> None:
 def link_all(base: Path, names: Iterable[str], folder: Path) -> None:
     """Links files of `base` into `folder`. To be called when all of them have been checked.
 
-    Nothing of a source that fails may stay behind beside the files of the source that serves.
+    Raises SourceError for a link that leads out of `base`: the file of a stranger's choice would
+    be published with the model. In a hub's cache a snapshot links to the blobs beside it.
     """
+    inside = [base.resolve()]
+    if inside[0].parent.name == "snapshots":
+        inside.append(inside[0].parents[1] / "blobs")
+    names = list(names)
+    for name in names:
+        real = (base / name).resolve()
+        if not any(map(real.is_relative_to, inside)):
+            raise SourceError(
+                f"{name} is a link that leads out of the folder, to {real}. Put the file itself "
+                "there, or take the link away"
+            )
     for name in names:
         link_or_copy(base / name, folder / name)
 
@@ -85,6 +97,12 @@ def make_readable(folder: Path) -> None:
     """Lets everyone read the weights: safetensors writes 0600, of no use in a shared folder."""
     for path in folder.glob("*.safetensors"):
         path.chmod(0o644)
+
+
+def begins_with(path: Path, magic: bytes) -> bool:
+    """Whether the file's first bytes are these."""
+    with path.open("rb") as file:
+        return file.read(len(magic)) == magic
 
 
 def describe_files(folder: Path) -> dict[str, dict[str, Any]]:

@@ -6,7 +6,8 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-from matinee.data.sources.integrity import link_or_copy
+from matinee.data.sources.gguf import MAGIC
+from matinee.data.sources.integrity import begins_with, link_all, link_or_copy
 from matinee.data.sources.selection import MODEL_FILES, PICKLES, matches, require_safe_weights
 from matinee.runtime.errors import SourceError
 
@@ -18,43 +19,48 @@ def fetch(path: Path, folder: Path, what: str) -> dict[str, Any]:
     """
     if not path.exists():
         raise SourceError(f"{path} does not exist")
-    if path.is_file():
-        chosen = [path]
-        base = path.parent
-        if what == "model":
-            require_safe_weights([path.name], [path.name])
+    if what == "dataset":
+        _copy_data(path, folder)
+    elif path.is_dir():
+        link_all(path, _of_model(path), folder)
     else:
-        base = path
-        chosen = _of_model(path) if what == "model" else _of_dataset(path)
-    for file in chosen:
-        target = folder / file.relative_to(base)
-        if what == "model":
-            link_or_copy(file, target)
-        elif file.resolve() != target.resolve():
-            # A link would hand the user's own file to `snakemake --cache`, which lets all write it.
-            target.parent.mkdir(parents=True, exist_ok=True)
-            shutil.copyfile(file, target)
+        if not begins_with(path, MAGIC):
+            require_safe_weights([path.name], [path.name])
+        link_or_copy(path, folder / path.name)
     return {"revision": "", "commit": "", "licence": ""}
 
 
-def _of_model(path: Path) -> list[Path]:
-    names = sorted(file.name for file in path.iterdir() if file.is_file())
-    patterns = MODEL_FILES if "config.json" in names else ("*.gguf",)
-    chosen = [name for name in names if matches(name, patterns)]
-    if not chosen:
-        raise SourceError(f"{path} has no config.json, so it is not a transformers model folder")
-    require_safe_weights(chosen, names)
-    return [path / name for name in chosen]
+def _of_model(path: Path) -> list[str]:
+    files = sorted(file for file in path.iterdir() if file.is_file())
+    names = [file.name for file in files]
+    if "config.json" in names:
+        chosen = [name for name in names if matches(name, MODEL_FILES)]
+        require_safe_weights(chosen, names)
+        return chosen
+    if not (chosen := [file.name for file in files if begins_with(file, MAGIC)]):
+        raise SourceError(
+            f"{path} has no config.json and no GGUF file, so it is not a transformers model folder"
+        )
+    return chosen
 
 
-def _of_dataset(path: Path) -> list[Path]:
-    files = sorted(file for file in path.rglob("*") if file.is_file())
-    relative = [file.relative_to(path) for file in files]
+def _copy_data(path: Path, folder: Path) -> None:
+    base = path if path.is_dir() else path.parent
+    files = sorted(file for file in path.rglob("*") if file.is_file()) if base == path else [path]
     chosen = [
-        path / name
-        for name in relative
-        if not matches(name.name, PICKLES) and not any(part.startswith(".") for part in name.parts)
+        file
+        for file in files
+        if file == path
+        or (
+            not matches(file.name, PICKLES)
+            and not any(part.startswith(".") for part in file.relative_to(base).parts)
+        )
     ]
     if not chosen:
         raise SourceError(f"{path} holds no data files")
-    return chosen
+    for file in chosen:
+        target = folder / file.relative_to(base)
+        # A link would hand the user's own file to `snakemake --cache`, which lets all write it.
+        if file.resolve() != target.resolve():
+            target.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(file, target)
