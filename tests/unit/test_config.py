@@ -17,7 +17,7 @@ from matinee.config import (
     json_schema,
 )
 from matinee.config.checking import parse_configuration
-from matinee.messages.rendering import TURN_ENDS
+from matinee.messages.forms import templates
 from matinee.runtime.errors import ConfigurationError
 
 REPOSITORY = Path(__file__).resolve().parents[2]
@@ -101,7 +101,7 @@ MISTAKES: list[tuple[str, Any, str]] = [
     ("datasets/0/catalogue", "no/such", "datasets[0].catalogue: no/such does not exist"),
     ("variants/0/model", "other", "variants[0].model: 'other' is not among models: ['small']"),
     ("variants/0/data", [{"dataset": "other"}], "variants[0].data[0].dataset: 'other' is not among datasets: ['made']"),
-    ("variants/0/template", "chatml", "variants[0].template: found 'chatml'. Input should be 'chatml_hermes'"),
+    ("variants/0/template", "chatml", "variants[0].template: 'chatml' is no template; allowed are chatml_action"),
     ("variants/0/seeds", [1, 1], "variants[0]: seeds repeat: [1, 1]"),
     ("variants/0/training/batch_size", "4", "variants[0].training.batch_size: found '4'. Input should be a valid integer"),
     ("variants/0/training/batch_size", True, "variants[0].training.batch_size: found True."),
@@ -190,7 +190,7 @@ def test_a_number_that_yaml_reads_as_text_is_a_number() -> None:
 
 
 def test_every_template_has_a_call_form() -> None:
-    assert CALL_FORMS.keys() == TURN_ENDS.keys()
+    assert CALL_FORMS.keys() == templates().keys()
 
 
 def test_every_key_outside_of_the_obvious_tells_what_it_does() -> None:

@@ -13,10 +13,10 @@ from tiny import FAMILIES, tokenizer
 
 from matinee.engines.base import Completion, Request
 from matinee.engines.constraining import Constrainer, Constraint
-from matinee.engines.grammar import answer_grammar
 from matinee.engines.transformers import TransformersEngine
 from matinee.evaluation.scoring.schemas import ToolSchemas
-from matinee.messages.conversations import ToolCall
+from matinee.messages.conversations import Tool, ToolCall
+from matinee.messages.forms import forms
 from matinee.messages.parsing import CallForm, parse, write_calls
 from matinee.messages.rendering import Renderer
 from matinee.runtime.errors import EngineError
@@ -252,4 +252,6 @@ def test_only_the_last_grammars_are_kept(monkeypatch: pytest.MonkeyPatch) -> Non
 
 def test_names_are_quoted() -> None:
     tool = {"name": 'say "hi"\\', "parameters": {"type": "object", "properties": {}}}
-    assert json.dumps(json.dumps(tool["name"])[:-1])[:-1] in answer_grammar("hermes", [tool])
+    assert json.dumps(json.dumps(tool["name"]))[1:-1] in forms()["hermes"].grammar(
+        [Tool.from_openai(tool)], {}
+    )

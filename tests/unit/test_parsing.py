@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import json
-from typing import Any, get_args
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from matinee.messages.conversations import ToolCall, canonical_json
-from matinee.messages.parsing import MAXIMUM_DEPTH, CallForm, parse, write_calls
+from matinee.messages.forms.base import MAXIMUM_DEPTH
+from matinee.messages.parsing import CallForm, parse, write_calls
 from matinee.messages.repairing import REPAIR_LIMIT
 from matinee.messages.transcripts import Parse
 
-FORMS: tuple[CallForm, ...] = get_args(CallForm)
+FORMS = ("hermes", "action")
 AIR = ToolCall("get_environment_air_pm", '{"city": "上海"}')
 NEWS = ToolCall("get_toutiao_news", '{"type": "tiyu", "page": "2"}')
 
@@ -335,3 +336,45 @@ def test_no_text_raises_and_every_result_can_be_stored(
     parsed = parse(form, text, lenient=lenient)
     parsed.model_dump_json().encode("utf-8")
     assert all(isinstance(json.loads(call.arguments), dict) for call in parsed.calls)
+
+
+BEFORE = "先想：可以写 <tool_call> 或者 Action: x，但还不到时候。"
+
+
+@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize(
+    ("text", "reasoning", "content"),
+    [
+        ("<think>\n{b}\n</think>\n好。{c}", BEFORE, "好。"),
+        ("{b}</think>好。{c}", BEFORE, "好。"),  # the prompt began the thoughts
+        ("好。<think>{b}</think>{c}", BEFORE, "好。"),
+        ("<think></think><think>{b}</think>好。{c}", BEFORE, "好。"),
+        ("[THINK]{b}[/THINK]好。{c}", BEFORE, "好。"),
+        ("<|channel>thought\n{b}<channel|>好。{c}", BEFORE, "好。"),
+    ],
+)
+def test_thoughts_are_kept_apart_and_hold_no_call(
+    form: CallForm, text: str, reasoning: str, content: str
+) -> None:
+    call = "\n" + write_calls(form, [AIR])
+    parsed = parse(form, text.format(b=BEFORE, c=call))
+    assert (parsed.error, parsed.reasoning, parsed.content) == (None, reasoning, content)
+    assert calls_of(parsed) == [(AIR.name, AIR.values)]
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_a_call_in_thoughts_that_never_end_is_none(form: CallForm) -> None:
+    parsed = parse(form, f"<think>\n{write_calls(form, [AIR])}")
+    assert (parsed.calls, parsed.content, parsed.error) == ((), "", None)
+    assert AIR.name in parsed.reasoning
+
+
+def test_a_tag_of_thoughts_in_an_argument_is_an_argument() -> None:
+    call = ToolCall("a", canonical_json({"x": "<think>1</think>"}))
+    for form in FORMS:
+        assert calls_of(parse(form, write_calls(form, [call]))) == [("a", call.values)]
+
+
+def test_the_place_of_an_error_counts_the_thoughts() -> None:
+    text = "<think>嗯</think><tool_call>{x"
+    assert parse("hermes", text).error.startswith(f"call 1, character {text.index('x') + 1}:")  # type: ignore[union-attr]

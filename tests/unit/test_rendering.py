@@ -8,7 +8,8 @@ import pytest
 from tiny import tokenizer
 
 from matinee.messages.conversations import Conversation, Message, Tool, ToolCall
-from matinee.messages.rendering import TEMPLATES, TURN_ENDS, Renderer, load_template
+from matinee.messages.forms import FOLDER, forms, templates
+from matinee.messages.rendering import Renderer, load_template
 from matinee.runtime.errors import DataError
 
 CALL = ToolCall("get_weather", '{"city": "北京"}')
@@ -26,13 +27,14 @@ def talk(*turns: str) -> Conversation:
     )
 
 
-def test_every_template_file_has_an_end_of_turn() -> None:
-    files = {path.stem for path in TEMPLATES.glob("*.jinja") if not path.stem.startswith("_")}
-    assert files == set(TURN_ENDS)
+def test_every_template_file_is_named_by_a_form_and_every_form_is_found() -> None:
+    files = {path.stem for path in FOLDER.glob("*.jinja") if not path.stem.startswith("_")}
+    assert files == set(templates())
+    assert {"hermes", "action", "qwen_xml", "llama_json"} <= set(forms())
 
 
 def test_a_loaded_template_needs_no_other_file() -> None:
-    for name in TURN_ENDS:
+    for name in templates():
         assert "include" not in load_template(name)
         assert "import" not in load_template(name)
 
@@ -100,7 +102,7 @@ def test_generation_stops_at_the_turn_token_and_at_eos() -> None:
     assert renderer("plain_action").stop_ids == {made.eos_token_id}
 
 
-@pytest.mark.parametrize("template", sorted(TURN_ENDS))
+@pytest.mark.parametrize("template", sorted(templates()))
 def test_rows_together_are_the_rows_one_by_one(template: str) -> None:
     tools = (Tool("weather", "Weather", '{"type": "object", "properties": {"a": {}}}'),)
     said = (

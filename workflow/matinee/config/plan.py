@@ -22,7 +22,8 @@ from matinee.config import (
     Reference,
     Variant,
 )
-from matinee.messages.rendering import TEMPLATES
+from matinee.messages.forms import FOLDER as TEMPLATES
+from matinee.messages.forms import NATIVE
 from matinee.runtime.places import RESOURCES
 
 FEW_ROWS = 5000
@@ -74,7 +75,7 @@ class Subject:
     @property
     def form(self) -> str:
         """How this subject's calls are spelled."""
-        return CALL_FORMS[self.variant.template] if self.variant else "hermes"
+        return CALL_FORMS.get(self.variant.template, NATIVE) if self.variant else "hermes"
 
 
 class Plan:
@@ -218,7 +219,8 @@ class Plan:
     def template_files(self, variant: str) -> list[str]:
         """The Jinja files that spell a variant's prompts."""
         name = self.variant(variant).template
-        return [_relative(TEMPLATES / "_macros.jinja"), _relative(TEMPLATES / f"{name}.jinja")]
+        files = ["_macros", name] if name != NATIVE else []
+        return [_relative(TEMPLATES / f"{file}.jinja") for file in files]
 
     def leakage(self) -> str:
         """What a leak does."""

@@ -2,22 +2,32 @@
 
 from __future__ import annotations
 
-from typing import Literal, Self
+from typing import Annotated, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import AfterValidator, Field, WithJsonSchema, model_validator
 
 from matinee.config.base import Identifier, Settings
 from matinee.config.data import MixPart
+from matinee.messages.forms import templates
 
-PromptTemplate = Literal["chatml_hermes", "chatml_action", "plain_action", "gemma", "gemma_action"]
-CallForm = Literal["hermes", "action"]
+CallForm = str
+# The form of calls in each of our own templates.
 CALL_FORMS: dict[str, CallForm] = {
-    "chatml_hermes": "hermes",
-    "chatml_action": "action",
-    "plain_action": "action",
-    "gemma": "hermes",
-    "gemma_action": "action",
+    name: form.name for name, (_, form) in sorted(templates().items())
 }
+
+
+def _known_template(name: str) -> str:
+    if name not in CALL_FORMS:
+        raise ValueError(f"{name!r} is no template; allowed are {', '.join(CALL_FORMS)}")
+    return name
+
+
+PromptTemplate = Annotated[
+    str,
+    AfterValidator(_known_template),
+    WithJsonSchema({"enum": [*CALL_FORMS], "type": "string"}),
+]
 
 
 class Lora(Settings):
@@ -134,10 +144,9 @@ class Variant(Settings):
     id: Identifier
     model: Identifier = Field(description="The `id` of the start model.")
     template: PromptTemplate = Field(
-        description="How prompts and calls are spelled. chatml_hermes: ChatML, calls as JSON in "
-        "<tool_call> tags. chatml_action: ChatML, calls as Action: and Action Input: lines. "
-        "plain_action: Human: and Assistant:, calls as in chatml_action. gemma: Gemma's turns, "
-        "calls as in chatml_hermes. gemma_action: Gemma's turns, calls as in chatml_action."
+        description="How prompts and calls are spelled. "
+        + "; ".join(f"{n}: {t.about}, {f.about}" for n, (t, f) in sorted(templates().items()))
+        + ".",
     )
     data: list[MixPart] = Field(min_length=1)
     validation_share: float = Field(

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from matinee.engines.grammar import answer_grammar
-from matinee.messages.conversations import canonical_json
+from matinee.messages.conversations import Tool, canonical_json
+from matinee.messages.forms import forms
+from matinee.messages.forms.grammar import TEXT_ALONE
 from matinee.messages.parsing import CallForm
 from matinee.runtime.errors import EngineError
 
@@ -19,7 +20,6 @@ if TYPE_CHECKING:
 # Tokens that hold none of these characters can neither end a string nor complete a tag or a line
 # that begins a call, so that a mask is computed for all of them at once.
 _PLAIN_TOKENS = r'[^"\\<>:\x00-\x1F\x7F]{1,30}'
-_TAGS = ("<tool_call>", "</tool_call>")
 # Grammars kept; suites in which each case has its own tools need each of theirs once.
 _MOST_GRAMMARS = 64
 
@@ -77,17 +77,20 @@ class Constrainer:
                 "Constrained decoding needs a tokenizer.json, which this model lacks. "
                 "Set evaluation.constrained to false."
             )
-        self._form = form
+        self._form = forms()[form]
         self._tokenizer = LLTokenizer(
             backend.to_str(),
             n_vocab=max(vocabulary, len(tokenizer)),
             eos_token=sorted(renderer.stop_ids),
             slices=[_PLAIN_TOKENS],
         )
-        tags = [tokenizer.encode(tag, add_special_tokens=False) for tag in _TAGS]
-        self._tag_tokens = all(
-            len(ids) == 1 and self._tokenizer.is_special_token(ids[0]) for ids in tags
-        )
+        # The marks of calls that text cannot spell.
+        self._tokens = {
+            mark: ids[0]
+            for mark in self._form.marks
+            if len(ids := tokenizer.encode(mark, add_special_tokens=False)) == 1
+            and self._tokenizer.is_special_token(ids[0])
+        }
         self._compiled: dict[str, LLMatcher] = {}
 
     def answer(self, tools: Sequence[dict[str, Any]]) -> Constraint:
@@ -105,8 +108,9 @@ class Constrainer:
     def _compile(self, tools: Sequence[dict[str, Any]]) -> LLMatcher:
         from llguidance import LLMatcher
 
-        grammar = answer_grammar(self._form, tools, tag_tokens=self._tag_tokens)
-        matcher = LLMatcher(self._tokenizer, grammar, log_level=0)
+        listed = [Tool.from_openai(tool) for tool in tools]
+        rules = self._form.grammar(listed, self._tokens) if listed else TEXT_ALONE
+        matcher = LLMatcher(self._tokenizer, f"%llguidance {{}}\n{rules}\n", log_level=0)
         if matcher.is_error():
             reason = " ".join(matcher.get_error().split())[:300]
             raise GrammarError(

@@ -5,32 +5,20 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from matinee.messages.conversations import Conversation, Message, ToolCall
+from matinee.messages.forms import FOLDER, templates
 from matinee.runtime.errors import DataError
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
-TEMPLATES = Path(__file__).parent / "templates"
-# What ends an assistant turn, by template; None stands for the tokenizer's own end of sequence.
-TURN_ENDS: dict[str, str | None] = {
-    "chatml_hermes": "<|im_end|>",
-    "chatml_action": "<|im_end|>",
-    "plain_action": None,
-    "gemma": "<end_of_turn>",
-    "gemma_action": "<end_of_turn>",
-}
-
 
 def load_template(name: str) -> str:
-    """The whole Jinja text of a template, as it is written into the exported model."""
-    macros = (TEMPLATES / "_macros.jinja").read_text(encoding="utf-8")
-    return macros.rstrip("\n") + (TEMPLATES / f"{name}.jinja").read_text(encoding="utf-8").rstrip(
-        "\n"
-    )
+    """The whole Jinja text of a template of our own."""
+    parts = [(FOLDER / f"{part}.jinja").read_text(encoding="utf-8") for part in ("_macros", name)]
+    return "".join(part.rstrip("\n") for part in parts)
 
 
 @dataclass(frozen=True)
@@ -71,7 +59,7 @@ class Renderer:
         self.end_id = self._end_token()
 
     def _end_token(self) -> int:
-        end = TURN_ENDS[self.template] or self.tokenizer.eos_token
+        end = templates()[self.template][0].turn_end or self.tokenizer.eos_token
         if end is None:
             raise DataError(f"The template {self.template!r} needs a tokenizer with an eos token.")
         ids = self.tokenizer.encode(end, add_special_tokens=False)

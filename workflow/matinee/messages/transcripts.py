@@ -17,10 +17,12 @@ class ParsedCall(Strict):
 class Parse(Strict):
     """What a parser made of one model output: calls, the remaining text, or an error.
 
-    `error`: None, or a short English sentence that says where the text broke.
+    `error`: None, or a short English sentence that says where the text broke. `reasoning`: what
+    the model thought before its answer.
     """
 
     content: str
+    reasoning: str = ""
     calls: tuple[ParsedCall, ...] = ()
     error: str | None = None
 

@@ -1,0 +1,188 @@
+"""What a form of calls is: how calls are written, read, recognised and bounded by a grammar."""
+
+from __future__ import annotations
+
+import json
+import re
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, ClassVar, NoReturn
+
+from matinee.messages.conversations import Tool, ToolCall
+from matinee.messages.repairing import RepairError, repair_values
+from matinee.messages.transcripts import ParsedCall
+
+# No tool needs more, and whatever walks the arguments later may do so recursively.
+MAXIMUM_DEPTH = 32
+
+SPACE = re.compile(r"[ \t\r\n]*")
+SURROGATE = re.compile("[\ud800-\udfff]")
+
+
+@dataclass(frozen=True)
+class Template:
+    """A prompt template of our own, in the file NAME.jinja beside the form that it writes.
+
+    `turn_end`: what ends an assistant turn; None for the tokenizer's end of sequence.
+    """
+
+    turn_end: str | None
+    about: str
+
+
+class Broken(ValueError):
+    """Where and why a text is not in the form; `position` counts characters from 0."""
+
+    def __init__(self, position: int, reason: str) -> None:
+        super().__init__(reason)
+        self.position = position
+        self.reason = reason
+
+
+@dataclass
+class Reading:
+    """A model's text, and what was found in it so far.
+
+    `schemas`: per tool its parameters' JSON Schema, for forms that write values without types.
+    `rests`: the text around calls.
+    """
+
+    text: str
+    lenient: bool = False
+    schemas: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    calls: list[ParsedCall] = field(default_factory=list)
+    rests: list[str] = field(default_factory=list)
+
+    def skip(self, at: int) -> int:
+        """Where the space at `at` ends."""
+        space = SPACE.match(self.text, at)
+        return space.end() if space else at
+
+    def has(self, at: int, mark: str) -> int | None:
+        """Where `mark` ends if it stands at `at`, space around it left aside."""
+        at = self.skip(at)
+        return at + len(mark.strip()) if self.text.startswith(mark.strip(), at) else None
+
+    def expect(self, at: int, mark: str, after: str) -> int:
+        """Where the `mark` that must stand at `at` ends. Raises Broken."""
+        end = self.has(at, mark)
+        if end is None:
+            raise Broken(self.skip(at), f"expected {mark.strip()} after {after}")
+        return end
+
+    def until(self, at: int, mark: str, what: str) -> tuple[str, int]:
+        """The text up to `mark`, and where the mark ends. Raises Broken."""
+        end = self.text.find(mark, at)
+        if end < 0:
+            raise Broken(at, f"expected {mark.strip()} after {what}")
+        return self.text[at:end], end + len(mark)
+
+    def json(self, at: int) -> tuple[Any, int]:
+        """The JSON value at `at` (space skipped) and where it ends. Raises Broken."""
+        begin = self.skip(at)
+        try:
+            return _DECODER.raw_decode(self.text, begin)
+        except json.JSONDecodeError as error:
+            if self.lenient:
+                return self._repaired_object(begin)
+            raise Broken(error.pos, f"not JSON: {error.msg}") from error
+        except (ValueError, RecursionError) as error:
+            raise Broken(begin, f"not usable JSON: {error}") from error
+
+    def _repaired_object(self, begin: int) -> tuple[Any, int]:
+        line = self.text.find("\n", begin)
+        end = line if line >= 0 else len(self.text)
+        return self.repaired(begin, end)[0], end
+
+    def repaired(self, start: int, stop: int) -> list[Any]:
+        """The JSON between two positions; where it is broken, as `repair_values` understands it."""
+        try:
+            return repair_values(self.text[start:stop])
+        except RepairError as error:
+            raise Broken(start, str(error)) from error
+
+    def call(self, name: Any, arguments: Any, position: int) -> ParsedCall:
+        """The call, checked. Raises Broken for what is no name or no object of arguments."""
+        if not isinstance(name, str) or not name.strip():
+            raise Broken(position, "no tool name: `name` must be a string")
+        if self.lenient:
+            name = name.strip()
+            if isinstance(arguments, str):
+                inner = Reading(arguments, lenient=True)
+                arguments = inner.repaired(0, len(arguments))[0] if arguments.strip() else {}
+            arguments = {} if arguments is None else arguments
+        if not isinstance(arguments, dict):
+            raise Broken(position, "the arguments are not a JSON object")
+        if _deeper_than(MAXIMUM_DEPTH, arguments):
+            raise Broken(position, f"the arguments are nested deeper than {MAXIMUM_DEPTH} levels")
+        try:
+            encoded = json.dumps(arguments, ensure_ascii=False, allow_nan=False)
+        except ValueError as error:
+            raise Broken(position, f"the arguments cannot be kept as JSON ({error})") from error
+        if SURROGATE.search(name + encoded):
+            raise Broken(position, "half of a surrogate pair (\\ud800 to \\udfff) stands alone")
+        return ParsedCall(name=name, arguments=encoded)
+
+
+class Form(ABC):
+    """One spelling of calls.
+
+    `marks`: texts that open or close calls, which a tokenizer may know as tokens of their own.
+    `start`: where a call begins, or a text that only a call may hold; `\\A` where calls can only
+    stand at the very beginning. `templates`: those of our own that write this form.
+    """
+
+    name: str
+    about: str
+    marks: tuple[str, ...] = ()
+    start: re.Pattern[str]
+    templates: ClassVar[Mapping[str, Template]] = {}
+
+    @abstractmethod
+    def read(self, reading: Reading) -> None:
+        """Fills in calls and rests. Raises Broken, after the broken text was put with the rests."""
+
+    @abstractmethod
+    def write(self, calls: Sequence[ToolCall | ParsedCall], content: str = "") -> str:
+        """The text that is read back as these calls."""
+
+    @abstractmethod
+    def opening(self, name: str) -> str:
+        """With what a call of this tool begins, up to its arguments."""
+
+    @abstractmethod
+    def grammar(self, tools: Sequence[Tool], tokens: Mapping[str, int]) -> str:
+        """llguidance's grammar of answers; `tokens`: the marks that are special tokens."""
+
+
+def _refuse_constant(name: str) -> NoReturn:
+    raise ValueError(f"{name} is not a JSON number")
+
+
+def _finite(literal: str) -> float:
+    value = float(literal)
+    if value in (float("inf"), float("-inf")):
+        raise ValueError(f"the number {literal[:20]} is too large")
+    return value
+
+
+def _object_without_twins(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    value = dict(pairs)
+    if len(value) != len(pairs):
+        raise ValueError("a key occurs twice in one object")
+    return value
+
+
+_DECODER = json.JSONDecoder(
+    object_pairs_hook=_object_without_twins,
+    parse_constant=_refuse_constant,
+    parse_float=_finite,
+)
+
+
+def _deeper_than(levels: int, value: Any) -> bool:
+    if not isinstance(value, dict | list):
+        return False
+    children = value.values() if isinstance(value, dict) else value
+    return levels == 0 or any(_deeper_than(levels - 1, child) for child in children)

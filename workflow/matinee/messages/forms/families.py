@@ -1,0 +1,186 @@
+"""The forms of published families, as their chat templates write them."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from matinee.messages.forms.blocks import Blocks
+from matinee.messages.forms.bodies import GemmaBody, JsonBody, NameThenJson, Pythonic, Tagged
+
+_TAGS = ("<tool_call>", "</tool_call>")
+_DEEPSEEK_V3 = Blocks(
+    "deepseek_v3",
+    "calls between DeepSeek's tokens, arguments as fenced JSON: DeepSeek V3 and R1",
+    NameThenJson("function<｜tool▁sep｜>", "\n```json\n", "\n```"),
+    begin="<｜tool▁calls▁begin｜>",
+    opening_="<｜tool▁call▁begin｜>",
+    closing="<｜tool▁call▁end｜>",
+    between="\n",
+    end="<｜tool▁calls▁end｜>",
+    marks=(
+        "<｜tool▁calls▁begin｜>",
+        "<｜tool▁call▁begin｜>",
+        "<｜tool▁sep｜>",
+        "<｜tool▁call▁end｜>",
+        "<｜tool▁calls▁end｜>",
+    ),
+)
+_CALL_START = ("<|tool_call_start|>", "<|tool_call_end|>")
+
+FORMS = (
+    Blocks(
+        "qwen_xml",
+        "arguments in <parameter=…> tags: Qwen3-Coder, Qwen3.5, Nemotron 3",
+        Tagged(
+            name=("<function=", ">\n"),
+            key=("<parameter=", ">"),
+            value=("\n", "\n</parameter>\n"),
+            after="</function>",
+        ),
+        opening_="<tool_call>\n",
+        closing="\n</tool_call>",
+        marks=_TAGS,
+    ),
+    Blocks(
+        "glm_xml",
+        "arguments in <arg_key> and <arg_value> tags: GLM-4.5",
+        Tagged(
+            name=("", "\n"),
+            key=("<arg_key>", "</arg_key>"),
+            value=("\n<arg_value>", "</arg_value>\n"),
+        ),
+        opening_="<tool_call>",
+        closing="</tool_call>",
+        marks=_TAGS,
+    ),
+    Blocks(
+        "glm_lines",
+        "the tool's name on a line, its arguments as JSON on the next: GLM-4",
+        NameThenJson(between="\n"),
+        between="\n",
+        bare=r"[^\W\d][\w.\-]*[ \t]*\n[ \t]*\{",
+    ),
+    Blocks(
+        "minicpm_xml",
+        "arguments in <param> tags: MiniCPM5",
+        Tagged(name=("", '">'), key=('<param name="', '">'), value=("", "</param>")),
+        opening_='<function name="',
+        closing="</function>",
+        marks=('<function name="', "</function>"),
+    ),
+    Blocks(
+        "minicpm_python",
+        "calls as fenced Python: MiniCPM3 and 4",
+        Pythonic(),
+        begin=_CALL_START[0],
+        inner=("\n```python\n", "\n```\n"),
+        between="\n",
+        end=_CALL_START[1],
+        marks=_CALL_START,
+    ),
+    Blocks(
+        "lfm_python",
+        "a list of calls as Python between tokens: LFM2",
+        Pythonic(),
+        begin=_CALL_START[0],
+        inner=("[", "]"),
+        between=", ",
+        end=_CALL_START[1],
+        marks=_CALL_START,
+    ),
+    Blocks(
+        "python",
+        "a list of calls as Python: Llama 4, Llama 3.2, Gemma 3",
+        Pythonic(),
+        begin="<|python_start|>",
+        inner=("[", "]"),
+        between=", ",
+        end="<|python_end|>",
+        bare=r"(<\|python_start\|>\s*)?\[\s*[^\W\d][\w.\-]*\(",
+        marks=("<|python_start|>", "<|python_end|>"),
+    ),
+    Blocks(
+        "llama_json",
+        "calls as JSON with parameters and no tags: Llama 3.1, 3.2 and 4",
+        JsonBody("parameters"),
+        begin="<|python_tag|>",
+        between="; ",
+        bare=r'(<\|python_tag\|>\s*)?\{\s*"name"\s*:',
+        marks=("<|python_tag|>",),
+    ),
+    Blocks(
+        "mistral_list",
+        "a JSON list behind [TOOL_CALLS]: Mistral up to tokenizer v7",
+        JsonBody(extra="id", pattern="[a-zA-Z0-9]{9}"),
+        begin="[TOOL_CALLS]",
+        inner=(" [", "]"),
+        between=", ",
+        marks=("[TOOL_CALLS]",),
+    ),
+    Blocks(
+        "mistral_args",
+        "the tool's name behind [TOOL_CALLS], its arguments behind [ARGS]: Mistral from v11",
+        NameThenJson(between="[ARGS]", aside="[CALL_ID]"),
+        opening_="[TOOL_CALLS]",
+        marks=("[TOOL_CALLS]", "[ARGS]"),
+    ),
+    Blocks(
+        "granite_list",
+        "a JSON list behind <|tool_call|>: Granite 3",
+        JsonBody(),
+        begin="<|tool_call|>",
+        inner=("[", "]"),
+        between=", ",
+        marks=("<|tool_call|>",),
+    ),
+    _DEEPSEEK_V3,
+    replace(
+        _DEEPSEEK_V3,
+        name="deepseek_v31",
+        about="calls between DeepSeek's tokens, arguments as JSON: DeepSeek V3.1",
+        body=NameThenJson(between="<｜tool▁sep｜>"),
+        between="",
+    ),
+    Blocks(
+        "gemma",
+        "calls in Gemma's own notation: Gemma 4",
+        GemmaBody('<|"|>'),
+        opening_="<|tool_call>",
+        closing="<tool_call|>",
+        marks=("<|tool_call>", "<tool_call|>", '<|"|>'),
+    ),
+    Blocks(
+        "function_gemma",
+        "calls in Gemma's own notation: FunctionGemma",
+        GemmaBody("<escape>"),
+        opening_="<start_function_call>",
+        closing="<end_function_call>",
+        marks=("<start_function_call>", "<end_function_call>", "<escape>"),
+    ),
+    Blocks(
+        "hunyuan",
+        "a JSON list in <tool_calls> tags: Hunyuan",
+        JsonBody(),
+        begin="<tool_calls>",
+        inner=("[", "]"),
+        between=", ",
+        end="</tool_calls>",
+        marks=("<tool_calls>", "</tool_calls>"),
+    ),
+    Blocks(
+        "xlam",
+        "a JSON list and no tags: xLAM",
+        JsonBody(),
+        inner=("[", "]"),
+        between=", ",
+        bare=r'\[\s*\{\s*"name"\s*:',
+    ),
+    Blocks(
+        "internlm",
+        "calls as JSON between InternLM's tokens: InternLM 2",
+        JsonBody(),
+        opening_="<|action_start|><|plugin|>\n",
+        closing="<|action_end|>",
+        marks=("<|action_start|>", "<|plugin|>", "<|action_end|>"),
+    ),
+)
