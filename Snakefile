@@ -24,3 +24,4 @@ rule all:
         "results/report.html",
         "results/summary.json",
         plan.published(),
+        plan.converted(),

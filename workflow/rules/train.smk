@@ -76,6 +76,25 @@ rule merge_model:
         " --gpus {resources.gpu} 3>&2 > {log} 2>&1"
 
 
+rule export_gguf:
+    input:
+        model="results/merged/{variant}/s{seed}/model",
+    output:
+        folder=directory("results/merged/{variant}/s{seed}/gguf"),
+    log:
+        "results/logs/export_gguf/{variant}-s{seed}.log",
+    conda:
+        ENVIRONMENT
+    resources:
+        mem_mb=growing(16000),
+        runtime=growing(60),
+    params:
+        settings=plan.gguf(),
+    shell:
+        "python workflow/run.py export-gguf --params {params.settings:q} --model {input.model}"
+        " --output {output.folder} 3>&2 > {log} 2>&1"
+
+
 rule publish_model:
     input:
         # Of the certificate, so that nothing is published without its proof.

@@ -70,6 +70,14 @@ def merge_model(
     )
 
 
+@app.command("export-gguf")
+def export_gguf(params: Params, model: Annotated[Path, typer.Option()], output: Output) -> None:
+    """Write a merged model as GGUF files for llama.cpp and Ollama."""
+    from matinee.stages import training
+
+    training.export_gguf(model, json.loads(params)["types"], output)
+
+
 @app.command("publish-model")
 def publish_model(params: Params, model: Annotated[Path, typer.Option()], output: Output) -> None:
     """Upload a merged model to a hub, with a token from the environment."""

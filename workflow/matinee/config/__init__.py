@@ -36,6 +36,8 @@ from matinee.config.evaluation import (
 )
 from matinee.config.outputs import (
     Export,
+    Formats,
+    GgufType,
     Publish,
     ReportSettings,
     WandbSettings,
@@ -58,6 +60,8 @@ __all__ = [
     "DatasetSource",
     "Evaluation",
     "Export",
+    "Formats",
+    "GgufType",
     "HubSource",
     "Identifier",
     "Limits",

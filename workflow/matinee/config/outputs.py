@@ -9,10 +9,23 @@ from pydantic import Field
 
 from matinee.config.base import Settings
 
+GgufType = Literal["f32", "f16", "bf16", "q8_0", "q6_k", "q5_k_m", "q4_k_m", "q4_0", "q3_k_m"]
+
+
+class Formats(Settings):
+    """Forms of the merged model beside safetensors."""
+
+    gguf: list[GgufType] = Field(
+        default=[],
+        description="GGUF files for llama.cpp and Ollama, one per number format, made by "
+        "llama.cpp's own tools (pip install -r requirements-gguf.txt).",
+    )
+
 
 class Export(Settings):
     """The merged model."""
 
+    formats: Formats = Formats()
     shard_size: str = Field(
         default="2GB",
         pattern=r"^\d+(\.\d+)?(MB|GB)$",

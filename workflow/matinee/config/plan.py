@@ -260,9 +260,18 @@ class Plan:
             {
                 "variant": variant,
                 "template": self.variant(variant).template,
-                "export": slice_of(self.configuration.export),
+                "export": slice_of(self.configuration.export, without=["formats"]),
             }
         )
+
+    def gguf(self) -> str:
+        """The number formats of the GGUF files."""
+        return canonical({"types": self.configuration.export.formats.gguf})
+
+    def converted(self) -> list[str]:
+        """The folder of every merged model's GGUF files; none where none are wanted."""
+        wanted = self.configuration.export.formats.gguf
+        return self.trained("merged", "gguf") if wanted else []
 
     def publish(self, variant: str, seed: str) -> str:
         """Where a merged model is uploaded to, and with which token."""

@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
 from matinee import __version__
-from matinee.messages.rendering import Renderer, load_template
+from matinee.config import CALL_FORMS
+from matinee.messages.rendering import Renderer, load_template, portable
+from matinee.runtime.places import RESOURCES
 from matinee.runtime.records import read_json
+
+PARSER = RESOURCES / "vllm_action_parser.py"
 
 
 def complete_export(folder: Path, template: str, *, base: Path, training: Path) -> None:
@@ -20,7 +25,10 @@ def complete_export(folder: Path, template: str, *, base: Path, training: Path) 
 
     tokenizer = AutoTokenizer.from_pretrained(base)
     renderer = Renderer(tokenizer, template)
-    (folder / "chat_template.jinja").write_text(load_template(template), encoding="utf-8")
+    (folder / "chat_template.jinja").write_text(portable(load_template(template)), encoding="utf-8")
+    parser = None if CALL_FORMS[template] == "hermes" else folder / PARSER.name
+    if parser is not None:
+        shutil.copyfile(PARSER, parser)
     _forget_old_template(folder / "tokenizer_config.json")
     generation = folder / "generation_config.json"
     values: dict[str, Any] = read_json(generation) if generation.exists() else {}
@@ -49,12 +57,8 @@ def _card(template: str, base: Path, training: Path) -> str:
     source = facts.get("served_by") or facts.get("source") or origin["parameters"].get("id")
     licence = facts.get("licence") or "that of the start model"
     settings = json.dumps(trained["training"], indent=2)
-    parser = "hermes" if template in {"chatml_hermes", "gemma"} else None
-    serve = (
-        f"    vllm serve . --enable-auto-tool-choice --tool-call-parser {parser}"
-        if parser
-        else "    python -m transformers.cli.transformers serve  # calls come as Action: lines"
-    )
+    plugin = "" if CALL_FORMS[template] == "hermes" else f" --tool-parser-plugin ./{PARSER.name}"
+    parser = "hermes" if not plugin else "matinee_action"
     return f"""---
 library_name: transformers
 pipeline_tag: text-generation
@@ -80,7 +84,17 @@ Training settings:
 {settings}
 ```
 
-Serve it with any server that reads `chat_template.jinja`, for example
+## Serve it
 
-{serve}
+`chat_template.jinja` spells the prompts as in training. With vLLM, in this folder:
+
+    vllm serve . --generation-config vllm --enable-auto-tool-choice{plugin} \\
+      --tool-call-parser {parser}
+
+With llama.cpp, where a GGUF file was made (its template stands in the file):
+
+    llama-server -m q4_k_m.gguf --jinja --temp 0
+
+With Ollama, beside the GGUF file: `ollama create NAME -f Modelfile`. Ollama spells the tool list in
+its own way, and returns calls as text where they are `Action:` lines.
 """

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -19,6 +20,14 @@ def load_template(name: str) -> str:
     """The whole Jinja text of a template of our own."""
     parts = [(FOLDER / f"{part}.jinja").read_text(encoding="utf-8") for part in ("_macros", name)]
     return "".join(part.rstrip("\n") for part in parts)
+
+
+def portable(template: str) -> str:
+    """A template without the marks of what is supervised, which only transformers understands.
+
+    It renders the same in every Jinja: a comment trims the space around it as the mark did.
+    """
+    return re.sub(r"\{%(-?)\s*(?:end)?generation\s*(-?)%\}", r"{#\1 \2#}", template)
 
 
 @dataclass(frozen=True)

@@ -57,6 +57,10 @@ class MergeError(UserError):
     """The merged model is not what training made."""
 
 
+class ExportError(UserError):
+    """A merged model cannot be written in another form."""
+
+
 class PublishError(UserError):
     """A merged model cannot be uploaded."""
 

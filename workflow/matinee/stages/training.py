@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from matinee.config import Export, Training
+from matinee.config import Export, GgufType, Training
 from matinee.data.tokens import read_tokens
 from matinee.models.weights import require_whole
 from matinee.runtime import process, progress, records
@@ -151,6 +152,18 @@ def merge_model(
         f"{facts['identical_greedy']} of {facts['prompts']} greedy answers the same, "
         f"{recorder.summary()}"
     )
+
+
+def export_gguf(model: Path, types: Sequence[GgufType], output: Path) -> None:
+    """Writes a merged model as GGUF files, with an Ollama `Modelfile`."""
+    from matinee.export.gguf import write_gguf
+
+    recorder = records.Recorder("export_gguf", {"types": list(types)})
+    facts = write_gguf(model, output, types)
+    recorder.add(files=facts)
+    recorder.write(output / "run.json")
+    sizes = ", ".join(f"{kind} {fact['bytes'] / 1e6:,.0f} MB" for kind, fact in facts.items())
+    progress.say(f"✓ exported {sizes}, {recorder.summary()}")
 
 
 def publish_model(

@@ -10,7 +10,7 @@ from typing import Literal
 from matinee.config import CALL_FORMS
 from matinee.engines.live import LiveTransformersEngine
 from matinee.messages.parsing import CallForm
-from matinee.messages.rendering import load_template
+from matinee.messages.rendering import load_template, portable
 from matinee.models.devices import place
 from matinee.runtime.errors import EngineError
 
@@ -75,7 +75,7 @@ def template_of(folder: Path) -> str:
     path = folder / TEMPLATE_FILE
     text = path.read_text(encoding="utf-8") if path.is_file() else ""
     for name in sorted(CALL_FORMS):
-        if text == load_template(name):
+        if text in (portable(load_template(name)), load_template(name)):
             return name
     found = "is not one of this version" if text else "is missing"
     raise EngineError(
