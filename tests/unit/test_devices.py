@@ -32,6 +32,21 @@ def test_fp16_without_a_gpu_is_refused_with_a_way_out(hardware) -> None:  # type
         place("fp16")
 
 
+@pytest.mark.parametrize(("instructions", "expected"), [(True, "bf16"), (False, "fp32")])
+def test_bf16_on_a_cpu_is_taken_where_it_has_instructions_for_it(  # type: ignore[no-untyped-def]
+    hardware, monkeypatch: pytest.MonkeyPatch, instructions: bool, expected: Precision
+) -> None:
+    import torch
+
+    hardware(cuda=False)
+    monkeypatch.setattr("platform.machine", lambda: "x86_64")
+    monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda: instructions)
+    monkeypatch.setattr(torch.cpu, "_is_amx_tile_supported", lambda: False)
+    chosen = place("bf16")
+    assert (chosen.device, chosen.precision) == ("cpu", expected)
+    assert instructions or "no instructions for bf16" in chosen.reason
+
+
 @pytest.mark.parametrize(("bf16", "expected"), [(True, "bf16"), (False, "fp16")])
 def test_auto_on_a_gpu_takes_what_it_computes_natively(  # type: ignore[no-untyped-def]
     hardware, bf16: bool, expected: Precision

@@ -82,6 +82,18 @@ class TestLoraProducts:
         expected = llama()(input_ids=torch.arange(9)[None], use_cache=False).logits
         torch.testing.assert_close(logits, expected)
 
+    def test_in_bf16_only_the_products_with_frozen_weights_are_rounded(self) -> None:
+        model = self.adapted(r=4, alpha=12)
+        logits, gradients = self.outcome(model)
+        use_lora_products(model, torch.bfloat16)
+        rounded, rounded_gradients = self.outcome(model)
+        assert rounded.dtype == torch.float32
+        assert not torch.equal(rounded, logits)
+        torch.testing.assert_close(rounded, logits, rtol=0, atol=0.02 * logits.abs().max().item())
+        for mine, theirs in zip(rounded_gradients, gradients, strict=True):
+            assert mine.dtype == torch.float32
+            assert torch.cosine_similarity(mine.flatten(), theirs.flatten(), 0) > 0.999
+
     def test_layers_with_dropout_are_left_to_peft(self) -> None:
         assert use_lora_products(self.adapted(r=4, dropout=0.1)) == 0
 

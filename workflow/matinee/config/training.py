@@ -77,7 +77,10 @@ class Training(Settings):
         default=1.0, gt=0, strict=False, description="A gradient of larger norm is scaled to it."
     )
     precision: Literal["auto", "fp32", "bf16", "fp16"] = Field(
-        default="auto", description="Of the frozen weights and activations; adapters stay fp32."
+        default="auto",
+        description="Of the frozen weights and activations; adapters stay fp32. bf16 on a CPU: "
+        "products with frozen weights alone are rounded, at twice the rate of fp32 where it has "
+        "instructions for bf16; where it has none, fp32 is taken.",
     )
     quantization: Literal["none", "8bit", "4bit"] = Field(
         default="none",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import platform
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
@@ -65,9 +66,20 @@ def place(asked: Literal["auto", "fp32", "bf16", "fp16"]) -> Placement:
             raise EngineError("precision: fp16 needs a CUDA device; use auto, fp32 or bf16 here.")
         if asked == "auto":
             return Placement("cpu", "fp32", "no CUDA device; fp32 is the fastest on most CPUs")
+        if asked == "bf16" and not _multiplies_bf16():
+            return Placement("cpu", "fp32", "this CPU has no instructions for bf16; fp32 is faster")
         return Placement("cpu", asked, "asked for")
     if asked != "auto":
         return Placement("cuda", asked, "asked for")
     if torch.cuda.is_bf16_supported(including_emulation=False):
         return Placement("cuda", "bf16", "the CUDA device computes bf16 natively")
     return Placement("cuda", "fp16", "the CUDA device has no native bf16; fp16 with loss scaling")
+
+
+def _multiplies_bf16() -> bool:
+    """Whether this CPU has matrix instructions for bf16: about twice the rate of fp32."""
+    import torch
+
+    if platform.machine().lower() in ("x86_64", "amd64"):
+        return bool(torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported())
+    return bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())

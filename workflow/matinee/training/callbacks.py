@@ -7,7 +7,7 @@ import signal
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
+from transformers import TrainerCallback
 
 from matinee.runtime import progress
 from matinee.runtime.errors import TrainingError
@@ -53,27 +53,26 @@ class WithoutHarm:
 class CompleteCheckpoints(TrainerCallback):
     """Marks a checkpoint once every file of it is written; only marked ones are resumed from."""
 
-    def on_save(
-        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
-    ) -> None:
-        """Writes the mark, when every process has written its part."""
-        _wait_for_all()
+    def on_save(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        if _together():
+            import torch.distributed
+
+            torch.distributed.barrier()
         if state.is_world_process_zero:
             mark_complete(Path(str(args.output_dir)) / f"checkpoint-{state.global_step}")
 
 
-def _wait_for_all() -> None:
+def _together() -> bool:
     import torch.distributed
 
-    if torch.distributed.is_available() and torch.distributed.is_initialized():
-        torch.distributed.barrier()
+    return torch.distributed.is_available() and torch.distributed.is_initialized()
 
 
 def _any_process(flag: bool, device: torch.device) -> bool:
     """Whether any process says yes; all of them get the same answer."""
     import torch.distributed
 
-    if not (torch.distributed.is_available() and torch.distributed.is_initialized()):
+    if not _together():
         return flag
     votes = torch.tensor(int(flag), device=device)
     torch.distributed.all_reduce(votes)
@@ -84,29 +83,19 @@ class SoundLoss(TrainerCallback):
     """Stops a run whose loss or gradient is not a number, or whose loss has run away.
 
     Run away: once the model did better than guessing among all tokens of the vocabulary, which
-    costs ln(vocabulary), the loss of a log entry is above twice that.
+    costs ln(vocabulary), the loss of a log entry is above twice that. Raises TrainingError with
+    the step, the last good checkpoint and what to try.
     """
 
     def __init__(self, checkpoints: Path, vocabulary: int) -> None:
         self._checkpoints = checkpoints
         self._guessing = math.log(vocabulary)
 
-    def on_step_end(
-        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
-    ) -> None:
-        """Asks for the loss before every checkpoint: a broken state must not be saved as good."""
-        if control.should_save:
-            control.should_log = True
+    def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        # A broken state must not be saved as good: the loss is looked at before every checkpoint.
+        control.should_log |= control.should_save
 
-    def on_log(
-        self,
-        args: TrainingArguments,
-        state: TrainerState,
-        control: TrainerControl,
-        logs: dict[str, Any] | None = None,
-        **kwargs: Any,
-    ) -> None:
-        """Raises TrainingError with the step, the last good checkpoint and what to try."""
+    def on_log(self, args: Any, state: Any, control: Any, logs: Any = None, **_: Any) -> None:
         # With fp16, gradients that overflow are expected: the scaler skips the step and halves.
         for name in ("loss",) if args.fp16 else ("loss", "grad_norm"):
             value = (logs or {}).get(name)
@@ -118,7 +107,7 @@ class SoundLoss(TrainerCallback):
         if loss is not None and loss > 2 * self._guessing and min(known) < self._guessing:
             raise self._stopped(f"loss has run away to {loss:.1f}, from {min(known):.1f}", state)
 
-    def _stopped(self, what: str, state: TrainerState) -> TrainingError:
+    def _stopped(self, what: str, state: Any) -> TrainingError:
         return TrainingError(
             f"{what} at step {state.global_step} of {state.max_steps}. "
             f"Last good checkpoint: {last_checkpoint(self._checkpoints) or 'none yet'}. "
@@ -133,37 +122,20 @@ class ProgressBar(TrainerCallback):
         self._label = label
         self._bar: Any = None
 
-    def on_train_begin(
-        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
-    ) -> None:
-        """Opens the bar at the step that the run goes on from."""
+    def on_train_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
         if state.is_world_process_zero:
             self._bar = progress.bar(state.max_steps, self._label, "step")
             self._bar.update(state.global_step)
 
-    def on_step_end(
-        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
-    ) -> None:
-        """Moves the bar."""
+    def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
         if self._bar is not None:
             self._bar.update(state.global_step - self._bar.n)
 
-    def on_log(
-        self,
-        args: TrainingArguments,
-        state: TrainerState,
-        control: TrainerControl,
-        logs: dict[str, Any] | None = None,
-        **kwargs: Any,
-    ) -> None:
-        """Shows the loss."""
+    def on_log(self, args: Any, state: Any, control: Any, logs: Any = None, **_: Any) -> None:
         if self._bar is not None and logs and "loss" in logs:
             self._bar.set_postfix_str(f"loss {float(logs['loss']):.3f}", refresh=False)
 
-    def on_train_end(
-        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
-    ) -> None:
-        """Closes the bar."""
+    def on_train_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
         if self._bar is not None:
             self._bar.close()
 
@@ -175,29 +147,19 @@ class StopOnSignal(TrainerCallback):
         self._asked = False
         self._before: Any = None
 
-    def on_train_begin(
-        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
-    ) -> None:
-        """Listens, and remembers who listened before."""
-
+    def on_train_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
         def ask(number: int, frame: object) -> None:
             self._asked = True
 
         self._before = signal.signal(signal.SIGTERM, ask)
 
-    def on_step_end(
-        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
-    ) -> None:
-        """Asks the trainer to save; it does so before it looks at the stop flag."""
+    def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        # The trainer saves before it looks at the stop flag.
         self._asked = _any_process(self._asked, args.device)
-        if self._asked:
-            control.should_save = True
-            control.should_training_stop = True
+        control.should_save |= self._asked
+        control.should_training_stop |= self._asked
 
-    def on_train_end(
-        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
-    ) -> None:
-        """Ends the stage as unfinished, with the checkpoint in place."""
+    def on_train_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
         signal.signal(signal.SIGTERM, self._before)
         if self._asked and state.global_step < state.max_steps:
             raise TrainingError(

@@ -14,11 +14,12 @@ import torch
 from torch import Tensor
 
 
-def use_lora_products(model: Any) -> int:
-    """Makes the LoRA layers of a peft model compute so; returns how many do.
+def use_lora_products(model: Any, dtype: torch.dtype = torch.float32) -> int:
+    """Makes the LoRA layers of an fp32 peft model compute so; returns how many do.
 
-    Others stay as they are: quantised or not in fp32, with dropout, DoRA, a trained bias, or more
-    than one adapter.
+    `dtype`: of the frozen weights and their products; sums, activations and the adapter stay in
+    fp32. Layers that are quantised or not in fp32, with dropout, DoRA, a trained bias, or more than
+    one adapter are left as they are.
     """
     from peft.tuners.lora import Linear
 
@@ -26,6 +27,7 @@ def use_lora_products(model: Any) -> int:
     chosen = [module for module in modules if _is_plain(module)]
     for module in chosen:
         module.forward = _Forward(module)
+        module.base_layer.weight.data = module.base_layer.weight.data.to(dtype)
     return len(chosen)
 
 
@@ -53,23 +55,13 @@ class _Forward:
         self._peft = module.forward
 
     def __call__(self, x: Tensor, *arguments: Any, **options: Any) -> Tensor:
-        module = self._module
+        module, name = self._module, self._name
         plain = x.dtype == torch.float32 and not torch.is_autocast_enabled(x.device.type)
         if arguments or options or not plain or module.disable_adapters or module.merged:
             return self._peft(x, *arguments, **options)  # type: ignore[no-any-return]
-        base, down, up = (
-            module.base_layer,
-            module.lora_A[self._name].weight,
-            module.lora_B[self._name].weight,
-        )
-        y = lora_product(
-            x.reshape(-1, x.shape[-1]),
-            base.weight,
-            base.bias,
-            down,
-            up,
-            module.scaling[self._name],
-        )
+        base, down, up = module.base_layer, module.lora_A[name].weight, module.lora_B[name].weight
+        flat = x.reshape(-1, x.shape[-1])
+        y = lora_product(flat, base.weight, base.bias, down, up, module.scaling[name])
         return y.view(*x.shape[:-1], y.shape[-1])
 
 
@@ -78,7 +70,8 @@ def lora_product(
 ) -> Tensor:
     """x Wᵀ + b + s (x Aᵀ) Bᵀ, (L, O), with gradients for x, A and B.
 
-    `x`: (L, I). `weight`: (O, I) and `bias`: (O), both frozen. `down`: A, (r, I). `up`: B, (O, r).
+    `x`: (L, I). `weight`: (O, I) and `bias`: (O), both frozen; with a weight in bf16 x Wᵀ and its
+    gradient are products in bf16. `down`: A, (r, I). `up`: B, (O, r).
     """
     product: Tensor = _LoraProduct.apply(x, weight, bias, down, up, scale)  # type: ignore[no-untyped-call]
     return product
@@ -98,7 +91,12 @@ class _LoraProduct(torch.autograd.Function):
         # A product with a narrow result is up to five times as fast where its long side lies
         # along the rows, hence the transposes.
         narrow = (down @ x.t()).t()
-        y = x @ weight.t() if bias is None else torch.addmm(bias, x, weight.t())
+        if weight.dtype == x.dtype:
+            y = x @ weight.t() if bias is None else torch.addmm(bias, x, weight.t())
+        else:
+            x = x.to(weight.dtype)
+            y = (x @ weight.t()).float()
+            y = y if bias is None else y.add_(bias)
         y.addmm_(narrow, up.t(), alpha=scale)
         ctx.save_for_backward(x, narrow, weight, down, up)
         ctx.scale = scale
@@ -111,7 +109,7 @@ class _LoraProduct(torch.autograd.Function):
         dnarrow = (up.t().contiguous() @ dy.t()).mul_(ctx.scale).t()
         dx = None
         if ctx.needs_input_grad[0]:
-            dx = (dy @ weight).addmm_(dnarrow, down)
-        ddown = dnarrow.t() @ x
+            dx = (dy.to(weight.dtype) @ weight).float().addmm_(dnarrow, down)
+        ddown = dnarrow.t() @ x.float()
         dup = (narrow.t() @ dy).mul_(ctx.scale).t()
         return dx, None, None, ddown, dup, None

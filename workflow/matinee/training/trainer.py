@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -31,14 +32,19 @@ VALIDATION_EVERY = 0.1
 
 
 def load_trainable(folder: Path, settings: Training, placement: Placement) -> PreTrainedModel:
-    """The start model with a fresh adapter; adapter weights are fp32 whatever the base is in."""
+    """The start model with a fresh adapter; adapter weights are fp32 whatever the base is in.
+
+    On a CPU bf16 is for the products with frozen weights; all else stays in fp32.
+    """
     spread = settings.sharding == "fsdp"
-    model = load_model(folder, placement, settings.quantization, spread=spread)
+    fp32_around = placement.device == "cpu" and placement.precision == "bf16"
+    loaded_as = replace(placement, precision="fp32") if fp32_around else placement
+    model = load_model(folder, loaded_as, settings.quantization, spread=spread)
     trainable = make_trainable(model, settings)
     if placement.device == "cpu" and not spread:
         from matinee.training.lora_product import use_lora_products
 
-        use_lora_products(trainable)
+        use_lora_products(trainable, placement.dtype)
     return trainable
 
 
@@ -84,7 +90,7 @@ def training_arguments(job: Job, settings: Training, placement: Placement) -> Tr
         adam_beta2=settings.adam_beta2,
         max_grad_norm=settings.max_grad_norm,
         optim="adamw_torch",
-        bf16=placement.precision == "bf16",
+        bf16=placement.precision == "bf16" and placement.device != "cpu",
         fp16=placement.precision == "fp16",
         use_cpu=placement.device == "cpu",
         gradient_checkpointing=settings.gradient_checkpointing,
@@ -168,7 +174,8 @@ def make_trainer(
     pad = model.config.pad_token_id or 0
     head = release_head(model.get_base_model())
     if head is not None:
-        head = head.to(placement.device)  # with FSDP the model itself is still in main memory
+        # With FSDP the model itself is still in main memory; on a CPU in bf16 it is in fp32.
+        head = head.to(placement.device, placement.dtype)
     attention = attention_kernel(model, settings, placement)
     side_by_side = None
     if lanes > 1:
