@@ -311,7 +311,7 @@ def test_extra_parameters_are_listed_and_never_given() -> None:
     listed = 0
     for row in rows_of(5, 400, masked_share=0.0, extras_share=1.0):
         extras = {
-            tool.name: set(tool.schema["properties"]) - set(catalogue.tools[tool.name].by_name)
+            tool.name: set(tool.schema["properties"]) - set(catalogue.tools[tool.name].args)
             for tool in row.tools
         }
         listed += sum(map(len, extras.values()))
@@ -320,7 +320,7 @@ def test_extra_parameters_are_listed_and_never_given() -> None:
                 assert not extras[call.name] & set(call.values), row.id
     assert listed > 1000
     assert all(
-        set(tool.schema["properties"]) == set(catalogue.tools[tool.name].by_name)
+        set(tool.schema["properties"]) == set(catalogue.tools[tool.name].args)
         for row in rows_of(5, 400, masked_share=0.0, extras_share=0.0)
         for tool in row.tools
     )
@@ -364,6 +364,6 @@ def test_arguments_stand_in_the_order_of_the_list() -> None:
                 given = list(call.values)
                 assert given == [name for name in shown[call.name] if name in given], row.id
                 moved += given != [
-                    name for name in catalogue.tools[call.name].by_name if name in given
+                    name for name in catalogue.tools[call.name].args if name in given
                 ]
     assert moved > 20

@@ -62,7 +62,7 @@ def test_no_tool_has_the_parameters_of_a_tested_one() -> None:
         for tested in the_eleven()
     } - {frozenset()}
     for tool in catalogue().tools.values():
-        assert frozenset(tool.by_name) not in tested_sets, tool.name
+        assert frozenset(tool.args) not in tested_sets, tool.name
 
 
 def test_the_leakage_check_finds_nothing() -> None:

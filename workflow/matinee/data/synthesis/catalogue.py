@@ -9,10 +9,19 @@ from pathlib import Path
 from typing import Any, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    PrivateAttr,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
 
 from matinee.config.synthesis import Language
-from matinee.data.synthesis.texts import Pair, PairField, Word, read_pair, read_word
+from matinee.data.synthesis.texts import Pair, PairField, Word, read_word
 from matinee.data.synthesis.values import Lexicons, Maker, make_maker, word_maker
 from matinee.data.synthesis.wording import droppable_alone, slots_of
 from matinee.runtime.errors import DataError
@@ -20,13 +29,16 @@ from matinee.runtime.errors import DataError
 JsonType = Literal["string", "integer", "number", "boolean", "array"]
 
 
-class _Strict(BaseModel):
+class _Entry(BaseModel):
+    """Part of a file. Its value makers are read with it, out of the word lists in the context."""
+
     model_config = ConfigDict(extra="forbid", frozen=True, ignored_types=(cached_property,))
 
 
-class ParameterSpec(_Strict):
-    """One parameter as the file has it: exactly one of `make`, `codes` and `from`."""
+class Parameter(_Entry):
+    """One parameter: exactly one of `make`, `codes` and `from` says where its values come from."""
 
+    name: str
     label: PairField
     make: str = ""
     codes: dict[Any, str] = {}
@@ -36,9 +48,48 @@ class ParameterSpec(_Strict):
     default: Any = None
     note: PairField | None = None
     question: PairField | None = None
+    _maker: Maker | None = PrivateAttr(None)
+    _words: tuple[tuple[Any, Word], ...] = PrivateAttr(())
+
+    @model_validator(mode="after")
+    def _read_makers(self, info: ValidationInfo) -> Parameter:
+        if sum((bool(self.make), bool(self.codes), bool(self.source))) != 1:
+            raise ValueError("give exactly one of 'make', 'codes' and 'from'")
+        self._words = tuple((value, read_word(text, value)) for value, text in self.codes.items())
+        if self.codes:
+            self._maker = word_maker(tuple(word for _, word in self._words), "codes")
+        elif self.make:
+            self._maker = make_maker(self.make, _lexicons(info))
+        return self
+
+    @property
+    def required(self) -> bool:
+        return not self.optional
+
+    @property
+    def maker(self) -> Maker | None:
+        """Draws values; None where another tool supplies them."""
+        return self._maker
+
+    @property
+    def words(self) -> tuple[tuple[Any, Word], ...]:
+        """Codes with the words for them."""
+        return self._words
+
+    @property
+    def json_type(self) -> str:
+        return self.type or (self._maker.json_type if self.make and self._maker else "string")
+
+    @property
+    def source_tool(self) -> str:
+        return self.source.partition(".")[0]
+
+    @property
+    def source_field(self) -> str:
+        return self.source.partition(".")[2]
 
 
-class RowsSpec(_Strict):
+class Rows(_Entry):
     """Rows that a tool returns: several out of a word list, or the one that was searched.
 
     `groups`: a word list for each name that the parameter `group_by` can stand for. Users who
@@ -47,96 +98,79 @@ class RowsSpec(_Strict):
 
     names: str = ""
     group_by: str = ""
-    groups: dict[str, str] = {}
+    groups: dict[PairField, str] = {}
     echo: str = ""
     name: str
     fields: dict[str, str] = {}
 
+    @model_validator(mode="after")
+    def _one_source(self, info: ValidationInfo) -> Rows:
+        if sum((bool(self.names), bool(self.echo), bool(self.groups))) != 1:
+            raise ValueError("give one of 'names', 'echo' and 'groups'")
+        for maker in (*filter(None, (self.names,)), *self.groups.values()):
+            make_maker(maker, _lexicons(info))
+        _check_fields(self.fields, info)
+        return self
 
-class AskSpec(_Strict):
+
+class Ask(_Entry):
     """Ways to ask for the tool, in the template language of `wording`."""
 
     zh: tuple[str, ...] = Field(min_length=1)
     en: tuple[str, ...] = Field(min_length=1)
 
-
-class ToolSpec(_Strict):
-    """One tool as the file has it."""
-
-    tool: str
-    about: PairField
-    does: PairField
-    args: dict[str, ParameterSpec] = {}
-    ask: AskSpec
-    returns: dict[str, str] = {}
-    rows: RowsSpec | None = None
-    reply: PairField | None = None
+    def __getitem__(self, language: Language) -> tuple[str, ...]:
+        return self.zh if language == "zh" else self.en
 
 
-@dataclass(frozen=True)
-class Parameter:
-    """A parameter with its value maker. `maker` is None for one that another tool supplies."""
-
-    name: str
-    label: Pair
-    json_type: JsonType
-    required: bool
-    maker: Maker | None
-    codes: tuple[tuple[Any, Word], ...] = ()
-    source_tool: str = ""
-    source_field: str = ""
-    default: Any = None
-    note: Pair | None = None
-    question: Pair | None = None
-
-
-@dataclass(frozen=True)
-class Rows:
-    """Row maker of a tool's observation: see RowsSpec."""
-
-    names: Maker | None
-    group_by: str
-    groups: tuple[tuple[Pair, Maker], ...]
-    echo: str
-    name: str
-    fields: tuple[tuple[str, str], ...]
-
-
-@dataclass(frozen=True, eq=False)
-class CatalogueTool:
+class CatalogueTool(_Entry):
     """A tool with everything that is needed to ask for it, call it and answer for it."""
 
-    name: str
+    name: str = Field(alias="tool")
     domain: str
-    about: Pair
-    does: Pair
-    parameters: tuple[Parameter, ...]
-    ask: dict[Language, tuple[str, ...]]
-    returns: tuple[tuple[str, str], ...]
-    rows: Rows | None
-    reply: Pair | None
+    about: PairField
+    does: PairField
+    args: dict[str, Parameter] = {}
+    ask: Ask
+    returns: dict[str, str] = {}
+    rows: Rows | None = None
+    reply: PairField | None = None
+
+    @field_validator("args", mode="before")
+    @classmethod
+    def _named(cls, args: Any) -> Any:
+        if not isinstance(args, dict):
+            return args
+        return {name: {**entry, "name": name} for name, entry in args.items()}
+
+    @model_validator(mode="after")
+    def _answers(self, info: ValidationInfo) -> CatalogueTool:
+        _check_fields(self.returns, info)
+        if self.rows and {self.rows.echo, self.rows.group_by} - {"", *self.args}:
+            raise ValueError("rows: 'echo' and 'group_by' must be parameters")
+        if not self.rows and not self.returns:
+            raise ValueError("give 'returns' or 'rows': what the tool answers")
+        return self
 
     @cached_property
-    def by_name(self) -> dict[str, Parameter]:
-        """Parameters by name."""
-        return {parameter.name: parameter for parameter in self.parameters}
-
-    @cached_property
-    def supplied(self) -> tuple[Parameter, ...]:
-        """Parameters whose value only another tool knows."""
-        return tuple(item for item in self.parameters if item.source_tool and item.required)
+    def parameters(self) -> tuple[Parameter, ...]:
+        return tuple(self.args.values())
 
     @cached_property
     def required(self) -> tuple[str, ...]:
         """Names of the required parameters."""
         return tuple(item.name for item in self.parameters if item.required)
 
+    @cached_property
+    def supplied(self) -> tuple[Parameter, ...]:
+        """Parameters whose value only another tool knows."""
+        return tuple(item for item in self.parameters if item.source and item.required)
+
     def droppable(self, language: Language) -> tuple[str, ...]:
         """Required parameters that some way of asking can leave out."""
+        ways = self.ask[language]
         return tuple(
-            name
-            for name in self.required
-            if any(droppable_alone(template, name) for template in self.ask[language])
+            name for name in self.required if any(droppable_alone(way, name) for way in ways)
         )
 
 
@@ -152,7 +186,7 @@ class Catalogue:
         """The tool and all tools that supply its parameters, suppliers first, each once."""
         found: dict[str, CatalogueTool] = {}
         for parameter in tool.parameters:
-            if parameter.source_tool:
+            if parameter.source:
                 for needed in self.closure(self.tools[parameter.source_tool]):
                     found[needed.name] = needed
         found[tool.name] = tool
@@ -210,85 +244,23 @@ def _read_tools(path: Path, lexicons: Lexicons) -> Iterator[CatalogueTool]:
     for number, entry in enumerate(_load_yaml(path) or [], start=1):
         name = entry.get("tool", f"number {number}") if isinstance(entry, dict) else number
         try:
-            yield _build_tool(ToolSpec.model_validate(entry), path.stem, lexicons)
+            placed = {**entry, "domain": path.stem} if isinstance(entry, dict) else entry
+            yield CatalogueTool.model_validate(placed, context={"lexicons": lexicons})
         except ValidationError as error:
             found = error.errors()[0]
-            place = ".".join(str(part) for part in found["loc"])
-            raise DataError(f"{path}: tool {name}: {place}: {found['msg']}. Mend it.") from error
-        except ValueError as error:
-            raise DataError(f"{path}: tool {name}: {error}. Mend it.") from error
+            place = ": ".join(filter(None, (".".join(map(str, found["loc"])), found["msg"])))
+            raise DataError(f"{path}: tool {name}: {place}. Mend it.") from error
 
 
-def _build_tool(spec: ToolSpec, domain: str, lexicons: Lexicons) -> CatalogueTool:
-    for maker in spec.returns.values():
-        check_field(maker, lexicons)
-    rows = None
-    if spec.rows:
-        for maker in spec.rows.fields.values():
-            check_field(maker, lexicons)
-        rows = Rows(
-            make_maker(spec.rows.names, lexicons) if spec.rows.names else None,
-            spec.rows.group_by,
-            tuple(
-                (read_pair(name), make_maker(words, lexicons))
-                for name, words in spec.rows.groups.items()
-            ),
-            spec.rows.echo,
-            spec.rows.name,
-            tuple(spec.rows.fields.items()),
-        )
-        if sum((rows.names is not None, bool(rows.echo), bool(rows.groups))) != 1:
-            raise ValueError("rows: give one of 'names', 'echo' and 'groups'")
-        if {rows.echo, rows.group_by} - {"", *spec.args}:
-            raise ValueError("rows: 'echo' and 'group_by' must be parameters")
-    elif not spec.returns:
-        raise ValueError("give 'returns' or 'rows': what the tool answers")
-    return CatalogueTool(
-        name=spec.tool,
-        domain=domain,
-        about=spec.about,
-        does=spec.does,
-        parameters=tuple(
-            _build_parameter(name, parameter, lexicons) for name, parameter in spec.args.items()
-        ),
-        ask={"zh": spec.ask.zh, "en": spec.ask.en},
-        returns=tuple(spec.returns.items()),
-        rows=rows,
-        reply=spec.reply,
-    )
+def _lexicons(info: ValidationInfo) -> Lexicons:
+    return info.context["lexicons"] if info.context else {}
 
 
-def _build_parameter(name: str, spec: ParameterSpec, lexicons: Lexicons) -> Parameter:
-    if sum((bool(spec.make), bool(spec.codes), bool(spec.source))) != 1:
-        raise ValueError(f"args.{name}: give exactly one of 'make', 'codes' and 'from'")
-    codes = tuple((value, read_word(text, value)) for value, text in spec.codes.items())
-    json_type: str = spec.type or "string"
-    maker: Maker | None = None
-    if codes:
-        maker = word_maker(tuple(word for _, word in codes), "codes")
-    elif spec.make:
-        maker = make_maker(spec.make, lexicons)
-        json_type = spec.type or maker.json_type
-    source_tool, _, source_field = spec.source.partition(".")
-    return Parameter(
-        name=name,
-        label=spec.label,
-        json_type=json_type,  # type: ignore[arg-type]
-        required=not spec.optional,
-        maker=maker,
-        codes=codes,
-        source_tool=source_tool,
-        source_field=source_field,
-        default=spec.default,
-        note=spec.note,
-        question=spec.question,
-    )
-
-
-def check_field(expression: str, lexicons: Lexicons) -> None:
-    """Raises ValueError unless the expression is `$name` or a value maker."""
-    if not expression.startswith("$"):
-        make_maker(expression, lexicons)
+def _check_fields(fields: dict[str, str], info: ValidationInfo) -> None:
+    """Raises ValueError for an expression that is neither `$name` nor a value maker."""
+    for expression in fields.values():
+        if not expression.startswith("$"):
+            make_maker(expression, _lexicons(info))
 
 
 def _check_sources(catalogue: Catalogue, folder: Path) -> None:
@@ -297,24 +269,22 @@ def _check_sources(catalogue: Catalogue, folder: Path) -> None:
     for tool in catalogue.tools.values():
         place = f"{folder / tool.domain}.yaml: tool {tool.name}"
         for parameter in tool.parameters:
-            if not parameter.source_tool:
-                continue
             source = catalogue.tools.get(parameter.source_tool)
-            fields = dict(source.rows.fields) if source and source.rows else {}
-            if parameter.source_field not in fields:
+            fields = source.rows.fields if source and source.rows else {}
+            if parameter.source and parameter.source_field not in fields:
                 raise DataError(
                     f"{place}: args.{parameter.name}: no rows with the field "
-                    f"{parameter.source_tool}.{parameter.source_field}. Mend 'from'."
+                    f"{parameter.source}. Mend 'from'."
                 )
-        known, needed = slots_known(catalogue, tool), slots_needed(catalogue, tool)
-        for templates in tool.ask.values():
-            for template in templates:
-                slots = slots_of(template)
-                if not needed <= slots <= known:
-                    raise DataError(
-                        f"{place}: ask {template!r}: needs {sorted(needed)}, may have "
-                        f"{sorted(known)}, has {sorted(slots)}. Mend the text."
-                    )
+        needed = slots_needed(catalogue, tool)
+        known = needed | set(tool.args)
+        for template in (*tool.ask.zh, *tool.ask.en):
+            slots = slots_of(template)
+            if not needed <= slots <= known:
+                raise DataError(
+                    f"{place}: ask {template!r}: needs {sorted(needed)}, may have "
+                    f"{sorted(known)}, has {sorted(slots)}. Mend the text."
+                )
 
 
 def slots_needed(catalogue: Catalogue, tool: CatalogueTool) -> frozenset[str]:
@@ -329,8 +299,3 @@ def slots_needed(catalogue: Catalogue, tool: CatalogueTool) -> frozenset[str]:
         unsaid = {source.rows.echo, source.rows.group_by} if source.rows else set()
         needed |= slots_needed(catalogue, source) - unsaid
     return frozenset(needed)
-
-
-def slots_known(catalogue: Catalogue, tool: CatalogueTool) -> frozenset[str]:
-    """Names that a request may hold."""
-    return slots_needed(catalogue, tool) | frozenset(tool.by_name)

@@ -149,5 +149,5 @@ def _codes(parameter: Parameter, language: Language, dialect: Dialect) -> str:
         dialect.codes[language].format(
             code=canonical_json(value).strip('"'), word=word.words(language)[0]
         )
-        for value, word in parameter.codes
+        for value, word in parameter.words
     )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import random
 import re
 from typing import Any
 
@@ -48,34 +47,3 @@ def plain_label(parameter: Parameter, language: Language) -> str:
     if not parameter.source_tool:
         return label
     return re.sub(r"\s*(ID|编号|编码|代码|id|code)$", "", label)
-
-
-_TRANSIENT_ZH = (
-    {"error": "请求超时，请重试"},
-    {"error": "服务繁忙，请稍后重试"},
-    {"error": "网络异常"},
-    {"error": "timeout"},
-)
-_TRANSIENT_EN = ({"error": "timeout"}, {"error": "service busy, try again"}, {"error": "502"})
-_LASTING_ZH = (
-    ({"error": "没有查询到数据"}, "抱歉，没有查到相关数据，请您核对后再试。"),
-    ({"error": "无记录"}, "没有查到记录，您看看信息是不是有误？"),
-    ({"error": "权限不足"}, "抱歉，接口提示权限不足，这次没能完成。"),
-    ({"error": "今日调用次数已用完"}, "抱歉，今天的查询次数已经用完了，请明天再试。"),
-    ({"error": "系统维护中"}, "系统正在维护，暂时查不了，请稍后再试。"),
-)
-_LASTING_EN = (
-    ({"error": "no data"}, "I found no data for that. Please check the details."),
-    ({"error": "permission denied"}, "Sorry, the service refused access, so I could not do it."),
-    ({"error": "quota exceeded"}, "Sorry, today's quota is used up. Please try again tomorrow."),
-)
-
-
-def transient(rng: random.Random, language: Language) -> dict[str, str]:
-    """An error that a second try may mend."""
-    return rng.choice(_TRANSIENT_ZH if language == "zh" else _TRANSIENT_EN)
-
-
-def lasting(rng: random.Random, language: Language) -> tuple[dict[str, str], str]:
-    """An error that a second try does not mend, with the honest answer."""
-    return rng.choice(_LASTING_ZH if language == "zh" else _LASTING_EN)

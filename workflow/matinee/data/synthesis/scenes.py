@@ -182,12 +182,13 @@ def changed(stage: Stage) -> bool:
     call, words = _with_value(plan, parameter, other)
     stage.ask(worded.text, plan.words)
     said = stage.script.messages.pop().content
-    correction = wording.correct(
+    correction = wording.say(
         stage.rng,
-        replies.plain_label(parameter, stage.language),
-        plan.words[parameter.name],
-        other.words,
+        "correct",
         stage.language,
+        label=replies.plain_label(parameter, stage.language),
+        wrong=plan.words[parameter.name],
+        right=other.words,
     )
     separator = "" if said.endswith(("。", "？", "！")) else "，"
     separator = separator if stage.language == "zh" else " "
@@ -206,7 +207,7 @@ def follow_up(stage: Stage) -> bool:
     call, words = _with_value(plan, parameter, other)
     stage.ask(worded.text, plan.words)
     stage.finish([plan.final], [plan.words], answer=True)
-    stage.script.user(wording.follow_up(stage.rng, other.words, stage.language))
+    stage.script.user(wording.say(stage.rng, "follow_up", stage.language, right=other.words))
     stage.finish([call], [words])
     return True
 
@@ -234,8 +235,8 @@ def _missing(stage: Stage) -> tuple[Wording, Plan] | None:
 def _parameter(stage: Stage, tool: CatalogueTool, name: str) -> Parameter:
     """The parameter of that name: the tool's own or a supplier's."""
     for item in reversed(stage.catalogue.closure(tool)):
-        if name in item.by_name:
-            return item.by_name[name]
+        if name in item.args:
+            return item.args[name]
     raise KeyError(name)
 
 
@@ -244,7 +245,7 @@ def missing_asked(stage: Stage) -> bool:
     if _missing(stage) is None:
         return False
     if stage.rng.random() < 0.25:
-        declined, reply = wording.decline(stage.rng, stage.language)
+        declined, reply = stage.rng.choice(wording.phrases("declines", stage.language))
         stage.script.user(declined)
         stage.script.say(reply)
     return True
@@ -256,8 +257,9 @@ def missing_complete(stage: Stage) -> bool:
     if found is None:
         return False
     worded, plan = found
-    answers = [plan.words[name] for name in worded.missing]
-    stage.script.user(wording.answer_with(stage.rng, answers, stage.language))
+    comma = "，" if stage.language == "zh" else ", "
+    words = comma.join(plan.words[name] for name in worded.missing)
+    stage.script.user(wording.say(stage.rng, "answers", stage.language, words=words))
     stage.play(plan)
     return True
 
@@ -273,11 +275,12 @@ def recovery(stage: Stage) -> bool:
     stage.ask(worded.text, plan.words)
     stage.script.call([plan.final])
     if stage.rng.random() < 0.6:
-        stage.script.observe(plan.final, replies.transient(stage.rng, stage.language))
+        error = wording.say(stage.rng, "transient", stage.language)
+        stage.script.observe(plan.final, {"error": error})
         stage.finish([plan.final], [plan.words])
         return True
-    data, answer = replies.lasting(stage.rng, stage.language)
-    stage.script.observe(plan.final, data)
+    error, answer = stage.rng.choice(wording.phrases("lasting", stage.language))
+    stage.script.observe(plan.final, {"error": error})
     stage.script.say(answer)
     return True
 
@@ -297,7 +300,8 @@ def no_tool(stage: Stage) -> bool:
     worded = stage.word(tool)
     plan = stage.planner.plan(tool, worded.given)
     stage.ask(worded.text, plan.words)
-    stage.script.say(wording.refuse(stage.rng, tool.does[stage.language], stage.language))
+    does = tool.does[stage.language]
+    stage.script.say(wording.say(stage.rng, "refuse", stage.language, does=does))
     return True
 
 

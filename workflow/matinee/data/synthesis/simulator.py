@@ -39,35 +39,31 @@ class World:
         asked = canonical_json(dict(sorted(arguments.items())))
         rng = random.Random(f"{self._seed}|{name}|{asked}")
         setting = Setting(rng, self._language)
-        if tool.rows is None:
+        spec = tool.rows
+        if spec is None:
             return self._fields(tool.returns, shown, setting)
-        return self._rows(tool, tool.rows, shown, setting)
-
-    def _rows(
-        self, tool: CatalogueTool, spec: Rows, shown: dict[str, Any], setting: Setting
-    ) -> list[dict[str, Any]]:
-        maker = spec.names
-        for group, words in spec.groups:
-            if shown[spec.group_by] == group[self._language]:
-                maker = words
-        if maker is None:
-            names = [str(shown[spec.echo])]
-        else:
-            drawn = draw_distinct(maker, setting, setting.rng.randint(3, 5))
-            names = [str(item.value) for item in drawn]
         rows = []
-        for name in names:
+        for name in self._row_names(spec, shown, setting):
             row = {spec.name: name, **self._fields(spec.fields, shown, setting)}
-            for key, _ in spec.fields:
+            for key in spec.fields:
                 self._issued.setdefault((tool.name, key), {})[str(row[key])] = name
             rows.append(row)
         return rows
 
+    def _row_names(self, spec: Rows, shown: dict[str, Any], setting: Setting) -> list[str]:
+        if spec.echo:
+            return [str(shown[spec.echo])]
+        grouped = {group[self._language]: words for group, words in spec.groups.items()}
+        words = spec.names or grouped[shown[spec.group_by]]
+        maker = make_maker(words, self._catalogue.lexicons)
+        count = setting.rng.randint(3, 5)
+        return [str(item.value) for item in draw_distinct(maker, setting, count)]
+
     def _fields(
-        self, fields: tuple[tuple[str, str], ...], shown: dict[str, Any], setting: Setting
+        self, fields: dict[str, str], shown: dict[str, Any], setting: Setting
     ) -> dict[str, Any]:
         found: dict[str, Any] = {}
-        for key, expression in fields:
+        for key, expression in fields.items():
             if not expression.startswith("$"):
                 found[key] = make_maker(expression, self._catalogue.lexicons).draw(setting).value
             elif expression[1:] in shown:

@@ -131,7 +131,7 @@ def _draw_extras(
     extras: dict[str, dict[str, Any]] = {}
     for names, kind, default, label in rng.sample(_EXTRAS, rng.randint(1, 2)):
         name = rng.choice(names)
-        if name not in tool.by_name:
+        if name not in tool.args:
             told = f"，默认{default}" if language == "zh" else f", default {default}"
             extras[name] = {"type": kind, "description": label[language] + told}
             if rng.random() < 0.5:
@@ -182,7 +182,7 @@ def _schema(
         schema["items"] = {"type": "string"}
     schema["description"] = about_parameter(rng, parameter, language, dialect, names, today)
     if parameter.codes and dialect.enumerated:
-        schema["enum"] = [value for value, _ in parameter.codes]
+        schema["enum"] = list(parameter.codes)
     if parameter.default is not None and dialect.default_key:
         schema["default"] = parameter.default
     return schema

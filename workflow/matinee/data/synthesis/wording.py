@@ -6,9 +6,14 @@ choice. Brackets and choices do not nest in themselves; a choice may stand in a 
 
 from __future__ import annotations
 
+import functools
 import random
 import re
 from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import yaml
 
 from matinee.config.synthesis import Language
 
@@ -53,18 +58,23 @@ def _apart(left: str, right: str, found: re.Match[str]) -> str:
     """A space between two values that stand side by side, where digits or letters would touch."""
     touching = left[-1:].isascii() and right[:1].isascii()
     return f"{found[0]} " if touching else found[0]
-
-
-_LEADS_ZH = ("你好，", "您好，", "那个，", "哎，", "嗨，", "急，", "在吗？", "哈喽，")
-_QUESTION_ZH = ("请问", "请问", "想问下，", "问一下，", "我想知道，", "麻烦问下，")
-_REQUEST_ZH = ("请", "麻烦", "请你", "麻烦你", "劳驾，")
-_TAILS_ZH = ("谢谢", "谢谢！", "多谢", "急用", "辛苦了")
 _VERBS_ZH = tuple("帮查看给找搜订把列算翻预取加设开关提生")
-_LEADS_EN = ("Hi, ", "Hello, ", "Hey, ", "Hi there, ")
 _VERBS_EN = re.compile(
     r"(Find|Show|Look|Check|Book|Get|List|Tell|Give|Search|Add|Set|Turn|Order|Send|Play|Create|"
     r"Convert|Translate|Calculate|Track|Open|Cancel|Reserve|Read|Draw|Start|Compare|Recommend) "
 )
+
+
+@functools.cache
+def phrases(kind: str, language: Language) -> tuple[Any, ...]:
+    """The ways to say one thing, as `phrases.yaml` has them."""
+    told = yaml.safe_load(Path(__file__).with_name("phrases.yaml").read_text(encoding="utf-8"))
+    return tuple(told[kind][language])
+
+
+def say(rng: random.Random, kind: str, language: Language, **values: str) -> str:
+    """One of the ways, values filled in."""
+    return str(rng.choice(phrases(kind, language))).format(**values)
 
 
 def manner(rng: random.Random, text: str, language: Language) -> str:
@@ -77,24 +87,24 @@ def manner(rng: random.Random, text: str, language: Language) -> str:
         if question and rng.random() < 0.15:
             end = ""
         if rng.random() < 0.08:
-            body, end = body + end + ("" if end else "，") + rng.choice(_TAILS_ZH), ""
+            body, end = body + end + ("" if end else "，") + say(rng, "thanks", language), ""
         return body + end
     body = _grammar_en(body)
     if not question and _VERBS_EN.match(body) and rng.random() < 0.25:
         body, question = _polite_en(rng, body)
     if rng.random() < 0.12:
-        body = rng.choice(_LEADS_EN) + _lower_first(body)
-    thanks = rng.choice((" Thanks.", " Thank you!")) if rng.random() < 0.08 else ""
+        body = say(rng, "leads", language) + _lower_first(body)
+    thanks = say(rng, "thanks", language) if rng.random() < 0.08 else ""
     return body + ("?" if question else ".") + thanks
 
 
 def _opening_zh(rng: random.Random, body: str, question: bool) -> str:
     if question and rng.random() < 0.18 and not body.startswith(("请问", "能", "可以", "我")):
-        body = rng.choice(_QUESTION_ZH) + body
+        body = say(rng, "questions", "zh") + body
     elif not question and rng.random() < 0.15 and body.startswith(_VERBS_ZH):
-        body = rng.choice(_REQUEST_ZH) + body
+        body = say(rng, "requests", "zh") + body
     if rng.random() < 0.1:
-        body = rng.choice(_LEADS_ZH) + body
+        body = say(rng, "leads", "zh") + body
     return body
 
 
@@ -108,7 +118,7 @@ def _grammar_en(text: str) -> str:
 
 
 def _polite_en(rng: random.Random, body: str) -> tuple[str, bool]:
-    form = rng.choice(("Please ", "Can you ", "Could you "))
+    form = say(rng, "requests", "en")
     return form + _lower_first(body), form != "Please "
 
 
@@ -118,29 +128,14 @@ def _lower_first(text: str) -> str:
     return text if keep else text[0].lower() + text[1:]
 
 
-_SLIPS_ZH = (
-    ("一下", "一吓"), ("帮我", "邦我"), ("帮我", "帮窝"), ("多少", "多小"), ("什么", "神马"),
-    ("怎么", "肿么"), ("查", "察"), ("现在", "现再"), ("的", "滴"), ("有没有", "有木有"),
-)  # fmt: skip
-_FOREIGN_ZH = (
-    ("帮我查", "帮我check"), ("酒店", "hotel"), ("电影", "movie"),
-    ("价格", "price"), ("信息", "info"), ("会议", "meeting"), ("邮件", "email"), ("列表", "list"),
-)  # fmt: skip
-_SLIPS_EN = (
-    ("the ", "teh "), ("please", "pls"), ("Please", "Pls"), ("you", "u"), ("what", "waht"),
-    ("What", "Whats"), ("for ", "fro "), ("there", "ther"), ("Show", "Shwo"),
-)  # fmt: skip
-
-
 def roughen(rng: random.Random, template: str, language: Language) -> str:
     """One typing slip or foreign word, in the words between the values only."""
-    pool = _SLIPS_EN if language == "en" else _SLIPS_ZH + _FOREIGN_ZH
     pieces = re.split(r"(\{\w+\})", template)
     fitting = [
         (index, old, new)
         for index, piece in enumerate(pieces)
         if not piece.startswith("{")
-        for old, new in pool
+        for old, new in phrases("slips", language)
         if old in piece
     ]
     if fitting:
@@ -154,18 +149,7 @@ def join_requests(rng: random.Random, first: str, second: str, language: Languag
     end = "？" if first.endswith("？") else "。"
     head, tail = first.rstrip(_END), second
     if language == "zh":
-        link = rng.choice(
-            (
-                "，另外",
-                "，顺便",
-                "，还有",
-                f"{end}另外，",
-                f"{end}还有，",
-                f"{end}再",
-                "，再",
-                "，同时",
-            )
-        )
+        link = say(rng, "links", "zh", end=end)
         if "再" in link and not tail.startswith(_VERBS_ZH):
             link = "，另外"
         return head + link + tail
@@ -181,103 +165,5 @@ def question_back(
     """The question for missing values: the tool's own wording or one made of the labels."""
     if own and len(labels) == 1 and rng.random() < 0.7:
         return own
-    if language == "zh":
-        asked = "和".join(labels)
-        return rng.choice(
-            (
-                f"请问{asked}是什么？",
-                f"请告诉我{asked}。",
-                f"麻烦提供一下{asked}。",
-                f"好的，请提供{asked}。",
-            )
-        )
-    asked = " and ".join(labels)
-    return rng.choice(
-        (f"What is the {asked}?", f"Please tell me the {asked}.", f"Sure, which {asked}?")
-    )
-
-
-_ANSWERS = {
-    "zh": ("{}", "{}", "{}", "{}。", "{}吧", "是{}", "{}，谢谢"),
-    "en": ("{}", "{}", "{}.", "{}, please.", "It's {}."),
-}
-
-
-def answer_with(rng: random.Random, words: list[str], language: Language) -> str:
-    """The user's answer to a question back."""
-    return rng.choice(_ANSWERS[language]).format(("，" if language == "zh" else ", ").join(words))
-
-
-def refuse(rng: random.Random, does: str, language: Language) -> str:
-    """The reply when no tool of the list fits."""
-    if language == "zh":
-        return rng.choice(
-            (
-                f"抱歉，我目前的工具里没有可以{does}的。",
-                f"不好意思，我这里没法{does}，现有工具不支持。",
-                f"对不起，我暂时不能帮您{does}。",
-                f"抱歉，现有的工具都不能{does}，建议您通过其他渠道办理。",
-            )
-        )
-    return rng.choice(
-        (
-            f"Sorry, none of my tools can {does}.",
-            f"I'm afraid I cannot {does} with the tools I have.",
-            f"Sorry, I have no way to {does} right now.",
-        )
-    )
-
-
-def correct(rng: random.Random, label: str, wrong: str, right: str, language: Language) -> str:
-    """Words with which a user takes back a value at the end of a message."""
-    if language == "zh":
-        return rng.choice(
-            (
-                f"哦不对，{label}应该是{right}。",
-                f"说错了，不是{wrong}，是{right}。",
-                f"等等，{label}改成{right}吧。",
-                f"啊不，{label}换成{right}。",
-            )
-        )
-    return rng.choice(
-        (f"Sorry, not {wrong}, I mean {right}.", f"Wait, make the {label} {right} instead.")
-    )
-
-
-def follow_up(rng: random.Random, right: str, language: Language) -> str:
-    """A second message that only names the new value: one more, or the right one."""
-    if language == "zh":
-        return rng.choice(
-            (
-                f"那{right}呢？",
-                f"{right}呢？",
-                f"换成{right}再查一次",
-                f"再看下{right}的",
-                f"啊打错字了，要的是{right}",
-                f"不对，应该是{right}",
-            )
-        )
-    return rng.choice(
-        (f"And {right}?", f"What about {right}?", f"Sorry, I meant {right}.", f"No, {right}.")
-    )
-
-
-_DECLINES = {
-    "zh": (
-        ("我也不知道", "没关系，等您确认了再告诉我，我马上帮您处理。"),
-        ("不清楚，你看着办吧", "抱歉，缺少这个信息我没法继续，您确认后再告诉我吧。"),
-        ("算了，不用了", "好的，有需要再找我。"),
-        ("先不说这个了", "好的，那需要时再告诉我。"),
-        ("这个不方便说", "理解，不过没有这个信息我暂时办不了，您方便时再告诉我。"),
-    ),
-    "en": (
-        ("I don't know", "No problem, tell me once you know and I will go on."),
-        ("Never mind", "All right, just ask when you need it."),
-        ("I'd rather not say", "I understand, but without it I cannot go on."),
-    ),
-}
-
-
-def decline(rng: random.Random, language: Language) -> tuple[str, str]:
-    """A user who does not give what was asked for, and the reply: nothing is called."""
-    return rng.choice(_DECLINES[language])
+    asked = ("和" if language == "zh" else " and ").join(labels)
+    return say(rng, "question_back", language, asked=asked)
