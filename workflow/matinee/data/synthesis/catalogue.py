@@ -21,7 +21,7 @@ from pydantic import (
 )
 
 from matinee.config.synthesis import Language
-from matinee.data.synthesis.texts import Pair, PairField, Word, read_word
+from matinee.data.synthesis.texts import PairField, Word, read_word
 from matinee.data.synthesis.values import Lexicons, Maker, make_maker, word_maker
 from matinee.data.synthesis.wording import droppable_alone, slots_of
 from matinee.runtime.errors import DataError

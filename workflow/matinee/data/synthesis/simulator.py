@@ -6,7 +6,7 @@ import random
 from typing import Any
 
 from matinee.config.synthesis import Language
-from matinee.data.synthesis.catalogue import Catalogue, CatalogueTool, Rows
+from matinee.data.synthesis.catalogue import Catalogue, Rows
 from matinee.data.synthesis.values import Setting, draw_distinct, make_maker
 from matinee.messages.conversations import canonical_json
 

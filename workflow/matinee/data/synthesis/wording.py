@@ -58,6 +58,8 @@ def _apart(left: str, right: str, found: re.Match[str]) -> str:
     """A space between two values that stand side by side, where digits or letters would touch."""
     touching = left[-1:].isascii() and right[:1].isascii()
     return f"{found[0]} " if touching else found[0]
+
+
 _VERBS_ZH = tuple("帮查看给找搜订把列算翻预取加设开关提生")
 _VERBS_EN = re.compile(
     r"(Find|Show|Look|Check|Book|Get|List|Tell|Give|Search|Add|Set|Turn|Order|Send|Play|Create|"
