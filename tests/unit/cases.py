@@ -5,7 +5,7 @@ from __future__ import annotations
 from playing import DONE, call, gold, says, scenario, turn
 
 from matinee.evaluation.simulation import lookup
-from matinee.messages.scenarios import Fault, Scenario
+from matinee.messages.scenarios import Fault, Scenario, Slot, Turn
 
 AIR = "get_environment_air_pm"
 NEWS = "get_toutiao_news"
@@ -57,6 +57,35 @@ def the_chain() -> list[str]:
 
 
 SHANGHAI = says(call(AIR, city="上海"))
+LIMIT = Slot(asked_by=("500", "上限"))
+over = scenario(Turn(user="公积金贷600万，20年", invalid=("money",), slots={"money": LIMIT}))
+corrected = scenario(
+    Turn(
+        user="公积金贷600万，20年",
+        invalid=("money",),
+        slots={"money": LIMIT.model_copy(update={"answer": "那就贷400万"})},
+        calls=(gold(LOAN, money=400, year=20),),
+    )
+)
+either = scenario(
+    Turn(
+        user="上海或北京的空气",
+        calls=(gold(AIR, city="上海"),),
+        alternatives=((gold(AIR, city="北京"),),),
+    )
+)
+follow_up = scenario(
+    Turn(
+        user="福州的空气",
+        calls=(gold(AIR, city="福州"),),
+        ask_after=("city",),
+        slots={"city": Slot(asked_by=("哪个", "还是"))},
+    ),
+    turn(gold(AIR, city="抚州")),
+)
+told = scenario(Turn(user="上海的空气", calls=(gold(AIR, city="上海"),), must_say=(("优", "良"),)))
+OVER = says(call(LOAN, money=600, year=20))
+FUZHOU = says(call(AIR, city="福州"))
 
 GOOD: dict[str, tuple[Scenario, list[str]]] = {
     "the call": (air, [SHANGHAI, DONE]),
@@ -88,6 +117,19 @@ GOOD: dict[str, tuple[Scenario, list[str]]] = {
     "nothing to call": (nothing, ["从前有座山。"]),
     "a question where nothing is to be called": (nothing, ["想听哪一类的？"]),
     "a retry": (retry, [SHANGHAI, SHANGHAI, DONE]),
+    "a limit named": (over, ["贷款额度上限是500万，请您调整。"]),
+    "a limit named after the tool refused": (over, [OVER, "最多只能贷500万元。"]),
+    "a limit named, then the corrected call": (
+        corrected,
+        ["贷款金额不能超过500万。", says(call(LOAN, money=400, year=20)), DONE],
+    ),
+    "the first of two ways": (either, [SHANGHAI, DONE]),
+    "the other of two ways": (either, [says(call(AIR, city="北京")), DONE]),
+    "a question that a result forces": (
+        follow_up,
+        [FUZHOU, "有两个读音相同的城市，请问您指哪个？", says(call(AIR, city="抚州")), DONE],
+    ),
+    "what must be said": (told, [SHANGHAI, "上海今天空气优。"]),
     "a retry that the scenario does not list": (retry_unlisted, [SHANGHAI, SHANGHAI, DONE]),
 }
 
@@ -163,5 +205,14 @@ def bad() -> dict[str, tuple[str, Scenario, list[str]]]:
             ask_two,
             ["请问金额是多少？", says(call(LOAN, money=70, year=20)), DONE],
         ),
+        "a limit not named": ("gave_up", over, ["好的，这就给您办。"]),
+        "a limit kept to in silence": (
+            "invented_value",
+            over,
+            [says(call(LOAN, money=500, year=20)), DONE],
+        ),
+        "both of two ways": ("unneeded_call", either, [SHANGHAI, beijing, DONE]),
+        "no question where a result forces one": ("gave_up", follow_up, [FUZHOU, DONE, DONE]),
+        "a part of the reply left out": ("unsaid", told, [SHANGHAI, "查好了。"]),
         "invented after all": ("invented_value", ask_unknown, ["哪个城市？", SHANGHAI, DONE]),
     }

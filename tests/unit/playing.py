@@ -11,11 +11,14 @@ from matinee.evaluation.playing import run_suite
 from matinee.evaluation.scoring import score
 from matinee.evaluation.simulation.resources import eleven_tools
 from matinee.messages.conversations import ToolCall, canonical_json
+from matinee.messages.documents import open_document
 from matinee.messages.parsing import CallForm, write_calls
 from matinee.messages.scenarios import Fault, GoldCall, Scenario, Slot, Suite, Turn
 from matinee.messages.transcripts import Transcript, Verdict
+from matinee.runtime.places import RESOURCES
 
 TODAY = "2024-01-25"
+KINDS = open_document(RESOURCES / "scenarios" / "suite.yaml").value["kinds"]
 DONE = "好的，查到了。"
 
 
@@ -79,7 +82,7 @@ def scenario(*turns: Turn, faults: Sequence[Fault] = (), name: str = "case") -> 
 
 
 def suite(*scenarios: Scenario) -> Suite:
-    return Suite(id="inline", today=TODAY, tools=tools(), scenarios=scenarios)
+    return Suite(id="inline", today=TODAY, tools=tools(), scenarios=scenarios, kinds=KINDS)
 
 
 def play(
@@ -100,4 +103,4 @@ def play(
 
 
 def judged(case: Scenario, *outputs: str | tuple[str, str], max_steps: int = 6) -> Verdict:
-    return score(case, play(case, *outputs, max_steps=max_steps), tools())
+    return score(case, play(case, *outputs, max_steps=max_steps), tools(), kinds=KINDS)

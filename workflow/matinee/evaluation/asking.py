@@ -126,28 +126,43 @@ def is_question(text: str) -> bool:
 
 
 def asked_slots(turn: Turn, text: str, answered: Collection[str]) -> tuple[str, ...]:
-    """Slots of the turn that a reply asks for and that have not been answered yet.
+    """Slots of the turn that a reply asks for, or says to be invalid, and that are still open.
 
-    Only in turns where something must be asked; elsewhere the scripted user stays silent. The
-    user's own words, given back, ask for nothing; nor does a reply that tells a made-up result.
+    Only in turns where something must be asked or said; elsewhere the scripted user stays silent.
+    The user's own words, given back, ask for nothing; nor does a reply that tells a made-up result.
     """
-    if not turn.ask:
-        return ()
     clauses = [one for one in _clauses(text) if not _echoes(one.text, turn.user)]
-    if _echoes(text, turn.user) or any(_invents(one, turn.user) for one in clauses):
-        return ()
-    asking = list(_asking(clauses))
+    silent = _echoes(text, turn.user) or any(_invents(one, turn.user) for one in clauses)
+    asking = list(_asking(clauses)) if turn.ask and not silent else []
     return tuple(
         name
         for name, slot in turn.slots.items()
         if name not in answered
-        and any(_names(part, word) for part in asking for word in slot.asked_by)
+        and (
+            any(word in text for word in slot.asked_by)
+            if name in turn.invalid
+            else any(_names(part, word) for part in asking for word in slot.asked_by)
+        )
     )
 
 
-def answer(turn: Turn, slots: Sequence[str]) -> str:
-    """What the scripted user says to these slots; one sentence for all that he does not know."""
+def asks_after(turn: Turn, text: str) -> bool:
+    """Whether the reply that ends a turn asks for what a result left open (`ask_after`)."""
+    asking = list(_asking(_clauses(text)))
+    return bool(turn.ask_after) and all(
+        any(_names(part, word) for part in asking for word in turn.slots[name].asked_by)
+        for name in turn.ask_after
+    )
+
+
+def answer(turn: Turn, slots: Sequence[str]) -> str | None:
+    """What the scripted user says to these slots; one sentence for all that he does not know.
+
+    None where nothing is left to say, because a value was only to be refused.
+    """
     known = [turn.slots[name].answer for name in slots]
+    if not any(known) and all(name in turn.invalid for name in slots):
+        return None
     said = "，".join(text for text in known if text is not None)
     unknown = any(text is None for text in known)
     if not said:

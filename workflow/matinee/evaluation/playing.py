@@ -237,10 +237,10 @@ class _Case:
     def _user_reply(self, text: str) -> str | None:
         """The scripted user's answer to a question back; without one the turn has ended."""
         asked = asked_slots(self.turn, text, self.answered)
-        if asked and self.rounds < MAXIMUM_ROUNDS:
+        said = answer(self.turn, asked) if asked and self.rounds < MAXIMUM_ROUNDS else None
+        if said is not None:
             self.rounds += 1
             self.answered.update(asked)
-            said = answer(self.turn, asked)
             self._say(Message("user", said))
             if self.steps_in_turn >= self.limits.max_steps:
                 self.stop = "step_limit"

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Iterable
+from collections.abc import Callable, Generator, Iterable, Sequence
 from typing import Any
 
 from matinee.engines.base import Completion, Reply, Request
-from matinee.evaluation.gold import as_lookup, levels, written
+from matinee.evaluation.gold import as_lookup, is_null, levels, written
 from matinee.evaluation.playing import case_of
 from matinee.evaluation.simulation import lookup
 from matinee.messages.conversations import ToolCall, canonical_json
@@ -31,6 +31,10 @@ class GoldEngine:
         self, suite: Suite, form: CallForm, look_up: Callable[[str, str], str] = lookup
     ) -> None:
         self._scenarios = {scenario.id: scenario for scenario in suite.scenarios}
+        self._tools = {
+            scenario.id: {tool["name"]: tool for tool in suite.tools_of(scenario)}
+            for scenario in suite.scenarios
+        }
         self._form = form
         self._look_up = look_up
         self._written = written if suite.values == "plain" else _as_it_is
@@ -48,17 +52,21 @@ class GoldEngine:
         """Is sent the messages so far, and yields the next output."""
         messages = yield ""
         for turn in scenario.turns:
+            said = [f"这个值不行：{_word(turn, name)}。" for name in turn.invalid]
             if turn.ask:
-                words = "和".join(turn.slots[name].asked_by[0] for name in turn.ask)
-                messages = yield f"请问{words}是什么？"
+                said.append(_question(turn, turn.ask))
+            if said:
+                messages = yield "".join(said)
             groups = levels(turn.calls)
             spare = _spare(turn, groups)
             for group in groups:
-                calls = [self._call(turn.calls[position]) for position in group]
+                tools = self._tools[scenario.id]
+                calls = [self._call(turn.calls[position], tools) for position in group]
                 while spare and not self._known(turn, group, messages):
-                    messages = yield write_calls(self._form, [self._call(spare.pop(0))])
+                    messages = yield write_calls(self._form, [self._call(spare.pop(0), tools)])
                 messages = yield write_calls(self._form, calls)
-            messages = yield _reply(turn)
+            if not turn.invalid or turn.calls:
+                messages = yield _reply(turn)
 
     def _known(self, turn: Turn, group: tuple[int, ...], messages: _Messages) -> bool:
         """Whether what the group's calls must look up was already said."""
@@ -71,10 +79,14 @@ class GoldEngine:
         ]
         return all(any(value in content for content in said) for value in lookups)
 
-    def _call(self, gold: GoldCall) -> ToolCall:
-        first = {name: _first(accepted) for name, accepted in gold.arguments.items()}
+    def _call(self, gold: GoldCall, tools: dict[str, dict[str, Any]]) -> ToolCall:
+        required = tools[gold.tool]["parameters"].get("required", [])
+        accepted = {**dict.fromkeys(required), **gold.arguments}
+        first = {name: _first(options) for name, options in accepted.items()}
         present = {
-            name: self._value(option) for name, option in first.items() if option is not None
+            name: self._value(option)
+            for name, option in first.items()
+            if option is not None or name in required
         }
         return ToolCall(gold.tool, canonical_json(present))
 
@@ -103,7 +115,7 @@ def _first(accepted: Any) -> Any:
 
 
 def _as_it_is(value: Any) -> Any:
-    return value
+    return None if is_null(value) else value
 
 
 def _spare(turn: Turn, groups: tuple[tuple[int, ...], ...]) -> list[GoldCall]:
@@ -113,9 +125,17 @@ def _spare(turn: Turn, groups: tuple[tuple[int, ...], ...]) -> list[GoldCall]:
 
 
 def _reply(turn: Turn) -> str:
-    if not turn.mention:
-        return _DONE
-    return "结果是：" + "，".join(words[0] for words in turn.mention) + "。"
+    words = [words[0] for words in (*turn.must_say, *turn.mention)]
+    told = "结果是：" + "，".join(words) + "。" if words else _DONE
+    return told + (_question(turn, turn.ask_after) if turn.ask_after else "")
+
+
+def _question(turn: Turn, slots: Sequence[str]) -> str:
+    return f"请问{'和'.join(_word(turn, name) for name in slots)}是什么？"
+
+
+def _word(turn: Turn, slot: str) -> str:
+    return turn.slots[slot].asked_by[0]
 
 
 def _completion(text: str) -> Completion:

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-import datetime
-import itertools
 import json
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from graphlib import CycleError, TopologicalSorter
 from typing import Any
 
 from pydantic import ValidationError
 
+from matinee.evaluation.gold import written
 from matinee.evaluation.simulation import lookup
+from matinee.evaluation.values import KINDS
 from matinee.messages.documents import Place
-from matinee.messages.json_schemas import validator
+from matinee.messages.json_schemas import ParameterSchema
 from matinee.messages.scenarios import GoldCall, Lookup, Scenario, Turn
 from matinee.runtime.errors import ScenarioError
 
@@ -23,44 +23,87 @@ def shown(value: Any) -> str:
     return json.dumps(value, ensure_ascii=False, default=str)
 
 
+def head_problems(
+    kinds: Mapping[str, Mapping[str, str]], tools: Mapping[str, dict[str, Any]]
+) -> Iterator[tuple[Place, str]]:
+    """What is wrong with the kinds that a suite declares. `tools`: by name; none: unchecked."""
+    for tool, declared in kinds.items():
+        if tools and tool not in tools:
+            yield ("kinds", tool), _unknown_tool(tool, tools)
+            continue
+        properties = ParameterSchema(tools[tool]["parameters"]).parameters if tools else declared
+        for name, kind in declared.items():
+            if name not in properties:
+                allowed = ", ".join(properties) or "none"
+                yield ("kinds", tool, name), f"{tool} has no parameter {name!r}; allowed: {allowed}"
+            if kind not in KINDS:
+                text = f"unknown kind {kind!r}; allowed: {', '.join(sorted(KINDS))}"
+                yield ("kinds", tool, name), text
+
+
 def scenario_problems(
-    scenario: Scenario, schemas: dict[str, Any] | None
+    scenario: Scenario, tools: Mapping[str, dict[str, Any]] | None, *, single_output: bool = False
 ) -> Iterator[tuple[Place, str]]:
     """Yields each problem with the keys and positions that lead to it within the case.
 
-    `schemas`: each tool's parameters by tool name; None leaves the tools out of the check.
+    `tools`: by name, bare; None leaves them out of the check.
     """
+    if single_output:
+        yield from _single_output_problems(scenario)
     for number, turn in enumerate(scenario.turns):
         at: Place = ("turns", number)
-        for where, text in itertools.chain(_slot_problems(turn), _order_problems(turn.calls)):
+        for where, text in _slot_problems(turn, last=turn is scenario.turns[-1]):
             yield (*at, *where), text
-        for position, call in enumerate(turn.calls if schemas is not None else ()):
-            for where, text in _call_problems(call, schemas or {}):
-                yield (*at, "calls", position, *where), text
+        for way, calls in enumerate(turn.ways):
+            inside: Place = (*at, *(("alternatives", way - 1) if way else ("calls",)))
+            for where, text in _order_problems(calls):
+                yield (*inside, *where), text
+            for position, call in enumerate(calls if tools is not None else ()):
+                for where, text in _call_problems(call, tools or {}):
+                    yield (*inside, position, *where), text
     for position, fault in enumerate(scenario.faults):
-        if schemas is not None and fault.tool not in schemas:
-            yield ("faults", position, "tool"), _unknown_tool(fault.tool, schemas)
+        if tools is not None and fault.tool not in tools:
+            yield ("faults", position, "tool"), _unknown_tool(fault.tool, tools)
 
 
-def _slot_problems(turn: Turn) -> Iterator[tuple[Place, str]]:
-    for name in turn.ask:
-        if name not in turn.slots:
-            known = ", ".join(turn.slots) or "none"
-            yield (
-                ("ask",),
-                f"asks for {name!r}, which slots does not define; defined: {known}",
-            )
-        elif turn.slots[name].answer is None and turn.calls:
-            yield (
-                ("calls",),
-                f"{name!r} is never answered, so no call can become due; use []",
-            )
+def _single_output_problems(scenario: Scenario) -> Iterator[tuple[Place, str]]:
+    told = "cannot be in a suite of single outputs, where nothing answers"
+    if len(scenario.turns) > 1:
+        yield ("turns", 1), f"a second turn {told}"
+    if scenario.faults:
+        yield ("faults",), f"a fault {told}"
+    for key in ("ask", "invalid", "ask_after"):
+        if getattr(scenario.turns[0], key):
+            yield ("turns", 0, key), f"{key} {told}"
+    for way, calls in enumerate(scenario.turns[0].ways):
+        for position, call in enumerate(calls):
+            if call.after:
+                inside: Place = ("alternatives", way - 1) if way else ("calls",)
+                yield ("turns", 0, *inside, position, "after"), f"after {told}"
+
+
+def _slot_problems(turn: Turn, *, last: bool) -> Iterator[tuple[Place, str]]:
+    for key in ("ask", "invalid", "ask_after"):
+        for name in getattr(turn, key):
+            if name not in turn.slots:
+                known = ", ".join(turn.slots) or "none"
+                text = f"asks for {name!r}, which slots does not define; defined: {known}"
+                yield (key,), text
+            elif key != "ask_after" and turn.slots[name].answer is None and any(turn.ways):
+                text = f"{name!r} is never answered, so no call can become due; use []"
+                yield ("calls",), text
+    if turn.ask_after and last:
+        yield ("ask_after",), "the question that ends the last turn has no answer; add a turn"
+    if turn.ask_after and (turn.ask or turn.invalid or not any(turn.ways)):
+        yield ("ask_after",), "needs calls whose results it follows, and neither ask nor invalid"
     for name, slot in turn.slots.items():
         if not slot.asked_by or not all(word.strip() for word in slot.asked_by):
-            yield (
-                ("slots", name, "asked_by"),
-                "asked_by needs at least one word, none of it blank",
-            )
+            text = "asked_by needs at least one word, none of it blank"
+            yield ("slots", name, "asked_by"), text
+        echoed = [word for word in slot.asked_by if word in turn.user]
+        if name in turn.invalid and echoed:
+            text = f"{echoed[0]!r} stands in the user's own message; saying it points nothing out"
+            yield ("slots", name, "asked_by"), text
 
 
 def _order_problems(calls: tuple[GoldCall, ...]) -> Iterator[tuple[Place, str]]:
@@ -70,36 +113,28 @@ def _order_problems(calls: tuple[GoldCall, ...]) -> Iterator[tuple[Place, str]]:
         graph[position] = tuple(before for before in call.after if 0 <= before <= last)
         for before in call.after:
             if not 0 <= before <= last:
-                yield (
-                    ("calls", position, "after"),
-                    f"after names call {before}; allowed: 0 to {last}, without itself",
-                )
+                text = f"after names call {before}; allowed: 0 to {last}, without itself"
+                yield (position, "after"), text
     try:
         TopologicalSorter(graph).prepare()
     except CycleError as error:
         circle = " → ".join(str(position) for position in error.args[1])
-        yield (
-            ("calls", error.args[1][0], "after"),
-            f"calls wait for each other: {circle}",
-        )
+        yield (error.args[1][0], "after"), f"calls wait for each other: {circle}"
 
 
-def _call_problems(call: GoldCall, schemas: dict[str, Any]) -> Iterator[tuple[Place, str]]:
-    if call.tool not in schemas:
-        yield ("tool",), _unknown_tool(call.tool, schemas)
+def _call_problems(call: GoldCall, tools: Mapping[str, Any]) -> Iterator[tuple[Place, str]]:
+    if call.tool not in tools:
+        yield ("tool",), _unknown_tool(call.tool, tools)
         return
-    schema = schemas[call.tool]
-    properties, required = schema.get("properties", {}), schema.get("required", [])
-    for name in required:
-        if name not in call.arguments:
-            yield (
-                ("tool",),
-                f"{call.tool} needs the parameter {name!r}, which arguments lacks",
-            )
+    schema = ParameterSchema(tools[call.tool]["parameters"])
+    for name in schema.required:
+        # Where null is a value, as in OpenAI's strict tool lists, it says what absence says.
+        if name not in call.arguments and not schema.accepts(name, None):
+            yield ("tool",), f"{call.tool} needs the parameter {name!r}, which arguments lacks"
     for name, accepted in call.arguments.items():
         at: Place = ("arguments", name)
-        if name not in properties:
-            allowed = ", ".join(properties) or "none"
+        if schema.unknown({name: None}):
+            allowed = ", ".join(schema.parameters) or "none"
             yield at, f"{call.tool} has no parameter {name!r}; allowed: {allowed}"
             continue
         values = accepted if isinstance(accepted, list) else [accepted]
@@ -111,25 +146,16 @@ def _call_problems(call: GoldCall, schemas: dict[str, Any]) -> Iterator[tuple[Pl
                 yield where, f"{name}: {text}"
 
 
-def _value_problems(value: Any, schema: dict[str, Any], name: str) -> Iterator[str]:
+def _value_problems(value: Any, schema: ParameterSchema, name: str) -> Iterator[str]:
     if value is None:
-        if name in schema.get("required", []):
+        if name in schema.required and not schema.accepts(name, None):
             yield "null means that it may be absent, but the parameter is required"
     elif isinstance(value, dict) and "lookup" in value:
         yield from _lookup_problems(value)
-    elif (broken := _broken_rule(value, schema, name)) is not None:
-        hint = "; put dates in quotes" if isinstance(value, datetime.date) else ""
-        due = schema["properties"][name]
+    elif (broken := schema.broken_rule(name, written(value))) is not None:
+        due = schema.parameters.get(name, {})
         allowed = {key: due[key] for key in ("type", "enum", broken) if key in due} or due
-        yield f"{shown(value)} is not accepted by the tool; allowed: {shown(allowed)}{hint}"
-
-
-def _broken_rule(value: Any, schema: dict[str, Any], name: str) -> str | None:
-    """The schema's keyword that forbids this value, rules between parameters left aside."""
-    parts = ("properties", "$defs", "definitions")
-    alone: dict[str, Any] = {key: schema[key] for key in parts if key in schema}
-    error = next(iter(validator(alone).iter_errors({name: value})), None)
-    return None if error is None else str(error.validator)
+        yield f"{shown(value)} is not accepted by the tool; allowed: {shown(allowed)}"
 
 
 def _lookup_problems(value: dict[str, Any]) -> Iterator[str]:
@@ -145,5 +171,5 @@ def _lookup_problems(value: dict[str, Any]) -> Iterator[str]:
         yield f"the simulation knows no {wanted.lookup} of {wanted.name!r} ({error})"
 
 
-def _unknown_tool(name: str, schemas: dict[str, Any]) -> str:
-    return f"unknown tool {name!r}; allowed: {', '.join(schemas)}"
+def _unknown_tool(name: str, tools: Iterable[str]) -> str:
+    return f"unknown tool {name!r}; allowed: {', '.join(tools)}"

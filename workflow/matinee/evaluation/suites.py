@@ -1,41 +1,45 @@
 """Suites: scenario folders read, checked against their tools, and cut down for quick runs.
 
-A folder holds `suite.yaml` (`id`, `today`) and any number of other YAML files, each with
-`category` and `cases`. Every problem of every file is found in one pass and told with its line.
+A folder holds `suite.yaml` and any number of other YAML files, each with `category` and `cases`.
+Every problem of every file is found in one pass and told with its line.
 """
 
 from __future__ import annotations
 
 import datetime
 import itertools
+import re
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, get_args
+from typing import Annotated, Any, get_args
 
-from pydantic import BaseModel, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, ValidationError
 
 from matinee.evaluation.simulation.recorded import fixture_problems
-from matinee.evaluation.suite_checks import scenario_problems, shown
-from matinee.evaluation.tool_lists import read_tools
-from matinee.messages.documents import Document, Problem, open_document
+from matinee.evaluation.suite_checks import head_problems, scenario_problems, shown
+from matinee.evaluation.tool_lists import read_tools, sound_tools
+from matinee.messages.documents import Document, Place, Problem, open_document
 from matinee.messages.scenarios import (
     BfclCategory,
     Category,
     Fault,
     GoldCall,
+    Said,
     Scenario,
     Slot,
     Suite,
+    Title,
     Turn,
 )
 from matinee.runtime.errors import ScenarioError
 
 SUITE_FILE = "suite.yaml"
 CATEGORIES: tuple[str, ...] = get_args(Category)
-_ORDER: tuple[str, ...] = (*CATEGORIES, *get_args(BfclCategory))
-# What only suites that are not written by hand have.
-_NOT_IN_FILES = ("opening", "tools")
-_CASE_KEYS = tuple(key for key in Scenario.model_fields if key not in (*_NOT_IN_FILES, "category"))
+_CASE_KEYS = tuple(key for key in Scenario.model_fields if key != "category")
+# Fewer families cannot show a difference: of n families that all changed the same way, the exact
+# two-sided sign test gives p = 2 / 2**n, which is above 0.05 up to five.
+FEWEST_FAMILIES = 6
 
 
 def check_suite(folder: Path, tools_file: Path, fixtures: Path | None = None) -> list[str]:
@@ -63,6 +67,20 @@ def load_suite(folder: Path, tools_file: Path, fixtures: Path | None = None) -> 
     return suite
 
 
+def too_few(suite: Suite) -> list[str]:
+    """Where the suite has too few families for a difference to be shown, whole or by category."""
+    found = []
+    for name in ("", *_categories(suite)):
+        families = {one.family for one in suite.scenarios if name in ("", one.category)}
+        if len(families) < FEWEST_FAMILIES:
+            what = f"category {name}" if name else f"suite {suite.id}"
+            found.append(
+                f"{what}: cases of {len(families)} families; with fewer than {FEWEST_FAMILIES} "
+                "no difference between two models can be shown, whatever they answer"
+            )
+    return found
+
+
 def select(
     suite: Suite, *, limit: int | None = None, categories: Sequence[str] | None = None
 ) -> Suite:
@@ -72,7 +90,7 @@ def select(
     so does an empty list of categories.
     Raises ScenarioError for a category that the suite does not have.
     """
-    present = [name for name in _ORDER if any(s.category == name for s in suite.scenarios)]
+    present = _categories(suite)
     unknown = [name for name in categories or () if name not in present]
     if unknown:
         raise ScenarioError(
@@ -85,6 +103,12 @@ def select(
     chosen = {case.id for case in itertools.islice(_in_turns(queues), limit)}
     kept = tuple(case for case in suite.scenarios if case.id in chosen)
     return suite.model_copy(update={"scenarios": kept})
+
+
+def _categories(suite: Suite) -> list[str]:
+    order = (*CATEGORIES, *suite.categories, *get_args(BfclCategory))
+    present = {case.category for case in suite.scenarios}
+    return [name for name in dict.fromkeys(order) if name in present]
 
 
 def _spread(cases: list[Scenario]) -> list[Scenario]:
@@ -103,99 +127,107 @@ def _in_turns(queues: list[list[Scenario]]) -> Iterator[Scenario]:
         yield from (case for case in row if case is not None)
 
 
+def _day(text: str | None) -> str | None:
+    try:
+        if text is not None and datetime.date.fromisoformat(text).isoformat() != text:
+            raise ValueError
+    except ValueError:
+        raise ValueError('must be a quoted date, such as "2024-01-25"') from None
+    return text
+
+
+class _Head(BaseModel):
+    """`suite.yaml`."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+    id: str
+    today: Annotated[str | None, AfterValidator(_day)]
+    single_output: bool = False
+    categories: dict[str, Title] = {}
+    kinds: dict[str, dict[str, str]] = {}
+
+
+@dataclass
+class _Reading:
+    """What the cases of all files are checked against. `tools`: None leaves them out."""
+
+    head: _Head | None
+    tools: dict[str, dict[str, Any]] | None
+    categories: tuple[str, ...]
+    seen: dict[str, str] = field(default_factory=dict)
+
+
 def _read(
     folder: Path, tools_file: Path, fixtures: Path | None
 ) -> tuple[Suite | None, list[Problem]]:
     tools, problems = read_tools(tools_file)
-    head = open_document(folder / SUITE_FILE)
-    _check_head(head)
-    problems += head.problems
-    schemas = {tool["name"]: tool["parameters"] for tool in tools}
+    document = open_document(folder / SUITE_FILE)
+    head = _read_head(document, tools)
+    problems += document.problems
+    # Without a usable tool list every call would be reported as unknown.
+    known = {tool["name"]: tool for tool in tools} if tools else None
+    own = tuple(document.value.get("categories") or ()) if document.value else ()
+    reading = _Reading(head, known, (*CATEGORIES, *map(str, own)))
     files = sorted(file for file in folder.glob("*.y*ml") if file.name != SUITE_FILE)
     if not files:
         problems.append(Problem(folder, 1, "", "no scenario files; put at least one *.yaml here"))
     scenarios: list[Scenario] = []
-    seen: dict[str, str] = {}
     for file in files:
         document = open_document(file)
-        # Without a usable tool list every call would be reported as unknown.
-        scenarios += _read_cases(document, schemas if tools else None, seen)
+        scenarios += _read_cases(document, reading)
         problems += document.problems
     if fixtures is not None:
         problems += fixture_problems(fixtures, tools)
-    if problems:
+    if problems or head is None:
         return None, problems
-    head_value = head.value
-    return (
-        Suite(
-            id=head_value["id"],
-            today=head_value["today"],
-            tools=tuple(tools),
-            scenarios=tuple(scenarios),
-        ),
-        [],
-    )
+    return Suite(tools=tuple(tools), scenarios=tuple(scenarios), **head.model_dump()), []
 
 
-def _check_head(head: Document) -> None:
-    if head.value is None:
-        return
-    _check_keys(head, ("id", "today"))
-    if "id" in head.value and not isinstance(head.value["id"], str):
-        head.report("id must be a text, such as zh", ("id",))
-    if "today" in head.value and not _is_date(head.value["today"]):
-        found = shown(head.value["today"])
-        head.report(
-            f'today must be a quoted date, such as "2024-01-25"; found {found}',
-            ("today",),
-        )
-
-
-def _is_date(value: Any) -> bool:
+def _read_head(document: Document, tools: Sequence[dict[str, Any]]) -> _Head | None:
+    if document.value is None:
+        return None
     try:
-        return isinstance(value, str) and datetime.date.fromisoformat(value).isoformat() == value
-    except ValueError:
-        return False
+        head = _Head.model_validate(document.value)
+    except ValidationError as error:
+        _report(document, error, _Head)
+        return None
+    for at, text in head_problems(head.kinds, {tool["name"]: tool for tool in tools}):
+        document.report(text, at)
+    for name in head.categories:
+        if name in CATEGORIES or not re.fullmatch(r"[a-z][a-z0-9_]{0,39}", name):
+            text = "a category of your own is named in small letters, unlike the shipped ones"
+            document.report(f"{name!r}: {text}", ("categories", name))
+    if head.today is None and not head.single_output:
+        document.report("today may be null only with `single_output: true`", ("today",))
+    return head
 
 
-def _check_keys(document: Document, allowed: tuple[str, ...]) -> None:
+def _read_cases(document: Document, reading: _Reading) -> list[Scenario]:
+    """The file's sound scenarios; problems are noted in the document."""
+    if document.value is None:
+        return []
+    allowed = ("category", "cases")
     for key in document.value:
         if key not in allowed:
             document.report(f"unknown key {key!r}; allowed: {', '.join(allowed)}", (key,))
     for key in allowed:
         if key not in document.value:
             document.report(f"the key {key!r} is missing")
-
-
-def _read_cases(
-    document: Document, schemas: dict[str, Any] | None, seen: dict[str, str]
-) -> list[Scenario]:
-    """The file's sound scenarios; problems are noted in the document, ids in `seen`."""
-    if document.value is None:
-        return []
-    _check_keys(document, ("category", "cases"))
-    category = document.value.get("category")
-    if category not in CATEGORIES:
-        allowed = ", ".join(CATEGORIES)
-        document.report(f"unknown category {shown(category)}; allowed: {allowed}", ("category",))
-        return []
-    cases = document.value.get("cases")
-    if not isinstance(cases, list):
+    category, cases = map(document.value.get, allowed)
+    if category not in reading.categories:
+        text = f"unknown category {shown(category)}; allowed: {', '.join(reading.categories)}"
+        document.report(text, ("category",))
+    elif not isinstance(cases, list):
         document.report("cases must be a list", ("cases",))
-        return []
-    scenarios = [
-        _read_case(document, position, {"category": category}, schemas, seen)
-        for position in range(len(cases))
-    ]
-    return [scenario for scenario in scenarios if scenario is not None]
+    else:
+        read = (_read_case(document, at, category, reading) for at in range(len(cases)))
+        return [scenario for scenario in read if scenario is not None]
+    return []
 
 
 def _read_case(
-    document: Document,
-    position: int,
-    shared: dict[str, str],
-    schemas: dict[str, Any] | None,
-    seen: dict[str, str],
+    document: Document, position: int, category: str, reading: _Reading
 ) -> Scenario | None:
     case, at = document.value["cases"][position], ("cases", position)
     if not isinstance(case, dict):
@@ -205,41 +237,73 @@ def _read_case(
     if "category" in case:
         document.report("unknown key 'category'; it is given once, for the file", at, name)
         return None
-    for key in _NOT_IN_FILES:
-        if key in case:
-            document.report(
-                f"unknown key {key!r}; allowed: {', '.join(_CASE_KEYS)}", (*at, key), name
-            )
-            return None
-    if name in seen:
-        document.report(f"the id is used twice, also in {seen[name]}; ids are unique", at, name)
-    seen.setdefault(name, document.file.name)
-    try:
-        scenario = Scenario.model_validate(case | shared)
-    except ValidationError as error:
-        for fault in error.errors():
-            document.report(_explain(dict(fault)), (*at, *fault["loc"]), name)
+    if name in reading.seen:
+        text = f"the id is used twice, also in {reading.seen[name]}; ids are unique"
+        document.report(text, at, name)
+    reading.seen.setdefault(name, document.file.name)
+    before = len(document.problems)
+    own = _own_tools(document, case, (*at, "tools"), name, reading)
+    if len(document.problems) > before:
         return None
-    for where, text in scenario_problems(scenario, schemas):
+    try:
+        scenario = Scenario.model_validate(case | {"category": category, "tools": own})
+    except ValidationError as error:
+        _report(document, error, Scenario, at, name)
+        return None
+    tools = {tool["name"]: tool for tool in own} if own else reading.tools
+    single = reading.head is not None and reading.head.single_output
+    for where, text in scenario_problems(scenario, tools, single_output=single):
         document.report(text, (*at, *where), name)
     return scenario
+
+
+def _own_tools(
+    document: Document, case: dict[str, Any], at: Place, name: str, reading: _Reading
+) -> list[dict[str, Any]]:
+    """The case's own tools, bare: written out, or named where they are the suite's."""
+    listed = case.get("tools") or []
+    if not isinstance(listed, list):
+        document.report("tools must be a list of tools, or of names of the suite's tools", at, name)
+        return []
+    for number, entry in enumerate(listed):
+        if isinstance(entry, str) and reading.tools is not None and entry not in reading.tools:
+            text = f"unknown tool {entry!r}; allowed: {', '.join(reading.tools)}"
+            document.report(text, (*at, number), name)
+    meant = [
+        (reading.tools or {}).get(one, {"name": one}) if isinstance(one, str) else one
+        for one in listed
+    ]
+    return sound_tools(document, meant, at, name)
 
 
 _MODELS: dict[str, type[BaseModel]] = {
     "turns": Turn,
     "calls": GoldCall,
+    "alternatives": GoldCall,
     "slots": Slot,
     "faults": Fault,
+    "opening": Said,
+    "categories": Title,
 }
 
 
-def _explain(fault: dict[str, Any]) -> str:
-    """A pydantic error in words: what is wrong and what is allowed."""
-    *inside, key = fault["loc"]
-    model = next((_MODELS[step] for step in reversed(inside) if step in _MODELS), Scenario)
-    allowed = list(_CASE_KEYS if model is Scenario else model.model_fields)
-    if fault["type"] == "extra_forbidden":
-        return f"unknown key {key!r}; allowed: {', '.join(allowed)}"
-    if fault["type"] == "missing":
-        return f"the key {key!r} is missing"
-    return f"{key}: {fault['msg']}; found {shown(fault['input'])}"
+def _report(
+    document: Document,
+    error: ValidationError,
+    model: type[BaseModel],
+    at: Place = (),
+    case: str = "",
+) -> None:
+    """Every fault that pydantic found, in words: what is wrong and what is allowed."""
+    for fault in error.errors():
+        *inside, key = fault["loc"]
+        owner = next((_MODELS[step] for step in reversed(inside) if step in _MODELS), model)
+        allowed = _CASE_KEYS if owner is Scenario else owner.model_fields
+        if fault["type"] == "extra_forbidden":
+            text = f"unknown key {key!r}; allowed: {', '.join(allowed)}"
+        elif fault["type"] == "missing":
+            text = f"the key {key!r} is missing"
+        else:
+            said = fault["msg"].removeprefix("Value error, ")
+            text = f"{key}: {said}; found {shown(fault['input'])}"
+        document.report(text, (*at, *fault["loc"]), case)

@@ -27,19 +27,15 @@ import json
 import re
 from collections.abc import Callable
 from decimal import Decimal
-from functools import cache
 from typing import Any
 
 import cn2an
-import yaml
 
 from matinee.evaluation.simulation.airports import meant_by
 from matinee.evaluation.simulation.names import is_chinese, latin, plain, same_basin, same_place
 from matinee.evaluation.simulation.places import cities_named, spellings
 from matinee.evaluation.simulation.sites import bare_domain
-from matinee.runtime.places import RESOURCES
 
-_KINDS_FILE = RESOURCES / "argument_kinds.yaml"
 _BY_SCHEMA_TYPE = {
     "string": "text",
     "integer": "integer",
@@ -88,14 +84,8 @@ def equal(kind: str, accepted: Any, found: Any) -> bool:
         return False  # nested deeper than anything that a call could mean
 
 
-def kind_of(tool: str, parameter: str, schema: dict[str, Any]) -> str:
-    """The kind of a parameter: from `argument_kinds.yaml`, else from its JSON Schema.
-
-    `schema` is the schema of this one parameter.
-    """
-    listed = _listed_kinds().get(tool, {}).get(parameter)
-    if listed is not None:
-        return listed
+def kind_of(schema: dict[str, Any]) -> str:
+    """The kind of a parameter of this JSON Schema whose suite declares none."""
     if schema.get("type") == "string":
         if "enum" in schema:
             return "code"
@@ -103,16 +93,6 @@ def kind_of(tool: str, parameter: str, schema: dict[str, Any]) -> str:
             return "date"
     due = schema.get("type")
     return _BY_SCHEMA_TYPE.get(due, "any") if isinstance(due, str) else "any"
-
-
-@cache
-def _listed_kinds() -> dict[str, dict[str, str]]:
-    listed: dict[str, dict[str, str]] = yaml.safe_load(_KINDS_FILE.read_text(encoding="utf-8"))
-    for tool, kinds in listed.items():
-        for parameter, kind in kinds.items():
-            if kind not in _COMPARISONS:
-                raise KeyError(f"{_KINDS_FILE}: {tool}.{parameter} has the unknown kind {kind!r}")
-    return listed
 
 
 def _identical(one: Any, other: Any) -> bool:

@@ -80,29 +80,44 @@ class GoldCall(Strict):
 class Slot(Strict):
     """What the scripted user answers when asked for a parameter.
 
-    `asked_by`: a question that holds one of these strings asks for the slot.
+    `asked_by`: a question that holds one of these strings asks for the slot; for a slot of
+    `Turn.invalid` a reply that holds one says what is wrong with the value.
     `answer`: null when the user does not know or will not say.
     """
 
     asked_by: tuple[str, ...]
-    answer: str | None
+    answer: str | None = None
 
 
 class Turn(Strict):
     """One user message and what is accepted in reply to it.
 
     `ask`: slots that the model must ask for before it calls anything; the scripted user then
-    answers from `slots`, and `calls` become due. With `ask` empty, asking back is an error
-    (asked needlessly). `calls` empty means that no tool may be called in this turn.
-    `mention`: each entry is a list of strings of which the final reply must hold one; it is
-    scored beside the verdict, not in it.
+    answers from `slots`, and `calls` become due. `calls` empty means that no tool may be called in
+    this turn. `alternatives`: other lists of calls that are as right as `calls`.
+    `invalid`: slots to which the user gave a value that no tool takes. The model must say so
+    before any call is carried out (one that its tool refuses is not); where the slot has an
+    answer, `calls` are due after it.
+    `ask_after`: slots that the reply which ends the turn must ask for, because a tool's result
+    left them open; the next turn answers. Any other question is an error (asked needlessly).
+    `must_say`, `mention`: each entry is a list of strings of which the final reply must hold one;
+    the former is part of the verdict, the latter is scored beside it.
     """
 
     user: str
     calls: tuple[GoldCall, ...] = ()
+    alternatives: tuple[tuple[GoldCall, ...], ...] = ()
     ask: tuple[str, ...] = ()
+    invalid: tuple[str, ...] = ()
+    ask_after: tuple[str, ...] = ()
     slots: dict[str, Slot] = Field(default={})
+    must_say: tuple[tuple[str, ...], ...] = ()
     mention: tuple[tuple[str, ...], ...] = ()
+
+    @property
+    def ways(self) -> tuple[tuple[GoldCall, ...], ...]:
+        """Every accepted list of calls."""
+        return (self.calls, *self.alternatives)
 
 
 class Fault(Strict):
@@ -127,7 +142,7 @@ class Scenario(Strict):
     """
 
     id: str
-    category: Category | BfclCategory
+    category: str
     family: str
     difficulty: Annotated[int, Field(ge=1, le=3)] = 1
     turns: Annotated[tuple[Turn, ...], Field(min_length=1)]
@@ -137,12 +152,21 @@ class Scenario(Strict):
     tools: tuple[dict[str, Any], ...] = ()
 
 
+class Title(Strict):
+    """A name in both languages of the report."""
+
+    en: str
+    zh: str
+
+
 class Suite(Strict):
     """Scenarios with their tools and the date that the simulation and the model take for today.
 
     `today`: None where the model is told no date. `single_output`: the calls of the first output
     are judged as they stand; no tool is executed and nothing can be mended. `values`: whether an
-    argument must mean what was accepted, or be written as it was (`plain_values.py`).
+    argument must mean what was accepted, or be written as it was (`plain_values.py`). `kinds`: how
+    values of a tool's parameters are compared where their schema does not say it; for a list, its
+    elements (see `values.py`). `categories`: the suite's own ones.
     """
 
     id: str
@@ -151,6 +175,8 @@ class Suite(Strict):
     scenarios: tuple[Scenario, ...]
     single_output: bool = False
     values: Literal["meaning", "plain"] = "meaning"
+    kinds: dict[str, dict[str, str]] = {}
+    categories: dict[str, Title] = {}
 
     def tools_of(self, scenario: Scenario) -> tuple[dict[str, Any], ...]:
         """The tools that a case is played with."""

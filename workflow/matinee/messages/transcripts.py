@@ -79,6 +79,7 @@ ErrorClass = Literal[
     "asked_needlessly",
     "asked_wrong_thing",
     "gave_up",
+    "unsaid",
 ]
 
 

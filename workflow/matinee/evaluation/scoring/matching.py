@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from matinee.evaluation import plain_values, values
-from matinee.evaluation.gold import as_lookup
+from matinee.evaluation.gold import as_lookup, is_null
 from matinee.evaluation.scoring.attempts import Attempt
 from matinee.evaluation.scoring.schemas import ToolSchemas, shown
 from matinee.messages.scenarios import GoldCall
@@ -28,12 +28,13 @@ class ArgumentProblem:
 class Matcher:
     """Compares calls with accepted calls by the tools' schemas; `look_up` resolves a Lookup.
 
-    `comparison`: how values are compared, see `Suite`.
+    `comparison`, `kinds`: how values are compared, see `Suite`.
     """
 
     schemas: ToolSchemas
     look_up: LookUp
     comparison: Literal["meaning", "plain"] = "meaning"
+    kinds: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
 
     def problems(self, gold: GoldCall, attempt: Attempt) -> tuple[ArgumentProblem, ...]:
         """What is wrong with the arguments of a call of the right tool; nothing when accepted."""
@@ -42,12 +43,20 @@ class Matcher:
     def _problems(self, gold: GoldCall, attempt: Attempt) -> Iterator[ArgumentProblem]:
         for name, accepted in gold.arguments.items():
             options = accepted if isinstance(accepted, list) else [accepted]
-            if name in attempt.arguments:
+            # Where null is a value of its own, it says what absence says elsewhere.
+            if attempt.arguments.get(name) is not None:
                 yield from self._value_problem(gold.tool, name, options, attempt)
+            elif name in attempt.arguments and any(map(is_null, options)):
+                continue
+            elif name in attempt.arguments and self.schemas.requires(gold.tool, name):
+                if None not in options:
+                    yield from self._value_problem(gold.tool, name, options, attempt)
             elif not self._may_be_absent(gold.tool, name, options):
                 yield ArgumentProblem("missing_argument", f"{gold.tool} lacks {name}")
         for name, found in attempt.arguments.items():
-            if name not in gold.arguments and not self._is_default(gold.tool, name, found):
+            if name in gold.arguments or found is None:
+                continue
+            if not self._is_default(gold.tool, name, found):
                 yield ArgumentProblem(
                     "extra_argument",
                     f"{gold.tool}: {name}={shown(found)} was not asked for",
@@ -88,7 +97,8 @@ class Matcher:
         schema = self.schemas.parameter(tool, name)
         if self.comparison == "plain":
             return plain_values.equal(schema, accepted, found)
-        return values.equal(values.kind_of(tool, name, dict(schema)), accepted, found)
+        kind = self.kinds.get(tool, {}).get(name) or values.kind_of(dict(schema))
+        return values.equal(kind, accepted, found)
 
     def pair(self, golds: Sequence[GoldCall], attempts: Sequence[Attempt]) -> Pairing:
         """Assigns calls to accepted calls, one to one.

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from matinee.evaluation.asking import asked_slots, is_question
+from matinee.evaluation.asking import asked_slots, asks_after, is_question
 from matinee.evaluation.scoring.attempts import Attempt, TurnRecord
 from matinee.evaluation.scoring.matching import Matcher, Pairing
 from matinee.evaluation.scoring.schemas import shown
@@ -66,7 +66,7 @@ def judge_turn(
     missing = [j for j in due if j not in pairing.matched]
     fault = _asking_fault(turn, asking)
     if fault is None and not turn.calls:
-        fault = _uncalled_for(record, bool(turn.ask))
+        fault = _uncalled_for(turn, record)
     if fault is None:
         fault = _carried_out_fault(turn, record, before, pairing, matcher)
     if fault is None:
@@ -75,12 +75,16 @@ def judge_turn(
         fault = _missing_fault(turn, record, pairing, missing[0], stop, matcher)
     if fault is None:
         fault = _stop_fault(record, stop)
+    if fault is None:
+        fault = _reply_fault(turn, record)
     names = [attempt.name for attempt in record.attempts]
     needless = bool(missing) and is_question(record.final_text)
     return TurnJudgement(
         fault=fault,
         called=record.tried_to_call,
-        asked=bool(asking.asked & set(turn.ask)) if turn.ask else needless,
+        asked=bool(asking.asked & set(turn.ask))
+        if turn.ask
+        else needless or asks_after(turn, record.final_text),
         due=len(due),
         fulfilled=len(due) - len(missing),
         named=_named(turn.calls, due, names),
@@ -100,6 +104,8 @@ def _asking(turn: Turn, record: TurnRecord) -> _Asking:
             break
         if step.parse.calls or step.parse.error:
             early = [attempt for attempt in record.attempts if attempt.step == position]
+            if turn.invalid and early and all(attempt.refused for attempt in early):
+                continue  # the tool itself said what is wrong with the value
             too_early = early[0] if early else None
             broke_early = step.parse.error or "the output was cut off"
             break
@@ -110,14 +116,14 @@ def _asking(turn: Turn, record: TurnRecord) -> _Asking:
 
 def _settled(turn: Turn, asked: set[str]) -> bool:
     """All that must be asked was, or the user said that he does not know one of these things."""
-    hopeless = any(turn.slots[name].answer is None for name in turn.ask if name in asked)
-    return hopeless or set(turn.ask) <= asked
+    due = {*turn.ask, *turn.invalid}
+    return due <= asked or any(turn.slots[name].answer is None for name in due & asked)
 
 
 def _asking_fault(turn: Turn, asking: _Asking) -> Fault | None:
     if asking.complete:
         return None
-    wanted = ", ".join(name for name in turn.ask if name not in asking.asked)
+    wanted = ", ".join(name for name in (*turn.ask, *turn.invalid) if name not in asking.asked)
     if asking.too_early is not None:
         return _too_early(turn, asking.too_early, wanted)
     if asking.broke_early is not None:
@@ -127,6 +133,8 @@ def _asking_fault(turn: Turn, asking: _Asking) -> Fault | None:
         )
     if asking.questions and not asking.asked & set(turn.ask):
         return Fault("asked_wrong_thing", f"asked back, but not for {wanted}")
+    if turn.invalid:
+        return Fault("gave_up", f"did not say what is wrong with {wanted}")
     return Fault("gave_up", f"neither called anything nor asked for {wanted}")
 
 
@@ -141,16 +149,17 @@ def _too_early(turn: Turn, attempt: Attempt, wanted: str) -> Fault:
     return Fault("invented_value", told)
 
 
-def _uncalled_for(record: TurnRecord, refused_answer: bool) -> Fault | None:
-    if record.attempts:
-        name = shown(record.attempts[0].name)
-        if refused_answer and record.attempts[0].arguments:
+def _uncalled_for(turn: Turn, record: TurnRecord) -> Fault | None:
+    attempts = [one for one in record.attempts if not (turn.invalid and one.refused)]
+    if attempts:
+        name = shown(attempts[0].name)
+        if turn.ask and attempts[0].arguments:
             return Fault("invented_value", f"called {name} although the user did not know")
         return Fault("unneeded_call", f"called {name} where nothing was to be called")
     for step in record.steps:
         if step.parse.error is not None:
             return Fault("unparsable", f"where nothing was to be called: {step.parse.error}")
-        if step.parse.calls:
+        if step.parse.calls and not turn.invalid:
             return Fault("unneeded_call", "began a call where nothing was to be called")
     return None
 
@@ -268,6 +277,17 @@ def _stop_fault(record: TurnRecord, stop: str) -> Fault | None:
         return Fault("repeated_call", "made the same call with the same result three times")
     limit = "steps" if stop == "step_limit" else "tokens"
     return Fault("step_limit", f"ran into the limit of {limit}")
+
+
+def _reply_fault(turn: Turn, record: TurnRecord) -> Fault | None:
+    """What the reply that ends the turn lacks."""
+    if turn.ask_after and not asks_after(turn, record.final_text):
+        error: ErrorClass = "asked_wrong_thing" if is_question(record.final_text) else "gave_up"
+        return Fault(error, f"did not ask for {', '.join(turn.ask_after)} after the result")
+    for words in turn.must_say:
+        if not any(word in record.final_text for word in words):
+            return Fault("unsaid", f"did not say: {' or '.join(words)}")
+    return None
 
 
 def _named(golds: Sequence[GoldCall], due: Sequence[int], names: Sequence[str]) -> int:

@@ -28,18 +28,20 @@ A reply without a call that was cut off at the token limit still counts as a rep
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from matinee.evaluation.scoring.attempts import turn_records
+from matinee.evaluation.scoring.attempts import Attempt, TurnRecord, turn_records
 from matinee.evaluation.scoring.matching import LookUp, Matcher
 from matinee.evaluation.scoring.metrics import metrics
 from matinee.evaluation.scoring.schemas import ToolSchemas
-from matinee.evaluation.scoring.turns import judge_turn
+from matinee.evaluation.scoring.turns import TurnJudgement, judge_turn
 from matinee.evaluation.simulation import lookup
-from matinee.messages.scenarios import Scenario, Suite
+from matinee.messages.scenarios import Scenario, Suite, Turn
 from matinee.messages.transcripts import Transcript, Verdict
+
+Kinds = Mapping[str, Mapping[str, str]]
 
 
 def score(
@@ -47,12 +49,14 @@ def score(
     transcript: Transcript,
     tools: Sequence[dict[str, Any]],
     look_up: LookUp = lookup,
+    kinds: Kinds | None = None,
 ) -> Verdict:
     """The verdict on one transcript; see the module's order of decision.
 
     `tools`: in OpenAI's form or bare. `look_up(kind, name)`: what a gold Lookup stands for.
+    `kinds`: see `Suite`.
     """
-    matcher = Matcher(ToolSchemas(tools), look_up)
+    matcher = Matcher(ToolSchemas(tools), look_up, kinds=kinds or {})
     return _score(scenario, transcript, matcher)
 
 
@@ -61,7 +65,7 @@ def score_suite(
 ) -> list[Verdict]:
     """Verdicts in the order of the transcripts. Raises KeyError for a case the suite lacks."""
     scenarios = {scenario.id: scenario for scenario in suite.scenarios}
-    shared = Matcher(ToolSchemas(suite.tools), look_up, suite.values)
+    shared = Matcher(ToolSchemas(suite.tools), look_up, suite.values, suite.kinds)
     own: dict[str, Matcher] = {}
     verdicts = []
     for transcript in transcripts:
@@ -77,10 +81,10 @@ def _score(
     scenario: Scenario, transcript: Transcript, matcher: Matcher, *, single_output: bool = False
 ) -> Verdict:
     records = turn_records(scenario, transcript, matcher.schemas, final=single_output)
-    before: list[Any] = []
+    before: list[Attempt] = []
     judgements = []
     for turn, record in zip(scenario.turns, records, strict=True):
-        judgements.append(judge_turn(turn, record, before, transcript.stop, matcher))
+        judgements.append(_judged(turn, record, before, transcript.stop, matcher))
         before += record.attempts
     faults = [(i, j.fault) for i, j in enumerate(judgements) if j.fault is not None]
     error, detail = None, "as accepted"
@@ -101,3 +105,12 @@ def _score(
         detail=detail,
         metrics=metrics(scenario, transcript, judgements, single_output=single_output),
     )
+
+
+def _judged(
+    turn: Turn, record: TurnRecord, before: Sequence[Attempt], stop: str, matcher: Matcher
+) -> TurnJudgement:
+    """The judgement by the first list of accepted calls without a fault; else by the first."""
+    ways = (turn.model_copy(update={"calls": calls}) for calls in turn.ways)
+    judgements = [judge_turn(way, record, before, stop, matcher) for way in ways]
+    return next((one for one in judgements if one.fault is None), judgements[0])

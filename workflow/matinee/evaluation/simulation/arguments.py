@@ -6,17 +6,13 @@ import datetime
 import json
 import math
 import re
-from collections.abc import Iterator
 from typing import Any
 
 import jsonschema
-from referencing import Registry
-from referencing.exceptions import Unresolvable
-from referencing.jsonschema import DRAFT202012
 
 from matinee.evaluation.simulation.answers import Problem, Refusal, echo
 from matinee.messages.conversations import Tool
-from matinee.messages.json_schemas import validator
+from matinee.messages.json_schemas import ParameterSchema, UnusableSchema
 from matinee.runtime.errors import ScenarioError
 
 _LONGEST_INTEGER = 40
@@ -35,35 +31,25 @@ class Parameters:
     """The parameters of one tool. Raises ScenarioError where their schema cannot be used."""
 
     def __init__(self, tool: Tool) -> None:
-        self._schema = tool.schema
-        self._properties: dict[str, Any] = self._schema.get("properties", {})
-        _refuse_bad_schema(tool.name, self._schema)
-        self._validator = validator(self._schema)
+        try:
+            self._schema = ParameterSchema(tool.schema)
+        except UnusableSchema as error:
+            raise ScenarioError(f"Tool {tool.name}: its parameters are {error}.") from error
 
     def read(self, arguments: str) -> dict[str, Any]:
         """The decoded and checked arguments. Raises Refusal, and nothing else, on any text."""
-        try:
-            values = _decode(arguments)
-            self._refuse_missing_and_unknown(values)
-            for error in self._validator.iter_errors(values):
-                raise _as_refusal(error)
-        except RecursionError:
-            raise Refusal(Problem.bad_arguments) from None
-        return {name: self._whole(name, value) for name, value in values.items()}
-
-    def _refuse_missing_and_unknown(self, values: dict[str, Any]) -> None:
-        missing = [name for name in self._schema.get("required", []) if name not in values]
-        if missing:
+        values = _decode(arguments)
+        if missing := self._schema.missing(values):
             raise Refusal(Problem.missing_parameter, "、".join(missing))
-        if self._schema.get("additionalProperties", False) is not False:
-            return
-        unknown = [name for name in values if name not in self._properties]
-        if unknown:
+        if unknown := self._schema.unknown(values):
             raise Refusal(Problem.unknown_parameter, "、".join(map(echo, unknown)))
+        for error in self._schema.errors(values):
+            raise _as_refusal(error)
+        return {name: self._whole(name, value) for name, value in values.items()}
 
     def _whole(self, name: str, value: Any) -> Any:
         # JSON Schema counts 5.0 as an integer; the tools' functions expect int.
-        due = self._properties.get(name)
+        due = self._schema.parameters.get(name)
         is_integer = isinstance(due, dict) and due.get("type") == "integer"
         return int(value) if is_integer and isinstance(value, float) else value
 
@@ -98,7 +84,7 @@ def _decode(arguments: str) -> dict[str, Any]:
         values = json.loads(
             arguments, parse_constant=_not_json, parse_float=_finite, parse_int=_bounded
         )
-    except ValueError:
+    except (ValueError, RecursionError):
         raise Refusal(Problem.bad_arguments) from None
     if not isinstance(values, dict):
         raise Refusal(Problem.bad_arguments)
@@ -134,32 +120,3 @@ def _as_refusal(error: jsonschema.ValidationError) -> Refusal:
         return Refusal(Problem.missing_parameter, f"{where}的内容不完整")
     rule = f"{error.validator}={echo(due)}"
     return Refusal(Problem.out_of_range, f"{where}不符合要求（{rule}）")
-
-
-def _refuse_bad_schema(name: str, schema: dict[str, Any]) -> None:
-    try:
-        jsonschema.Draft202012Validator.check_schema(schema)
-        resolver = Registry().resolver_with_root(DRAFT202012.create_resource(schema))
-        for reference in _references(schema):
-            resolver.lookup(reference)
-    except jsonschema.SchemaError as error:
-        raise ScenarioError(
-            f"Tool {name}: its parameters are not a JSON Schema ({error.message}). Correct them."
-        ) from error
-    except Unresolvable as error:
-        raise ScenarioError(
-            f'Tool {name}: "$ref" {error.ref!r} leads nowhere inside the schema. '
-            "Put what it means under $defs; nothing is fetched."
-        ) from error
-
-
-def _references(schema: Any) -> Iterator[str]:
-    if isinstance(schema, dict):
-        reference = schema.get("$ref")
-        if isinstance(reference, str):
-            yield reference
-        for part in schema.values():
-            yield from _references(part)
-    elif isinstance(schema, list):
-        for part in schema:
-            yield from _references(part)
