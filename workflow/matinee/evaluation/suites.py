@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any, get_args
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, ValidationError
+from pydantic import AfterValidator, BaseModel, Field, ValidationError
 
 from matinee.evaluation.simulation.recorded import fixture_problems
 from matinee.evaluation.suite_checks import head_problems, scenario_problems, shown
@@ -33,6 +33,7 @@ from matinee.messages.scenarios import (
     Turn,
 )
 from matinee.runtime.errors import ScenarioError
+from matinee.runtime.strict import Strict
 
 SUITE_FILE = "suite.yaml"
 CATEGORIES: tuple[str, ...] = get_args(Category)
@@ -136,16 +137,14 @@ def _day(text: str | None) -> str | None:
     return text
 
 
-class _Head(BaseModel):
+class _Head(Strict, strict=True):
     """`suite.yaml`."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
 
     id: str
     today: Annotated[str | None, AfterValidator(_day)]
     single_output: bool = False
-    categories: dict[str, Title] = {}
-    kinds: dict[str, dict[str, str]] = {}
+    categories: dict[str, Title] = Field(default={})
+    kinds: dict[str, dict[str, str]] = Field(default={})
 
 
 @dataclass

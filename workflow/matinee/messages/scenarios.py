@@ -175,8 +175,8 @@ class Suite(Strict):
     scenarios: tuple[Scenario, ...]
     single_output: bool = False
     values: Literal["meaning", "plain"] = "meaning"
-    kinds: dict[str, dict[str, str]] = {}
-    categories: dict[str, Title] = {}
+    kinds: dict[str, dict[str, str]] = Field(default={})
+    categories: dict[str, Title] = Field(default={})
 
     def tools_of(self, scenario: Scenario) -> tuple[dict[str, Any], ...]:
         """The tools that a case is played with."""
