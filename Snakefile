@@ -21,7 +21,7 @@ include: "workflow/rules/report.smk"
 rule all:
     default_target: True
     input:
-        "results/report.html",
-        "results/summary.json",
+        paths.PAGE,
+        paths.SUMMARY,
         plan.published(),
         plan.converted(),

@@ -14,7 +14,7 @@ import typer
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-from matinee.commands import add_commands
+from matinee.stages import add_commands
 
 app = typer.Typer(
     help=__doc__, no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False

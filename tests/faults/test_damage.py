@@ -49,7 +49,7 @@ def damaged(finished: Clone, tmp_path: Path) -> Callable[[str, Callable[[Path], 
 
 def train(clone: Clone, model: Path | str, tokens: Path | str, folder: Path) -> list[str]:
     return [
-        *("train-adapter", "--params", clone.plan().train("chat", "42")),
+        *("train-adapter", "--params", clone.plan().train_adapter("chat", "42")),
         *("--model", str(model), "--tokens", str(tokens)),
         *("--checkpoints", str(folder / "checkpoints"), "--output", str(folder / "output")),
     ]
@@ -81,9 +81,10 @@ def test_damaged_token_rows(finished: Clone, damaged, tmp_path: Path, damage) ->
 def test_damaged_transcripts(finished: Clone, damaged, tmp_path: Path, damage) -> None:  # type: ignore[no-untyped-def]
     part = damaged("results/evaluation/chat-untuned/zh/parts/0.jsonl", damage)
     run = finished.stage(
-        *("parse-transcripts", "--params", json.dumps({"form": "hermes"})),
+        *("score-scenarios", "--params", json.dumps({"form": "hermes"})),
         *("--suite", "results/suite/zh.json", "--part", str(part)),
-        *("--output", str(tmp_path / "transcripts.jsonl")),
+        *("--transcripts", str(tmp_path / "transcripts.jsonl")),
+        *("--output", str(tmp_path / "verdicts.jsonl")),
     )
     assert_refused(run, part)
     assert not (tmp_path / "transcripts.jsonl").exists()

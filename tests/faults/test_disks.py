@@ -50,7 +50,7 @@ def test_training_goes_on_from_its_checkpoint_when_there_is_room_again(
     """Room for the first checkpoint and not for all that follows."""
     checkpoints = mount(tmp_path / "checkpoints", "size=100k")
     arguments = [
-        *("train-adapter", "--params", finished.plan().train("chat", "42")),
+        *("train-adapter", "--params", finished.plan().train_adapter("chat", "42")),
         *("--model", MODEL, "--tokens", "results/data/chat/tokens.parquet"),
         *("--checkpoints", str(checkpoints / "chat"), "--output", str(tmp_path / "output")),
     ]

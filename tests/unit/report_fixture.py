@@ -189,7 +189,6 @@ def _write_evaluation(
     for part in range(2):
         record = _run("run_scenarios", 1.5 * len(scenarios))
         write_json(folder / "parts" / f"{part}.run.json", record)
-    write_json(folder / "transcripts.run.json", _run("parse_transcripts", 0.6))
     write_json(folder / "verdicts.run.json", _run("score_scenarios", 1.2))
 
 

@@ -12,11 +12,12 @@ from playing import gold, scenario, suite, turn
 from report_fixture import Shape, configuration
 from tiny import llama, tokenizer
 
-from matinee.config import Limits, SampledRuns
+from matinee.config import Limits, SampledRuns, paths
+from matinee.config.parameters import RunScenarios, ScoreScenarios
 from matinee.config.plan import Plan
 from matinee.messages.transcripts import Verdict
 from matinee.runtime.records import read_lines
-from matinee.stages.evaluation import parse_transcripts, run_scenarios, score_scenarios
+from matinee.stages.evaluation import run_scenarios, score_scenarios
 
 AIR = "get_environment_air_pm"
 CITIES = ("上海", "北京", "广州", "成都", "西安")
@@ -30,13 +31,13 @@ def plan(root: Path, **shape: Any) -> Plan:
 def test_without_further_decoding_there_are_only_greedy_subjects(tmp_path: Path) -> None:
     made = plan(tmp_path)
     assert {subject.decoding for subject in made.subjects.values()} == {"greedy"}
-    assert "constrained" not in made.run("chat-untuned", "zh", "0")
-    assert "sampling" not in made.run("chat-untuned", "zh", "0")
+    assert "constrained" not in made.run_scenarios("chat-untuned", "zh", "0")
+    assert "sampling" not in made.run_scenarios("chat-untuned", "zh", "0")
 
 
 def test_every_local_subject_is_constrained_and_every_subject_drawn(tmp_path: Path) -> None:
     made = plan(tmp_path, decodings=True)
-    extra = [name for name in made.subject_ids if "." in name]
+    extra = [name for name in made.subjects if "." in name]
     assert extra == [
         *("chat-untuned.constrained", "chat-untuned.sampled"),
         *("chat-tuned-s42.constrained", "chat-tuned-s42.sampled"),
@@ -44,18 +45,18 @@ def test_every_local_subject_is_constrained_and_every_subject_drawn(tmp_path: Pa
         *("base-tuned-s42.constrained", "base-tuned-s42.sampled"),
         "ref-model0.sampled",
     ]
-    assert '"constrained":true' in made.run("chat-untuned.constrained", "zh", "0")
-    assert '"repeats":4' in made.run("chat-untuned.sampled", "zh", "0")
-    assert made.subjects["chat-tuned-s42.sampled"].model == made.subjects["chat-tuned-s42"].model
+    assert '"constrained":true' in made.run_scenarios("chat-untuned.constrained", "zh", "0")
+    assert '"repeats":4' in made.run_scenarios("chat-untuned.sampled", "zh", "0")
+    assert made.subjects["chat-tuned-s42.sampled"].folder == made.subjects["chat-tuned-s42"].folder
     assert "results/evaluation/ref-model0.sampled/zh/verdicts.jsonl" in made.evaluated(
-        "verdicts.jsonl"
+        paths.VERDICTS
     )
 
 
 def test_other_decoding_does_not_run_the_greedy_subjects_again(tmp_path: Path) -> None:
     before, after = plan(tmp_path), plan(tmp_path, decodings=True)
-    for subject in before.subject_ids:
-        assert before.run(subject, "zh", "0") == after.run(subject, "zh", "0")
+    for subject in before.subjects:
+        assert before.run_scenarios(subject, "zh", "0") == after.run_scenarios(subject, "zh", "0")
 
 
 @pytest.fixture(scope="module")
@@ -85,6 +86,24 @@ def cases(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
+def told(**changed: Any) -> RunScenarios:
+    usual = {
+        "subject": "s",
+        "form": "hermes",
+        "template": "chatml_hermes",
+        "reference": None,
+        "engine": "transformers",
+        "fixtures": None,
+        "part": 0,
+    }
+    return RunScenarios(**{**usual, **changed})
+
+
+def score(cases: Path, parts: list[Path], folder: Path) -> None:
+    transcripts, verdicts = folder / "transcripts.jsonl", folder / "verdicts.jsonl"
+    score_scenarios(ScoreScenarios(form="hermes"), cases, parts, transcripts, verdicts)
+
+
 def gathered(
     cases: Path, model: Path, folder: Path, parts: int, **decoding: Any
 ) -> list[dict[str, Any]]:
@@ -92,19 +111,15 @@ def gathered(
     folder.mkdir()
     written = [folder / f"{part}.jsonl" for part in range(parts)]
     for part, path in enumerate(written):
-        run_scenarios(
-            cases,
-            Limits(max_steps=2, max_new_tokens=24, batch_size=2, parts=parts, precision="fp32"),
-            path,
-            subject="s",
-            form="hermes",
+        params = told(
+            limits=Limits(
+                max_steps=2, max_new_tokens=24, batch_size=2, parts=parts, precision="fp32"
+            ),
             part=part,
-            engine="transformers",
-            model=model,
-            template="chatml_hermes",
             **decoding,
         )
-    parse_transcripts(cases, written, "hermes", folder / "transcripts.jsonl")
+        run_scenarios(params, cases, path, model)
+    score(cases, written, folder)
     rows = list(read_lines(folder / "transcripts.jsonl"))
     for row in rows:
         for step in row["steps"]:
@@ -169,17 +184,13 @@ def test_recorded_answers_are_read_once_for_all_cases(
     monkeypatch.setattr(FixtureSimulation, "read", classmethod(counted))
     fixtures = tmp_path / "fixtures.yaml"
     fixtures.write_text(f"- {{tool: {AIR}, when: {{city: 上海}}, returns: 优}}\n", encoding="utf-8")
-    run_scenarios(
-        cases,
-        Limits(max_steps=3, max_new_tokens=24),
-        tmp_path / "0.jsonl",
-        subject="s",
-        form="hermes",
-        part=0,
+    params = told(
+        limits=Limits(max_steps=3, max_new_tokens=24),
         engine="gold",
         fixtures=fixtures,
         sampling=DRAWN,
     )
+    run_scenarios(params, cases, tmp_path / "0.jsonl")
     rows = list(read_lines(tmp_path / "0.jsonl"))
     errors = {row["case"]: row["steps"][0]["observations"][0]["error"] for row in rows}
     assert len(rows) == 10
@@ -201,7 +212,9 @@ def test_stored_outputs_are_scored_again_both_ways(
     cases: Path, model: Path, tmp_path: Path
 ) -> None:
     gathered(cases, model, tmp_path / "1", 1)
-    score_scenarios(cases, tmp_path / "1" / "transcripts.jsonl", "hermes", tmp_path / "v.jsonl")
-    verdicts = [Verdict.model_validate(row) for row in read_lines(tmp_path / "v.jsonl")]
+    first = read_lines(tmp_path / "1" / "verdicts.jsonl")
+    score(cases, [tmp_path / "1" / "0.jsonl"], tmp_path / "1")
+    assert read_lines(tmp_path / "1" / "verdicts.jsonl") == first
+    verdicts = [Verdict.model_validate(row) for row in first]
     assert [verdict.case for verdict in verdicts] == [f"c{number}" for number in range(5)]
     assert {verdict.metrics["lenient_success"] for verdict in verdicts} <= {True, False}

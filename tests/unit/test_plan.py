@@ -83,7 +83,7 @@ def test_only_testing_depends_on_recorded_answers() -> None:
 
 def test_the_validation_share_reaches_the_mix() -> None:
     found = plan([made(10)], [{"dataset": "made"}])
-    assert '"validation_share":0.0' in found.mix("chat")
+    assert '"validation_share":0.0' in found.mix_data("chat")
 
 
 @pytest.mark.parametrize(

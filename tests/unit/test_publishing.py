@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 
 from matinee.config import Publish
+from matinee.config.parameters import PublishModel
 from matinee.export.publishing import publish
 from matinee.runtime.errors import PublishError
 from matinee.stages.training import publish_model
@@ -141,7 +142,8 @@ def test_the_record_says_where_it_went_and_not_the_token(
     hub: Received, folder: Path, tmp_path: Path
 ) -> None:
     record = tmp_path / "publish.json"
-    publish_model(folder, "owner/chat-s42", record, private=False, token_env="HF_TOKEN")
+    told = PublishModel(repository="owner/chat-s42", private=False, token_env="HF_TOKEN")
+    publish_model(told, folder, record)
     text = record.read_text(encoding="utf-8")
     assert json.loads(text)["facts"]["address"] == f"{hub.address}/owner/chat-s42"
     assert TOKEN not in text

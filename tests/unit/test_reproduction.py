@@ -68,6 +68,7 @@ def test_the_base_variant_takes_the_published_steps() -> None:
 
 def test_a_row_that_is_too_long_keeps_its_place_in_a_step(tmp_path: Path) -> None:
     from matinee.config import RandomSource
+    from matinee.config.parameters import TokenizeData
     from matinee.data.sources.tiny import make
     from matinee.data.tokens import read_tokens
     from matinee.stages.data import tokenize_data
@@ -79,7 +80,8 @@ def test_a_row_that_is_too_long_keeps_its_place_in_a_step(tmp_path: Path) -> Non
         file, [Conversation(str(place), pair) for place, pair in enumerate(messages)]
     )
     output, facts = tmp_path / "tokens.parquet", tmp_path / "profile.json"
-    tokenize_data(file, tmp_path / "model", "plain_action", 64, output, facts)
+    told = TokenizeData(template="plain_action", cutoff_length=64)
+    tokenize_data(told, file, tmp_path / "model", profile=facts, output=output)
     rows = read_tokens(output)
     assert len(rows) == len(QUESTIONS)
     assert [sum(mask) > 0 for _, mask in rows] == [True, False, True]

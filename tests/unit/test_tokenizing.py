@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from matinee.config.parameters import TokenizeData
 from matinee.data import tokenizing
 from matinee.data.mix_profile import sample_positions
 from matinee.data.sources.tiny import make_tokenizer
@@ -103,13 +104,13 @@ def test_a_line_that_is_no_conversation_is_named(tmp_path: Path, prompts: Prompt
 class TestStage:
     def run(self, folder: Path, prompts: Prompts, rows: list[Conversation]) -> dict[str, object]:
         write_conversations(folder / "rows.jsonl", rows)
+        told = TokenizeData(template=prompts.template, cutoff_length=prompts.cutoff)
         tokenize_data(
+            told,
             folder / "rows.jsonl",
             prompts.model,
-            prompts.template,
-            prompts.cutoff,
-            folder / "tokens.parquet",
-            folder / "profile.json",
+            profile=folder / "profile.json",
+            output=folder / "tokens.parquet",
         )
         found: dict[str, object] = json.loads((folder / "profile.json").read_text())
         return found

@@ -72,7 +72,7 @@ def test_a_stage_that_is_asked_to_end_leaves_nothing_behind(finished: Clone) -> 
     stage = subprocess.Popen(
         [
             *(sys.executable, "workflow/run.py", "fetch-model", "--output", str(output)),
-            *("--params", finished.plan().model("tiny")),
+            *("--params", finished.plan().fetch_model("tiny")),
         ],
         cwd=finished.folder,
         stderr=subprocess.DEVNULL,

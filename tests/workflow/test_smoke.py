@@ -117,7 +117,6 @@ class TestWhatRunsAgain:
             "train_adapter",
             "merge_model",
             "run_scenarios",
-            "parse_transcripts",
             "score_scenarios",
             "render_report",
             "all",

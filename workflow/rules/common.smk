@@ -11,6 +11,7 @@ from matinee.runtime import driver
 from matinee.config.checking import parse_configuration
 from matinee.data.sources import require_sources
 from matinee.runtime.errors import UserError
+from matinee.config import paths
 from matinee.config.plan import Plan
 
 deployment = workflow.deployment_settings
@@ -75,6 +76,6 @@ wildcard_constraints:
     dataset=plan.pattern(plan.dataset_ids),
     variant=plan.pattern(plan.variant_ids),
     suite=plan.pattern(plan.suite_ids),
-    subject=plan.pattern(plan.subject_ids),
+    subject=plan.pattern(plan.subjects),
     seed=r"\d+",
     part=r"\d+",

@@ -3,16 +3,16 @@
 
 rule fetch_model:
     output:
-        directory("results/model/{model}"),
+        directory(paths.MODEL),
     log:
-        "results/logs/fetch_model/{model}.log",
+        paths.LOG.of(rule="fetch_model", job="{model}"),
     conda:
         ENVIRONMENT
     resources:
         mem_mb=growing(8000),
         runtime=growing(120),
     params:
-        settings=lambda wildcards: plan.model(wildcards.model),
+        settings=lambda wildcards: plan.fetch_model(wildcards.model),
     shell:
         "python workflow/run.py fetch-model --params {params.settings:q} --output {output}"
         " 3>&2 > {log} 2>&1"
@@ -22,9 +22,9 @@ rule fetch_dataset:
     input:
         lambda wildcards: plan.dataset_files(wildcards.dataset),
     output:
-        directory("results/dataset/{dataset}/raw"),
+        directory(paths.RAW),
     log:
-        "results/logs/fetch_dataset/{dataset}.log",
+        paths.LOG.of(rule="fetch_dataset", job="{dataset}"),
     cache: CACHED
     conda:
         ENVIRONMENT
@@ -32,7 +32,7 @@ rule fetch_dataset:
         mem_mb=growing(2000),
         runtime=growing(60),
     params:
-        settings=lambda wildcards: plan.dataset_fetch(wildcards.dataset),
+        settings=lambda wildcards: plan.fetch_dataset(wildcards.dataset),
     shell:
         "python workflow/run.py fetch-dataset --params {params.settings:q} --output {output}"
         " 3>&2 > {log} 2>&1"
@@ -40,14 +40,14 @@ rule fetch_dataset:
 
 rule format_dataset:
     input:
-        raw="results/dataset/{dataset}/raw",
+        raw=paths.RAW,
     output:
-        conversations="results/dataset/{dataset}/conversations.jsonl",
-        run="results/dataset/{dataset}/run.json",
+        conversations=paths.ROWS,
+        run=f"{paths.DATASET}/run.json",
     log:
-        "results/logs/format_dataset/{dataset}.log",
+        paths.LOG.of(rule="format_dataset", job="{dataset}"),
     wildcard_constraints:
-        dataset=plan.fetched(),
+        dataset=plan.datasets(made=False),
     cache: CACHED
     conda:
         ENVIRONMENT
@@ -67,11 +67,11 @@ rule synthesize_dataset:
     input:
         lambda wildcards: plan.catalogue_files(wildcards.dataset),
     output:
-        "results/dataset/{dataset}/conversations.jsonl",
+        paths.ROWS,
     log:
-        "results/logs/synthesize_dataset/{dataset}.log",
+        paths.LOG.of(rule="synthesize_dataset", job="{dataset}"),
     wildcard_constraints:
-        dataset=plan.synthesized(),
+        dataset=plan.datasets(made=True),
     conda:
         ENVIRONMENT
     resources:
@@ -88,16 +88,16 @@ rule mix_data:
     input:
         lambda wildcards: plan.mix_inputs(wildcards.variant),
     output:
-        "results/data/{variant}/conversations.jsonl",
+        paths.MIXED,
     log:
-        "results/logs/mix_data/{variant}.log",
+        paths.LOG.of(rule="mix_data", job="{variant}"),
     conda:
         ENVIRONMENT
     resources:
         mem_mb=growing(4000),
         runtime=growing(30),
     params:
-        settings=lambda wildcards: plan.mix(wildcards.variant),
+        settings=lambda wildcards: plan.mix_data(wildcards.variant),
         parts=lambda wildcards, input: [f"--part {path}" for path in input],
     shell:
         "python workflow/run.py mix-data --params {params.settings:q} {params.parts} --output {output}"
@@ -106,14 +106,14 @@ rule mix_data:
 
 rule tokenize_data:
     input:
-        conversations="results/data/{variant}/conversations.jsonl",
-        model=lambda wildcards: f"results/model/{plan.variant(wildcards.variant).model}",
+        conversations=paths.MIXED,
+        model=lambda wildcards: plan.start_model(wildcards.variant),
         templates=lambda wildcards: plan.template_files(wildcards.variant),
     output:
-        tokens="results/data/{variant}/tokens.parquet",
-        profile="results/data/{variant}/profile.json",
+        tokens=paths.TOKENS,
+        profile=paths.PROFILE,
     log:
-        "results/logs/tokenize_data/{variant}.log",
+        paths.LOG.of(rule="tokenize_data", job="{variant}"),
     conda:
         ENVIRONMENT
     threads: lambda wildcards: plan.tokenize_threads(wildcards.variant)
@@ -121,7 +121,7 @@ rule tokenize_data:
         mem_mb=growing(4000),
         runtime=growing(60),
     params:
-        settings=lambda wildcards: plan.tokenize(wildcards.variant),
+        settings=lambda wildcards: plan.tokenize_data(wildcards.variant),
     shell:
         "python workflow/run.py tokenize-data --params {params.settings:q}"
         " --conversations {input.conversations} --model {input.model}"
@@ -131,26 +131,26 @@ rule tokenize_data:
 
 rule check_leakage:
     input:
-        conversations="results/data/{variant}/conversations.jsonl",
-        suites=expand("results/suite/{suite}.json", suite=plan.suite_ids),
+        conversations=paths.MIXED,
+        suites=expand(paths.SUITE, suite=plan.suite_ids),
     output:
         report(
-            "results/data/{variant}/leakage.json",
+            paths.LEAKAGE,
             caption="../report/leakage.rst",
             category="Certificates",
             labels={"what": "leakage", "variant": "{variant}", "seed": "–"},
         ),
     log:
-        "results/logs/check_leakage/{variant}.log",
+        paths.LOG.of(rule="check_leakage", job="{variant}"),
     conda:
         ENVIRONMENT
     resources:
         mem_mb=growing(4000),
         runtime=growing(60),
     params:
-        leakage=plan.leakage(),
+        settings=plan.check_leakage(),
         suites=lambda wildcards, input: [f"--suite {path}" for path in input.suites],
     shell:
-        "python workflow/run.py check-leakage --params {params.leakage:q}"
+        "python workflow/run.py check-leakage --params {params.settings:q}"
         " --conversations {input.conversations} {params.suites} --output {output}"
         " 3>&2 > {log} 2>&1"

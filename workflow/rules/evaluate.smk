@@ -1,13 +1,13 @@
-# Every subject runs every suite; generating, parsing and scoring are separate stages.
+# Every subject runs every suite; scoring again needs no model.
 
 
 rule prepare_suite:
     input:
         lambda wildcards: plan.suite_files(wildcards.suite),
     output:
-        "results/suite/{suite}.json",
+        paths.SUITE,
     log:
-        "results/logs/prepare_suite/{suite}.log",
+        paths.LOG.of(rule="prepare_suite", job="{suite}"),
     # A mistake in a scenario should be known before anything long begins.
     priority: 100
     conda:
@@ -16,7 +16,7 @@ rule prepare_suite:
         mem_mb=growing(1000),
         runtime=growing(10),
     params:
-        settings=lambda wildcards: plan.suite(wildcards.suite),
+        settings=lambda wildcards: plan.prepare_suite(wildcards.suite),
     shell:
         "python workflow/run.py prepare-suite --params {params.settings:q} --output {output}"
         " 3>&2 > {log} 2>&1"
@@ -24,14 +24,14 @@ rule prepare_suite:
 
 rule run_scenarios:
     input:
-        suite="results/suite/{suite}.json",
-        model=lambda wildcards: plan.subjects[wildcards.subject].model or [],
+        suite=paths.SUITE,
+        model=lambda wildcards: plan.subjects[wildcards.subject].folder or [],
         templates=lambda wildcards: plan.subject_templates(wildcards.subject),
         fixtures=lambda wildcards: plan.fixture_files(wildcards.suite),
     output:
-        "results/evaluation/{subject}/{suite}/parts/{part}.jsonl",
+        paths.PART,
     log:
-        "results/logs/run_scenarios/{subject}-{suite}-{part}.log",
+        paths.LOG.of(rule="run_scenarios", job="{subject}-{suite}-{part}"),
     # The longest way through the workflow leads over training: tests of start models can wait.
     priority: -1
     conda:
@@ -42,7 +42,7 @@ rule run_scenarios:
         mem_mb=growing(32000),
         runtime=growing(240),
     params:
-        settings=lambda wildcards: plan.run(
+        settings=lambda wildcards: plan.run_scenarios(
             wildcards.subject, wildcards.suite, wildcards.part
         ),
         model=lambda wildcards, input: f"--model {input.model}" if input.model else "",
@@ -51,42 +51,24 @@ rule run_scenarios:
         " {params.model} --gpus {resources.gpu} --output {output} 3>&2 > {log} 2>&1"
 
 
-rule parse_transcripts:
-    input:
-        suite="results/suite/{suite}.json",
-        parts=lambda wildcards: plan.parts(wildcards.subject, wildcards.suite),
-    output:
-        "results/evaluation/{subject}/{suite}/transcripts.jsonl",
-    log:
-        "results/logs/parse_transcripts/{subject}-{suite}.log",
-    conda:
-        ENVIRONMENT
-    resources:
-        mem_mb=growing(2000),
-        runtime=growing(30),
-    params:
-        settings=lambda wildcards: plan.parse(wildcards.subject),
-        parts=lambda wildcards, input: [f"--part {path}" for path in input.parts],
-    shell:
-        "python workflow/run.py parse-transcripts --params {params.settings:q} --suite {input.suite}"
-        " {params.parts} --output {output} 3>&2 > {log} 2>&1"
-
-
 rule score_scenarios:
     input:
-        suite="results/suite/{suite}.json",
-        transcripts="results/evaluation/{subject}/{suite}/transcripts.jsonl",
+        suite=paths.SUITE,
+        parts=lambda wildcards: plan.parts(wildcards.subject, wildcards.suite),
     output:
-        "results/evaluation/{subject}/{suite}/verdicts.jsonl",
+        transcripts=paths.TRANSCRIPTS,
+        verdicts=paths.VERDICTS,
     log:
-        "results/logs/score_scenarios/{subject}-{suite}.log",
+        paths.LOG.of(rule="score_scenarios", job="{subject}-{suite}"),
     conda:
         ENVIRONMENT
     resources:
         mem_mb=growing(2000),
         runtime=growing(30),
     params:
-        settings=lambda wildcards: plan.parse(wildcards.subject),
+        settings=lambda wildcards: plan.score_scenarios(wildcards.subject),
+        parts=lambda wildcards, input: [f"--part {path}" for path in input.parts],
     shell:
         "python workflow/run.py score-scenarios --params {params.settings:q} --suite {input.suite}"
-        " --transcripts {input.transcripts} --output {output} 3>&2 > {log} 2>&1"
+        " {params.parts} --transcripts {output.transcripts} --output {output.verdicts}"
+        " 3>&2 > {log} 2>&1"

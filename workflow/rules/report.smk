@@ -3,34 +3,27 @@
 
 rule render_report:
     input:
-        plan.evaluated("verdicts.jsonl"),
-        plan.evaluated("transcripts.jsonl"),
-        plan.trained("training", "metrics.json"),
-        plan.trained("training", "trainer_state.json"),
-        plan.trained("merged", "merge.json"),
-        expand("results/suite/{suite}.json", suite=plan.suite_ids),
-        expand(
-            "results/data/{variant}/{name}.json",
-            variant=plan.variant_ids,
-            name=["profile", "leakage"],
-        ),
+        plan.evaluated(paths.VERDICTS, paths.TRANSCRIPTS),
+        plan.trained(paths.METRICS, paths.TRAINER_STATE, paths.CERTIFICATE),
+        expand(paths.SUITE, suite=plan.suite_ids),
+        expand([paths.PROFILE, paths.LEAKAGE], variant=plan.variant_ids),
         plan.compared(),
     output:
         page=report(
-            "results/report.html",
+            paths.PAGE,
             caption="../report/page.rst",
             category="Result",
         ),
         tables=report(
-            directory("results/tables"),
+            directory(paths.TABLES),
             patterns=["{table}.csv"],
             caption="../report/table.rst",
             category="Numbers",
             labels={"table": "{table}"},
         ),
-        summary="results/summary.json",
-        crate="results/ro-crate-metadata.json",
-        workflow=directory("results/crate"),
+        summary=paths.SUMMARY,
+        crate=paths.CRATE_METADATA,
+        workflow=directory(paths.CRATE),
     log:
         "results/logs/render_report.log",
     conda:
@@ -39,7 +32,7 @@ rule render_report:
         mem_mb=growing(2000),
         runtime=growing(30),
     params:
-        configuration=lambda wildcards: plan.report(),
+        settings=lambda wildcards: plan.render_report(),
     shell:
-        "python workflow/run.py render-report --params {params.configuration:q} --results results"
+        "python workflow/run.py render-report --params {params.settings:q} --results results"
         " 3>&2 > {log} 2>&1"

@@ -3,39 +3,39 @@
 
 rule train_adapter:
     input:
-        tokens="results/data/{variant}/tokens.parquet",
-        model=lambda wildcards: f"results/model/{plan.variant(wildcards.variant).model}",
+        tokens=paths.TOKENS,
+        model=lambda wildcards: plan.start_model(wildcards.variant),
         # Hours of training on leaked data would be worth nothing: look first. Ancient, because a
         # new scenario calls for a new look, but not for a new training.
-        leakage=ancient("results/data/{variant}/leakage.json"),
+        leakage=ancient(paths.LEAKAGE),
     output:
-        adapter=directory("results/training/{variant}/s{seed}/adapter"),
-        metrics="results/training/{variant}/s{seed}/metrics.json",
-        state="results/training/{variant}/s{seed}/trainer_state.json",
+        adapter=directory(paths.ADAPTER),
+        metrics=paths.METRICS,
+        state=paths.TRAINER_STATE,
         curve=report(
-            "results/training/{variant}/s{seed}/loss.svg",
+            f"{paths.TRAINING}/loss.svg",
             caption="../report/loss.rst",
             category="Training",
             labels={"variant": "{variant}", "seed": "{seed}"},
         ),
-        picture="results/training/{variant}/s{seed}/loss.png",
-        run="results/training/{variant}/s{seed}/run.json",
+        picture=f"{paths.TRAINING}/loss.png",
+        run=f"{paths.TRAINING}/run.json",
     log:
-        "results/logs/train_adapter/{variant}-s{seed}.log",
+        paths.LOG.of(rule="train_adapter", job="{variant}-s{seed}"),
     conda:
         ENVIRONMENT
     threads: GPU_THREADS
     resources:
-        gpu=lambda wildcards: plan.devices(wildcards.variant),
+        gpu=lambda wildcards: plan.variant(wildcards.variant).training.devices,
         mem_mb=growing(32000),
         runtime=growing(720),
     params:
-        settings=lambda wildcards: plan.train(wildcards.variant, wildcards.seed),
+        settings=lambda wildcards: plan.train_adapter(wildcards.variant, wildcards.seed),
         # Snakemake deletes a job's declared outputs before it runs again; these must survive.
         checkpoints=lambda wildcards: plan.checkpoints(
             wildcards.variant, wildcards.seed
         ),
-        folder="results/training/{variant}/s{seed}",
+        folder=paths.TRAINING,
     shell:
         "python workflow/run.py train-adapter --params {params.settings:q} --model {input.model}"
         " --tokens {input.tokens} --checkpoints {params.checkpoints} --output {params.folder}"
@@ -44,22 +44,22 @@ rule train_adapter:
 
 rule merge_model:
     input:
-        adapter="results/training/{variant}/s{seed}/adapter",
-        metrics="results/training/{variant}/s{seed}/metrics.json",
-        base=lambda wildcards: f"results/model/{plan.variant(wildcards.variant).model}",
-        tokens="results/data/{variant}/tokens.parquet",
+        adapter=paths.ADAPTER,
+        metrics=paths.METRICS,
+        base=lambda wildcards: plan.start_model(wildcards.variant),
+        tokens=paths.TOKENS,
         templates=lambda wildcards: plan.template_files(wildcards.variant),
     output:
-        model=directory("results/merged/{variant}/s{seed}/model"),
+        model=directory(paths.MERGED_MODEL),
         certificate=report(
-            "results/merged/{variant}/s{seed}/merge.json",
+            paths.CERTIFICATE,
             caption="../report/merge.rst",
             category="Certificates",
             labels={"what": "merge", "variant": "{variant}", "seed": "{seed}"},
         ),
-        run="results/merged/{variant}/s{seed}/run.json",
+        run=f"{paths.MERGED}/run.json",
     log:
-        "results/logs/merge_model/{variant}-s{seed}.log",
+        paths.LOG.of(rule="merge_model", job="{variant}-s{seed}"),
     conda:
         ENVIRONMENT
     threads: GPU_THREADS
@@ -68,8 +68,8 @@ rule merge_model:
         mem_mb=growing(32000),
         runtime=growing(60),
     params:
-        settings=lambda wildcards: plan.merge(wildcards.variant),
-        folder="results/merged/{variant}/s{seed}",
+        settings=lambda wildcards: plan.merge_model(wildcards.variant),
+        folder=paths.MERGED,
     shell:
         "python workflow/run.py merge-model --params {params.settings:q} --base {input.base}"
         " --adapter {input.adapter} --tokens {input.tokens} --output {params.folder}"
@@ -78,18 +78,18 @@ rule merge_model:
 
 rule export_gguf:
     input:
-        model="results/merged/{variant}/s{seed}/model",
+        model=paths.MERGED_MODEL,
     output:
-        folder=directory("results/merged/{variant}/s{seed}/gguf"),
+        folder=directory(paths.GGUF),
     log:
-        "results/logs/export_gguf/{variant}-s{seed}.log",
+        paths.LOG.of(rule="export_gguf", job="{variant}-s{seed}"),
     conda:
         ENVIRONMENT
     resources:
         mem_mb=growing(16000),
         runtime=growing(60),
     params:
-        settings=plan.gguf(),
+        settings=plan.export_gguf(),
     shell:
         "python workflow/run.py export-gguf --params {params.settings:q} --model {input.model}"
         " --output {output.folder} 3>&2 > {log} 2>&1"
@@ -98,19 +98,19 @@ rule export_gguf:
 rule publish_model:
     input:
         # Of the certificate, so that nothing is published without its proof.
-        certificate="results/merged/{variant}/s{seed}/merge.json",
-        model="results/merged/{variant}/s{seed}/model",
+        certificate=paths.CERTIFICATE,
+        model=paths.MERGED_MODEL,
     output:
-        record="results/published/{variant}/s{seed}/publish.json",
+        record=paths.PUBLISHED,
     log:
-        "results/logs/publish_model/{variant}-s{seed}.log",
+        paths.LOG.of(rule="publish_model", job="{variant}-s{seed}"),
     conda:
         ENVIRONMENT
     resources:
         mem_mb=growing(4000),
         runtime=growing(120),
     params:
-        settings=lambda wildcards: plan.publish(wildcards.variant, wildcards.seed),
+        settings=lambda wildcards: plan.publish_model(wildcards.variant, wildcards.seed),
     shell:
         "python workflow/run.py publish-model --params {params.settings:q} --model {input.model}"
         " --output {output.record} 3>&2 > {log} 2>&1"

@@ -20,8 +20,7 @@ PLACES: dict[str, tuple[float, float]] = {
     "train_adapter": (4, 1.25),
     "merge_model": (5, 1.25),
     "run_scenarios": (6, 2),
-    "parse_transcripts": (7, 2),
-    "score_scenarios": (8, 2),
+    "score_scenarios": (7, 2),
 }
 EDGES = (
     ("synthesize_dataset", "mix_data"),
@@ -38,8 +37,7 @@ EDGES = (
     ("merge_model", "run_scenarios"),
     ("fetch_model", "run_scenarios"),
     ("check_leakage", "run_scenarios"),
-    ("run_scenarios", "parse_transcripts"),
-    ("parse_transcripts", "score_scenarios"),
+    ("run_scenarios", "score_scenarios"),
 )
 WIDTH, HEIGHT = 116.0, 62.0
 PITCH_X, PITCH_Y = 144.0, 84.0

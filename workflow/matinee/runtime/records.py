@@ -15,12 +15,18 @@ import shutil
 import socket
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
 from importlib import metadata
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
+
+from pydantic import BaseModel, ValidationError
 
 from matinee.runtime.errors import DataError
+
+Record = TypeVar("Record", bound=BaseModel)
+Decoded = TypeVar("Decoded")
 
 SOFTWARE = ("matinee", "torch", "transformers", "peft", "accelerate", "datasets", "tokenizers")
 
@@ -75,9 +81,33 @@ def write_json(path: Path, value: Any) -> None:
         )
 
 
+def damaged(path: Path | str, why: object) -> DataError:
+    """What to say of a file below the results that cannot be used."""
+    return DataError(
+        f"{path}: damaged ({why}). Delete the file and give the same command again: it is made "
+        "anew."
+    )
+
+
+def _decode(path: Path | str, read: Callable[[], Decoded]) -> Decoded:
+    try:
+        return read()
+    except ValidationError as error:
+        first = error.errors()[0]
+        place = ".".join(map(str, first["loc"])) or "all of it"
+        raise damaged(path, f"{place}: {first['msg']}") from error
+    except (ValueError, RecursionError) as error:
+        raise damaged(path, error) from error
+
+
 def read_json(path: Path) -> Any:
-    """The decoded file."""
-    return json.loads(path.read_text(encoding="utf-8"))
+    """The decoded file. Raises DataError where it is damaged."""
+    return _decode(path, lambda: json.loads(path.read_bytes()))
+
+
+def read_record(path: Path, kind: type[Record]) -> Record:
+    """The record that the file holds. Raises DataError where it is damaged."""
+    return _decode(path, lambda: kind.model_validate_json(path.read_bytes()))
 
 
 def write_lines(path: Path, rows: list[dict[str, Any]]) -> None:
@@ -87,23 +117,22 @@ def write_lines(path: Path, rows: list[dict[str, Any]]) -> None:
             file.write(json.dumps(row, ensure_ascii=False) + "\n")
 
 
+def _lines(path: Path, decode: Callable[[bytes], Decoded]) -> Iterator[Decoded]:
+    with path.open("rb") as lines:
+        # Only a line feed ends a line: model text may hold U+2028, which JSON leaves as it is.
+        for number, line in enumerate(lines, start=1):
+            if line.strip():
+                yield _decode(f"{path}:{number}", partial(decode, line))
+
+
 def read_lines(path: Path) -> list[dict[str, Any]]:
     """The rows of a JSON Lines file. Raises DataError with the line that is damaged."""
-    rows: list[dict[str, Any]] = []
-    number = 0
-    # Not splitlines(): model text may hold U+2028, which JSON leaves unescaped.
-    with path.open(encoding="utf-8", newline="\n") as lines:
-        try:
-            for line in lines:
-                number += 1
-                if line.strip():
-                    rows.append(json.loads(line))
-        except ValueError as error:
-            raise DataError(
-                f"{path}:{max(number, 1)}: damaged ({error}). Delete the file and give the same "
-                "command again: it is made anew."
-            ) from error
-    return rows
+    return list(_lines(path, json.loads))
+
+
+def read_records(path: Path, kind: type[Record]) -> Iterator[Record]:
+    """The records of a JSON Lines file. Raises DataError with the line that is damaged."""
+    return _lines(path, kind.model_validate_json)
 
 
 def sha256_file(path: Path) -> str:
@@ -176,8 +205,10 @@ def _redacted(value: Any) -> Any:
 class Recorder:
     """Collects what made an artefact, and writes it as `run.json`."""
 
-    def __init__(self, stage: str, parameters: dict[str, Any]) -> None:
+    def __init__(self, stage: str, parameters: BaseModel | dict[str, Any]) -> None:
         self.stage = stage
+        if isinstance(parameters, BaseModel):
+            parameters = parameters.model_dump(mode="json")
         self.parameters = parameters
         self.facts: dict[str, Any] = {}
         self._started = time.time()

@@ -2,77 +2,87 @@
 
 from __future__ import annotations
 
-import json
 import tempfile
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
-from matinee.config.training import CALL_FORMS
+import typer
+
+from matinee.config import CALL_FORMS
 from matinee.runtime import progress, records
 from matinee.runtime.errors import UserError
+from matinee.stages.options import Output, with_options
 
 if TYPE_CHECKING:
     from matinee.apps.agent.task import AgentLimits
     from matinee.apps.agent.trials.comparing import Configuration, Trial
     from matinee.apps.agent.trials.tasks import TaskSuite
     from matinee.engines.base import Engine
-    from matinee.messages.parsing import CallForm
+
+app = typer.Typer()
 
 
-def compare_agents(
-    model: Path,
-    template: str,
-    output: Path,
-    *,
-    names: Sequence[str],
-    tasks_per_kind: int | None,
-    batch_size: int,
-    limits: AgentLimits,
-    constrained: bool = False,
-) -> str:
-    """Runs the tasks under each configuration and writes the comparison; returns its tables.
+@dataclass(frozen=True)
+class AgentCompareOptions:
+    """What `agent-compare` is told."""
 
-    `constrained`: calls name a tool that there is, with arguments that fit its schema.
+    model: Annotated[Path, typer.Option(help="A model folder that merge-model wrote.")]
+    template: Annotated[str, typer.Option(help="The prompt format that it was trained with.")]
+    output: Output
+    configuration: Annotated[
+        list[str] | None,
+        typer.Option(help="Such as sop+reflection; repeat for several. Default: all sixteen."),
+    ] = None
+    tasks_per_kind: Annotated[
+        int | None, typer.Option(min=1, help="Only so many tasks of each kind.")
+    ] = None
+    batch_size: Annotated[int, typer.Option(min=1)] = 16
+    max_steps: Annotated[int, typer.Option(min=1, help="Model outputs per question.")] = 16
+    max_new_tokens: Annotated[int, typer.Option(min=1)] = 256
+    constrained: Annotated[
+        bool, typer.Option("--constrained", help="Only calls of tools that there are.")
+    ] = False
+
+
+@app.command()
+@with_options(AgentCompareOptions)
+def agent_compare(options: AgentCompareOptions) -> None:
+    """Compare ways of running the agent on one model: planners, memory, reflection.
+
     Writes `settings.json`, `NAME.jsonl` per configuration, `comparison.json`, `comparison.md` and
-    `comparison.run.json`. A configuration whose file is there is not run again. Raises UserError
-    where the folder holds runs under other settings.
+    `comparison.run.json`. A configuration whose file is there is not run again.
     """
+    from matinee.apps.agent.task import AgentLimits
     from matinee.apps.agent.trials.comparing import BASELINE
     from matinee.apps.agent.trials.tables import as_markdown, compare
     from matinee.apps.agent.trials.tasks import read_tasks
-    from matinee.engines.transformers import TransformersEngine
-    from matinee.models.devices import place
 
-    if template not in CALL_FORMS:
-        raise UserError(f"template {template!r}: allowed are {', '.join(CALL_FORMS)}.")
-    chosen = _configurations(names)
-    suite = _part(read_tasks(), tasks_per_kind)
+    if options.template not in CALL_FORMS:
+        raise UserError(f"template {options.template!r}: allowed are {', '.join(CALL_FORMS)}.")
+    limits = AgentLimits(max_steps=options.max_steps, max_new_tokens=options.max_new_tokens)
+    chosen = _configurations(options.configuration or [])
+    suite = _part(read_tasks(), options.tasks_per_kind)
     settings = {
-        "model": str(model),
-        "template": template,
-        "batch_size": batch_size,
+        "model": str(options.model),
+        "template": options.template,
+        "batch_size": options.batch_size,
         "limits": vars(limits),
-        "constrained": constrained,
+        "constrained": options.constrained,
         "tasks": [task.id for task in suite.tasks],
     }
+    output = options.output
     _refuse_other_settings(output / "settings.json", settings)
-    recorder = records.Recorder("compare_agents", settings)
+    recorder = records.Recorder("agent_compare", settings)
     engine: Engine | None = None
     runs = []
     for configuration in chosen:
         path = output / f"{configuration.name}.jsonl"
         trials = _earlier(path, suite)
         if trials is None:
-            if engine is None:
-                engine = TransformersEngine.load(
-                    model,
-                    template,
-                    place("auto"),
-                    batch_size,
-                    constrained=CALL_FORMS[template] if constrained else None,
-                )
-            trials = _run(engine, configuration, suite, CALL_FORMS[template], limits)
+            engine = engine or _engine(options)
+            trials = _run(engine, configuration, suite, options.template, limits)
             records.write_lines(path, [trial.model_dump(mode="json") for trial in trials])
         runs.append(trials)
     unfit = sum(ask.without_room for trials in runs for trial in trials for ask in trial.asks)
@@ -89,12 +99,24 @@ def compare_agents(
     with records.whole(output / "comparison.md") as unfinished:
         unfinished.write_text(tables, encoding="utf-8")
     recorder.write(output / "comparison.run.json")
-    return tables
+    typer.echo(tables)
+
+
+def _engine(options: AgentCompareOptions) -> Engine:
+    from matinee.engines.transformers import TransformersEngine
+    from matinee.models.devices import place
+
+    return TransformersEngine.load(
+        options.model,
+        options.template,
+        place("auto"),
+        options.batch_size,
+        constrained=CALL_FORMS[options.template] if options.constrained else None,
+    )
 
 
 def _refuse_other_settings(path: Path, settings: dict[str, Any]) -> None:
-    """Writes the settings down, or makes sure that they are those of the runs in the folder."""
-    if path.exists() and json.loads(path.read_text(encoding="utf-8")) != settings:
+    if path.exists() and records.read_json(path) != settings:
         raise UserError(
             f"{path.parent} holds runs under other settings (see {path.name}). "
             "Choose another folder, or delete this one."
@@ -106,7 +128,7 @@ def _run(
     engine: Engine,
     configuration: Configuration,
     suite: TaskSuite,
-    form: CallForm,
+    template: str,
     limits: AgentLimits,
 ) -> list[Trial]:
     from matinee.apps.agent.trials.comparing import run_configuration
@@ -120,7 +142,7 @@ def _run(
             configuration,
             suite,
             folder=Path(folder),
-            form=form,
+            form=CALL_FORMS[template],
             limits=limits,
             on_finished=lambda trial: bar.update(),
         )
@@ -161,6 +183,6 @@ def _earlier(path: Path, suite: TaskSuite) -> list[Trial] | None:
 
     if not path.exists():
         return None
-    trials = [Trial.model_validate(row) for row in records.read_lines(path)]
+    trials = list(records.read_records(path, Trial))
     same = [trial.task for trial in trials] == [task.id for task in suite.tasks]
     return trials if same else None

@@ -3,21 +3,25 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
 
-from matinee.config import Dataset, MixPart, Model
-from matinee.messages.conversations import read_conversations, write_conversations
+import typer
+
+from matinee.config import Dataset, Model
+from matinee.config.parameters import CheckLeakage, MixData, TokenizeData
 from matinee.runtime import progress, records
 from matinee.runtime.errors import DataError
 from matinee.runtime.places import RESOURCES
+from matinee.stages.options import Input, Inputs, Output, told
 
 if TYPE_CHECKING:
     from matinee.data.mix_profile import Sample
     from matinee.data.tokenizing import Prompts
 
 CATALOGUE = RESOURCES / "catalogue"
+
+app = typer.Typer()
 
 
 def is_offline() -> bool:
@@ -26,117 +30,116 @@ def is_offline() -> bool:
     return os.environ.get("MATINEE_OFFLINE") == "1"
 
 
-def fetch_model(model: Model, output: Path) -> None:
-    """Leaves a plain transformers folder: config, safetensors, tokenizer."""
+@app.command()
+def fetch_model(params: Annotated[Model, told(Model)], output: Output) -> None:
+    """Get a start model from its sources and check it: config, safetensors, tokenizer."""
     from matinee.data import sources
 
-    recorder = records.Recorder("fetch_model", model.model_dump(mode="json"))
+    recorder = records.Recorder("fetch_model", params)
     with records.whole(output) as folder:
-        facts = sources.fetch_model(model, folder, offline=is_offline(), root=Path.cwd())
+        facts = sources.fetch_model(params, folder, offline=is_offline(), root=Path.cwd())
         recorder.add(**facts)
         recorder.write(folder / "run.json")
-    progress.say(f"✓ model {model.id}: {recorder.summary()}")
+    progress.say(f"✓ model {params.id}: {recorder.summary()}")
 
 
-def fetch_dataset(dataset: Dataset, output: Path) -> None:
-    """Leaves the data set's files as published."""
+@app.command()
+def fetch_dataset(params: Annotated[Dataset, told(Dataset)], output: Output) -> None:
+    """Get a data set's files as published, and check them."""
     from matinee.data import sources
 
-    recorder = records.Recorder("fetch_dataset", dataset.model_dump(mode="json"))
+    recorder = records.Recorder("fetch_dataset", params)
     with records.whole(output) as folder:
-        facts = sources.fetch_dataset(
-            dataset.sources, folder, offline=is_offline(), root=Path.cwd()
+        recorder.add(
+            **sources.fetch_dataset(params.sources, folder, offline=is_offline(), root=Path.cwd())
         )
-        recorder.add(**facts)
         recorder.write(folder / "run.json")
-    progress.say(f"✓ data set {dataset.id}: {recorder.summary()}")
+    progress.say(f"✓ data set {params.id}: {recorder.summary()}")
 
 
-def format_dataset(dataset: Dataset, raw: Path, output: Path) -> None:
-    """Reads the published files into the one row format; writes the counts beside it."""
+@app.command()
+def format_dataset(params: Annotated[Dataset, told(Dataset)], raw: Input, output: Output) -> None:
+    """Read published files into the one row format; the counts are written beside it."""
     from matinee.data.readers import FormatReport, data_files, read_dataset
+    from matinee.messages.conversations import write_conversations
 
-    recorder = records.Recorder("format_dataset", {"dataset": dataset.id, "reader": dataset.reader})
-    files = data_files(raw)
+    recorder = records.Recorder("format_dataset", params)
     report = FormatReport()
-    assert dataset.reader is not None
+    assert params.reader is not None
     rows = read_dataset(
-        dataset.reader,
-        files,
-        source=dataset.id,
-        on_bad_row=dataset.on_bad_row,
+        params.reader,
+        data_files(raw),
+        source=params.id,
+        on_bad_row=params.on_bad_row,
         report=report,
     )
     with records.whole(output) as beside:
         count = write_conversations(beside, rows)
     if count == 0:
-        raise DataError(f"{raw}: the reader {dataset.reader!r} found no usable row.")
+        raise DataError(f"{raw}: the reader {params.reader!r} found no usable row.")
     recorder.add(**report.as_dict())
     recorder.write(output.with_name("run.json"))
-    progress.say(f"✓ formatted {dataset.id}: {count:,} conversations, {recorder.summary()}")
+    progress.say(f"✓ formatted {params.id}: {count:,} conversations, {recorder.summary()}")
 
 
-def synthesize_dataset(dataset: Dataset, output: Path) -> None:
-    """Makes conversations from a catalogue of tools."""
+@app.command()
+def synthesize_dataset(params: Annotated[Dataset, told(Dataset)], output: Output) -> None:
+    """Make tool-calling conversations from a catalogue of tools."""
     from matinee.data.synthesis import generate
+    from matinee.messages.conversations import write_conversations
 
-    assert dataset.synthesis is not None
-    settings = dataset.synthesis
-    recorder = records.Recorder("synthesize_dataset", settings.model_dump(mode="json"))
+    assert params.synthesis is not None
+    recorder = records.Recorder("synthesize_dataset", params)
     with records.whole(output) as beside:
-        count = write_conversations(beside, generate(settings, dataset.catalogue or CATALOGUE))
+        made = generate(params.synthesis, params.catalogue or CATALOGUE)
+        count = write_conversations(beside, made)
     recorder.add(rows=count)
     recorder.write(output.with_name("run.json"))
-    progress.say(f"✓ synthesized {dataset.id}: {count:,} conversations, {recorder.summary()}")
+    progress.say(f"✓ synthesized {params.id}: {count:,} conversations, {recorder.summary()}")
 
 
-def mix_data(parts: Sequence[tuple[MixPart, Path]], validation_share: float, output: Path) -> None:
-    """Puts a variant's data sets together, in the order and amounts of the configuration."""
+@app.command()
+def mix_data(params: Annotated[MixData, told(MixData)], part: Inputs, output: Output) -> None:
+    """Put a variant's data sets together, in the order and amounts of the configuration."""
     from matinee.data.mixing import mix
 
-    recorder = records.Recorder(
-        "mix_data",
-        {
-            "parts": [part.model_dump(mode="json") for part, _ in parts],
-            "validation_share": validation_share,
-        },
-    )
+    recorder = records.Recorder("mix_data", params)
     with records.whole(output) as beside:
-        recorder.add(**mix(parts, beside, validation_share))
+        parts = list(zip(params.parts, part, strict=True))
+        recorder.add(**mix(parts, beside, params.validation_share))
     recorder.write(output.with_name("mix.run.json"))
     progress.say(f"✓ mixed {output.parent.name}: {recorder.summary()}")
 
 
+@app.command()
 def tokenize_data(
-    conversations: Path,
-    model: Path,
-    template: str,
-    cutoff: int,
-    output: Path,
-    profile_file: Path,
-    processes: int = 1,
+    params: Annotated[TokenizeData, told(TokenizeData)],
+    conversations: Input,
+    model: Input,
+    profile: Input,
+    output: Output,
+    processes: Annotated[int, typer.Option(min=1, help="To tokenize with.")] = 1,
 ) -> None:
-    """Renders every conversation to token ids and mask (Parquet), and profiles the data."""
-    from matinee.data.mix_profile import profile
+    """Render conversations to token ids and supervision masks (Parquet), and profile them."""
+    from matinee.data.mix_profile import profile as profiled
     from matinee.data.tokenizing import Prompts, tokenize
     from matinee.data.tokens import TokenWriter
 
-    recorder = records.Recorder("tokenize_data", {"template": template, "cutoff_length": cutoff})
-    prompts = Prompts(model, template, cutoff)
+    recorder = records.Recorder("tokenize_data", params)
+    prompts = Prompts(model, params.template, params.cutoff_length)
     with records.whole(output) as beside, TokenWriter(beside) as writer:
         found = tokenize(conversations, writer, prompts, processes)
-    if not found.tokens:
+    rows = len(found.tokens)
+    if not rows:
         raise DataError(
-            f"{conversations}: no row fits cutoff_length {cutoff} with a supervised token left."
+            f"{conversations}: no row fits cutoff_length {params.cutoff_length} with a supervised "
+            "token left."
         )
-    samples = _samples(output, len(found.tokens), prompts)
-    described = profile(found.tally, found.tokens, samples, found.held_out)
-    records.write_json(profile_file, {**described, "dropped": found.dropped})
-    recorder.add(rows=len(found.tokens), held_out=len(found.held_out), dropped=found.dropped)
+    described = profiled(found.tally, found.tokens, _samples(output, rows, prompts), found.held_out)
+    records.write_json(profile, {**described, "dropped": found.dropped})
+    recorder.add(rows=rows, held_out=len(found.held_out), dropped=found.dropped)
     recorder.write(output.with_name("run.json"))
-    progress.say(
-        f"✓ tokenized {output.parent.name}: {len(found.tokens):,} rows, {recorder.summary()}"
-    )
+    progress.say(f"✓ tokenized {output.parent.name}: {rows:,} rows, {recorder.summary()}")
 
 
 def _samples(tokens: Path, rows: int, prompts: Prompts) -> list[Sample]:
@@ -152,18 +155,22 @@ def _samples(tokens: Path, rows: int, prompts: Prompts) -> list[Sample]:
     ]
 
 
-def check_leakage(conversations: Path, suites: Sequence[Path], on_leak: str, output: Path) -> None:
-    """Looks for test tools and test questions in the training data."""
+@app.command()
+def check_leakage(
+    params: Annotated[CheckLeakage, told(CheckLeakage)],
+    conversations: Input,
+    suite: Inputs,
+    output: Output,
+) -> None:
+    """Look for test tools and test questions in the training data."""
     from matinee.data.leakage import find_leaks
+    from matinee.messages.conversations import read_conversations
     from matinee.messages.scenarios import Suite
 
-    recorder = records.Recorder("check_leakage", {"leakage": on_leak})
+    recorder = records.Recorder("check_leakage", params)
     reports = {
-        path.stem: find_leaks(
-            read_conversations(conversations),
-            Suite.model_validate_json(path.read_text(encoding="utf-8")),
-        )
-        for path in suites
+        path.stem: find_leaks(read_conversations(conversations), records.read_record(path, Suite))
+        for path in suite
     }
     hits = [
         {
@@ -181,7 +188,7 @@ def check_leakage(conversations: Path, suites: Sequence[Path], on_leak: str, out
         name: {key: value for key, value in report.as_dict().items() if key != "leaks"}
         for name, report in reports.items()
     }
-    if hits and on_leak == "error":
+    if hits and params.leakage == "error":
         kept = output.with_suffix(".refused.json")
         records.write_json(kept, {"checked": checked, "hits": hits})
         raise DataError(

@@ -1,32 +1,40 @@
-"""Run the scenarios, parse what was written, score it: three stages with their own files."""
+"""Run the scenarios, keep what was written, and score it: stages with their own files."""
 
 from __future__ import annotations
 
 import datetime
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Annotated, Any
 
-from matinee.config import CallForm, Limits, Reference, SampledRuns, SuiteSettings
-from matinee.engines.base import Engine, without_room
-from matinee.engines.sampling import GREEDY, Sampling
-from matinee.messages.conversations import Tool
-from matinee.messages.scenarios import Fault, Suite
-from matinee.messages.transcripts import Transcript
+import typer
+
+from matinee.config import SuiteSettings
+from matinee.config.parameters import RunScenarios, ScoreScenarios
 from matinee.runtime import progress, records
-from matinee.runtime.errors import EngineError, ScenarioError
+from matinee.runtime.errors import DataError, EngineError, ScenarioError
+from matinee.stages.options import Gpus, Input, Inputs, Output, hold_devices, told
+
+if TYPE_CHECKING:
+    from matinee.engines.base import Engine
+    from matinee.evaluation.simulation import Simulation
+    from matinee.messages.scenarios import Fault, Suite
+    from matinee.messages.transcripts import Transcript
+
+app = typer.Typer()
 
 
-def prepare_suite(settings: SuiteSettings, output: Path) -> None:
-    """Loads and checks scenarios and tools, and writes the suite that will be run."""
+@app.command()
+def prepare_suite(params: Annotated[SuiteSettings, told(SuiteSettings)], output: Output) -> None:
+    """Load and check scenarios and tools, and write the suite that will be run."""
     from matinee.evaluation.suites import select
 
-    recorder = records.Recorder("prepare_suite", settings.model_dump(mode="json"))
-    suite, facts = _load_suite(settings)
+    recorder = records.Recorder("prepare_suite", params)
+    suite, facts = _load_suite(params)
     recorder.add(**facts)
-    suite = select(suite, limit=settings.limit, categories=settings.categories)
-    suite = suite.model_copy(update={"id": settings.id})
+    suite = select(suite, limit=params.limit, categories=params.categories)
+    suite = suite.model_copy(update={"id": params.id})
     with records.whole(output) as beside:
         beside.write_text(suite.model_dump_json(indent=1) + "\n", encoding="utf-8")
     recorder.write(output.with_suffix(".run.json"))
@@ -52,122 +60,99 @@ def _load_suite(settings: SuiteSettings) -> tuple[Suite, dict[str, Any]]:
 
 
 def read_suite(path: Path) -> Suite:
-    """The suite that `prepare_suite` wrote."""
-    return Suite.model_validate_json(path.read_text(encoding="utf-8"))
+    """The suite that `prepare_suite` wrote. Raises DataError where it is damaged."""
+    from matinee.messages.scenarios import Suite
+
+    return records.read_record(path, Suite)
 
 
+@app.command()
 def run_scenarios(
-    suite_file: Path,
-    settings: Limits,
-    output: Path,
-    *,
-    subject: str,
-    form: CallForm,
-    part: int,
-    engine: str,
-    model: Path | None = None,
-    template: str | None = None,
-    reference: Reference | None = None,
-    fixtures: Path | None = None,
-    constrained: bool = False,
-    sampling: SampledRuns | None = None,
+    params: Annotated[RunScenarios, told(RunScenarios)],
+    suite: Input,
+    output: Output,
+    model: Annotated[Path | None, typer.Option()] = None,
+    gpus: Gpus = None,
 ) -> None:
-    """Runs one part of a suite on one subject and writes its raw transcripts.
-
-    `constrained`: the format of calls is guaranteed. `sampling`: every case runs several times
-    with drawn tokens.
-    """
+    """Let one subject work through (a part of) a suite; keep every raw text."""
+    from matinee.engines.base import without_room
+    from matinee.engines.sampling import GREEDY, Sampling
     from matinee.evaluation.playing import run_suite
-    from matinee.evaluation.simulation import FixtureSimulation, Simulation, world
 
-    suite = _part(read_suite(suite_file), part, settings.parts)
-    recorder = records.Recorder(
-        "run_scenarios",
-        {"subject": subject, "suite": suite.id, "part": part, **settings.model_dump(mode="json")},
-    )
-
-    recorded: FixtureSimulation | None = None
-    if fixtures is not None:
-        # Once: every case and repeat has its own simulation, of the same answers.
-        tools = [Tool.from_openai(tool) for tool in suite.tools]
-        recorded = FixtureSimulation.read(fixtures, tools)
-
-    def simulation(today: datetime.date, faults: Sequence[Fault] = ()) -> Simulation:
-        return world(today, faults) if recorded is None else recorded.anew(faults)
-
-    cases = len(suite.scenarios) * (sampling.repeats if sampling else 1)
-    with progress.bar(cases, f"test {subject} on {suite.id}", "case") as bar:
+    hold_devices(gpus)
+    limits, drawn = params.limits, params.sampling
+    played = read_suite(suite)
+    # Every so manyth scenario, so that each part has its share of every category.
+    mine = played.scenarios[params.part :: limits.parts]
+    played = played.model_copy(update={"scenarios": mine})
+    recorder = records.Recorder("run_scenarios", params)
+    repeats = drawn.repeats if drawn else 1
+    told_as = f"{params.subject} on {played.id}"
+    with progress.bar(len(mine) * repeats, f"test {told_as}", "case") as bar:
         transcripts = run_suite(
-            suite,
-            _engine(engine, suite, settings, form, model, template, reference, constrained),
-            subject=subject,
-            form=form,
-            max_steps=settings.max_steps,
-            max_new_tokens=settings.max_new_tokens,
-            max_observation=settings.max_observation,
-            repeats=sampling.repeats if sampling else 1,
-            sampling=_drawn(sampling) if sampling else GREEDY,
-            simulation=simulation,
+            played,
+            _engine(params, played, model),
+            subject=params.subject,
+            form=params.form,
+            max_steps=limits.max_steps,
+            max_new_tokens=limits.max_new_tokens,
+            max_observation=limits.max_observation,
+            repeats=repeats,
+            sampling=Sampling(drawn.temperature, drawn.top_p, drawn.seed) if drawn else GREEDY,
+            simulation=_simulation(params.fixtures, played),
             on_finished=lambda transcript: bar.update(),
         )
     records.write_lines(output, [transcript.model_dump(mode="json") for transcript in transcripts])
     steps = [step for transcript in transcripts for step in transcript.steps]
     tokens = sum(step.completion_tokens for step in steps)
     unfit = sum(without_room(step.text, step.completion_tokens, step.finish) for step in steps)
-    recorder.add(cases=len(transcripts), completion_tokens=tokens, prompts_without_room=unfit)
+    recorder.add(
+        suite=played.id,
+        cases=len(transcripts),
+        completion_tokens=tokens,
+        prompts_without_room=unfit,
+    )
     recorder.write(output.with_suffix(".run.json"))
     if unfit:
         progress.say(
-            f"! {subject} on {suite.id}: {unfit} prompts and an answer of "
-            f"{settings.max_new_tokens} tokens do not fit into the model's context and were "
-            "answered with nothing. Use a model with a longer context, or lower "
-            "evaluation.max_new_tokens or evaluation.max_observation."
+            f"! {told_as}: {unfit} prompts and an answer of {limits.max_new_tokens} tokens do not "
+            "fit into the model's context and were answered with nothing. Use a model with a "
+            "longer context, or lower evaluation.max_new_tokens or evaluation.max_observation."
         )
     progress.say(
-        f"✓ tested {subject} on {suite.id}: {len(transcripts)} cases, {tokens:,} tokens written, "
+        f"✓ tested {told_as}: {len(transcripts)} cases, {tokens:,} tokens written, "
         f"{recorder.summary()}"
     )
 
 
-def _drawn(settings: SampledRuns) -> Sampling:
-    return Sampling(settings.temperature, settings.top_p, settings.seed)
+def _simulation(
+    fixtures: Path | None, suite: Suite
+) -> Callable[[datetime.date, Sequence[Fault]], Simulation]:
+    """The tools of one case, from today's date and the case's faults."""
+    from matinee.evaluation.simulation import FixtureSimulation, world
+    from matinee.messages.conversations import Tool
+
+    if fixtures is None:
+        return world
+    # Read once: every case and repeat has its own simulation, of the same answers.
+    recorded = FixtureSimulation.read(fixtures, [Tool.from_openai(tool) for tool in suite.tools])
+    return lambda today, faults: recorded.anew(faults)
 
 
-def _part(suite: Suite, part: int, parts: int) -> Suite:
-    """Every `parts`-th scenario, so that each part has its share of every category."""
-    return suite.model_copy(update={"scenarios": suite.scenarios[part::parts]})
-
-
-def _engine(
-    kind: str,
-    suite: Suite,
-    settings: Limits,
-    form: CallForm,
-    model: Path | None,
-    template: str | None,
-    reference: Reference | None,
-    constrained: bool,
-) -> Engine:
-    if kind == "gold":
+def _engine(params: RunScenarios, suite: Suite, model: Path | None) -> Engine:
+    if params.engine == "gold":
         from matinee.evaluation.scripted import GoldEngine
 
-        return GoldEngine(suite, form)
-    if kind == "null":
+        return GoldEngine(suite, params.form)
+    if params.engine == "null":
         from matinee.evaluation.scripted import NullEngine
 
         return NullEngine()
-    if reference is not None:
+    if params.reference is not None:
         from matinee.engines.openai import OpenAIEngine
 
-        return OpenAIEngine(
-            base_url=reference.base_url,
-            model=reference.model,
-            api_key_env=reference.api_key_env,
-            concurrency=reference.concurrency,
-            timeout=reference.timeout,
-            retries=reference.retries,
-        )
-    if model is None or template is None:
+        return OpenAIEngine(**params.reference.model_dump(exclude={"id"}))
+    if model is None or params.template is None:
         raise EngineError("A local subject needs a model folder and a template.")
     from matinee.models.weights import require_whole
 
@@ -181,42 +166,50 @@ def _engine(
     keep_freed()
     return TransformersEngine.load(
         model,
-        template,
-        place(settings.precision),
-        settings.batch_size,
-        constrained=form if constrained else None,
+        params.template,
+        place(params.limits.precision),
+        params.limits.batch_size,
+        constrained=params.form if params.constrained else None,
     )
 
 
-def parse_transcripts(
-    suite_file: Path, parts: Sequence[Path], form: CallForm, output: Path
+@app.command()
+def score_scenarios(
+    params: Annotated[ScoreScenarios, told(ScoreScenarios)],
+    suite: Input,
+    part: Inputs,
+    transcripts: Annotated[Path, typer.Option(help="The parts put together, parsed afresh.")],
+    output: Output,
 ) -> None:
-    """Puts the parts together in the suite's order and parses every raw text afresh."""
-    from matinee.evaluation.scoring import reparse
+    """Parse every raw text and judge every case, leniently too; needs no model."""
+    from matinee.evaluation.scoring import reparse, score_both_ways
 
-    recorder = records.Recorder("parse_transcripts", {"form": form})
-    order = {scenario.id: place for place, scenario in enumerate(read_suite(suite_file).scenarios)}
-    transcripts = [
-        Transcript.model_validate(row) for part in parts for row in records.read_lines(part)
-    ]
-    transcripts.sort(key=lambda transcript: (order[transcript.case], transcript.repeat))
-    parsed = [reparse(transcript, form) for transcript in transcripts]
-    records.write_lines(output, [transcript.model_dump(mode="json") for transcript in parsed])
-    recorder.add(transcripts=len(parsed))
-    recorder.write(output.with_suffix(".run.json"))
-
-
-def score_scenarios(suite_file: Path, transcripts: Path, form: CallForm, output: Path) -> None:
-    """Writes a verdict per transcript, with the lenient one beside it; no model is loaded."""
-    from matinee.evaluation.scoring import score_both_ways
-
-    recorder = records.Recorder("score_scenarios", {})
-    suite = read_suite(suite_file)
-    rows = [Transcript.model_validate(row) for row in records.read_lines(transcripts)]
-    verdicts = score_both_ways(suite, rows, form)
+    recorder = records.Recorder("score_scenarios", params)
+    asked = read_suite(suite)
+    rows = [reparse(row, params.form) for row in _gathered(asked, part)]
+    verdicts = score_both_ways(asked, rows, params.form)
+    records.write_lines(transcripts, [row.model_dump(mode="json") for row in rows])
     records.write_lines(output, [verdict.model_dump(mode="json") for verdict in verdicts])
     right = sum(verdict.success for verdict in verdicts)
     recorder.add(verdicts=len(verdicts), right=right)
     recorder.write(output.with_suffix(".run.json"))
     subject = rows[0].subject if rows else output.parent.parent.name
-    progress.say(f"✓ scored {subject} on {suite.id}: {right} of {len(verdicts)} right")
+    progress.say(f"✓ scored {subject} on {asked.id}: {right} of {len(verdicts)} right")
+
+
+def _gathered(suite: Suite, parts: Sequence[Path]) -> list[Transcript]:
+    """What all parts hold, in the suite's order. Raises DataError where a part is damaged."""
+    from matinee.messages.transcripts import Transcript
+
+    order = {scenario.id: place for place, scenario in enumerate(suite.scenarios)}
+    found: list[Transcript] = []
+    for number, part in enumerate(parts):
+        rows = list(records.read_records(part, Transcript))
+        expected = {scenario.id for scenario in suite.scenarios[number :: len(parts)]}
+        if {row.case for row in rows} != expected:
+            raise DataError(
+                f"{part}: does not hold the cases of its part of the suite. Delete the file and "
+                "give the same command again: it is made anew."
+            )
+        found += rows
+    return sorted(found, key=lambda row: (order[row.case], row.repeat))

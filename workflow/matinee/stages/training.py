@@ -1,69 +1,69 @@
-"""From token rows to a merged model: train the adapter, merge it, certify the result."""
+"""From token rows to a published model: train the adapter, merge it, certify the result."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated
 
-from matinee.config import Export, GgufType, Training
-from matinee.data.tokens import read_tokens
-from matinee.models.weights import require_whole
+import typer
+
+from matinee.config.parameters import ExportGguf, MergeModel, PublishModel, TrainAdapter
 from matinee.runtime import process, progress, records
+from matinee.stages.options import Gpus, Input, Output, hold_devices, told
 
 if TYPE_CHECKING:
     from matinee.training import Job
 
 CERTIFIED_PROMPTS = 8
 
+app = typer.Typer()
 
+
+@app.command()
 def train_adapter(
-    model: Path,
-    tokens: Path,
-    settings: Training,
-    *,
-    variant: str,
-    seed: int,
-    shuffle: bool,
-    checkpoints: Path,
-    output: Path,
+    params: Annotated[TrainAdapter, told(TrainAdapter)],
+    model: Input,
+    tokens: Input,
+    checkpoints: Annotated[Path, typer.Option(help="Survives a kill; removed at the end.")],
+    output: Output,
+    gpus: Gpus = None,
 ) -> None:
-    """Trains one variant with one seed; leaves adapter, metrics, trainer state and loss curve."""
+    """LoRA fine-tuning of one variant with one seed: adapter, metrics, trainer state, curve."""
+    from matinee.training.parallel import processes, relaunch
+
+    hold_devices(gpus)
+    if params.training.devices > 1 and processes() == 1:
+        relaunch(params.training.devices)
     # A checkpoint belongs to its token rows: other rows under the same settings start afresh.
     checkpoints = checkpoints.with_name(f"{checkpoints.name}-{records.sha256_file(tokens)[:8]}")
+    label = f"{params.variant} s{params.seed}"
     with _alone(checkpoints) as waited:
         if waited and (output / "run.json").exists():
             # Snakemake had removed it before this job: the other process, whose driver is gone,
             # was given the same work and has finished it.
-            progress.say(f"✓ trained {variant} s{seed}: by the process that was waited for")
+            progress.say(f"✓ trained {label}: by the process that was waited for")
             return
         _prepare_environment(checkpoints.name, output)
+        from matinee.data.tokens import read_tokens
         from matinee.models.devices import describe_build
+        from matinee.models.weights import require_whole
         from matinee.training import Job
 
         require_whole(model)
-        progress.say(f"train {variant} s{seed}: {describe_build()}")
-        recorder = records.Recorder(
-            "train_adapter",
-            {
-                "variant": variant,
-                "seed": seed,
-                "shuffle_rows": shuffle,
-                "training": settings.model_dump(mode="json"),
-            },
-        )
+        progress.say(f"train {label}: {describe_build()}")
+        recorder = records.Recorder("train_adapter", params)
         job = Job(
             model=model,
             rows=read_tokens(tokens),
             validation=read_tokens(tokens, held_out=True),
-            settings=settings,
-            seed=seed,
-            shuffle=shuffle,
+            settings=params.training,
+            seed=params.seed,
+            shuffle=params.shuffle_rows,
             checkpoints=checkpoints,
             output=output,
-            label=f"{variant} s{seed}",
+            label=label,
             report_to_wandb=os.environ.get("WANDB_MODE", "disabled") != "disabled",
         )
         _train(job, recorder)
@@ -108,40 +108,37 @@ def _train(job: Job, recorder: records.Recorder) -> None:
     )
 
 
+@app.command()
 def merge_model(
-    base: Path,
-    adapter: Path,
-    tokens: Path,
-    template: str,
-    export: Export,
-    output: Path,
-    *,
-    variant: str,
-    precision: Any = "auto",
+    params: Annotated[MergeModel, told(MergeModel)],
+    base: Input,
+    adapter: Input,
+    tokens: Input,
+    output: Output,
+    gpus: Gpus = None,
 ) -> None:
-    """Writes `model/` (weights, tokenizer, template, card) and its certificate `merge.json`."""
+    """Merge an adapter into its base, export the model with template and card, certify it."""
     from matinee.export.certificate import certify
     from matinee.export.exporting import complete_export
     from matinee.export.merging import merge
     from matinee.models.devices import place
+    from matinee.models.weights import require_whole
 
+    hold_devices(gpus)
     require_whole(base)
     require_whole(adapter)
-    recorder = records.Recorder(
-        "merge_model", {"variant": variant, "template": template, **export.model_dump(mode="json")}
-    )
+    recorder = records.Recorder("merge_model", params)
     with records.whole(output / "model") as folder:
-        facts = merge(base, adapter, folder, export.shard_size)
-        complete_export(folder, template, base=base, training=adapter.parent)
-        certificate = certify(
+        facts = merge(base, adapter, folder, params.export.shard_size)
+        complete_export(folder, params.template, base=base, training=adapter.parent)
+        facts |= certify(
             base,
             adapter,
             folder,
             _prompts(tokens),
-            placement=place(precision),
-            tolerance=export.tolerance,
+            placement=place("auto"),
+            tolerance=params.export.tolerance,
         )
-    facts |= certificate
     records.write_json(output / "merge.json", facts)
     recorder.add(**facts)
     recorder.write(output / "run.json")
@@ -154,36 +151,13 @@ def merge_model(
     )
 
 
-def export_gguf(model: Path, types: Sequence[GgufType], output: Path) -> None:
-    """Writes a merged model as GGUF files, with an Ollama `Modelfile`."""
-    from matinee.export.gguf import write_gguf
-
-    recorder = records.Recorder("export_gguf", {"types": list(types)})
-    facts = write_gguf(model, output, types)
-    recorder.add(files=facts)
-    recorder.write(output / "run.json")
-    sizes = ", ".join(f"{kind} {fact['bytes'] / 1e6:,.0f} MB" for kind, fact in facts.items())
-    progress.say(f"✓ exported {sizes}, {recorder.summary()}")
-
-
-def publish_model(
-    model: Path, repository: str, output: Path, *, private: bool, token_env: str
-) -> None:
-    """Uploads an exported model, and notes where it went."""
-    from matinee.export.publishing import publish
-
-    recorder = records.Recorder("publish_model", {"repository": repository, "private": private})
-    facts = publish(model, repository, private=private, token_env=token_env)
-    recorder.add(**facts)
-    recorder.write(output)
-    progress.say(f"✓ published {facts['address']}, {recorder.summary()}")
-
-
 def _prompts(tokens: Path) -> list[list[int]]:
     """The beginnings of training rows up to the first supervised token, spread over the data.
 
     Of each stretch of the data the shortest one: what is proved is the same, and it costs less.
     """
+    from matinee.data.tokens import read_tokens
+
     begun = [(ids, mask) for ids, mask in read_tokens(tokens) if 1 in mask]
     prompts = [ids[: mask.index(1)] for ids, mask in begun if mask.index(1) > 0]
     stretch = max(1, len(prompts) // CERTIFIED_PROMPTS)
@@ -192,3 +166,32 @@ def _prompts(tokens: Path) -> list[list[int]]:
         for start in range(0, stretch * CERTIFIED_PROMPTS, stretch)
         if prompts[start : start + stretch]
     ]
+
+
+@app.command()
+def export_gguf(
+    params: Annotated[ExportGguf, told(ExportGguf)], model: Input, output: Output
+) -> None:
+    """Write a merged model as GGUF files for llama.cpp, with an Ollama `Modelfile`."""
+    from matinee.export.gguf import write_gguf
+
+    recorder = records.Recorder("export_gguf", params)
+    facts = write_gguf(model, output, params.types)
+    recorder.add(files=facts)
+    recorder.write(output / "run.json")
+    sizes = ", ".join(f"{kind} {fact['bytes'] / 1e6:,.0f} MB" for kind, fact in facts.items())
+    progress.say(f"✓ exported {sizes}, {recorder.summary()}")
+
+
+@app.command()
+def publish_model(
+    params: Annotated[PublishModel, told(PublishModel)], model: Input, output: Output
+) -> None:
+    """Upload a merged model to a hub, with a token from the environment."""
+    from matinee.export.publishing import publish
+
+    recorder = records.Recorder("publish_model", params)
+    facts = publish(model, params.repository, private=params.private, token_env=params.token_env)
+    recorder.add(**facts)
+    recorder.write(output)
+    progress.say(f"✓ published {facts['address']}, {recorder.summary()}")

@@ -4,19 +4,19 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Annotated, Optional
+from typing import Annotated
 
 import typer
 
 app = typer.Typer()
 
 
-@app.command("check-scenarios")
+@app.command()
 def check_scenarios(
     scenarios: Path,
     tools: Path,
     fixtures: Annotated[
-        Optional[Path],  # noqa: UP045 (typer reads it)
+        Path | None,
         typer.Option(help="What your own tools return."),
     ] = None,
 ) -> None:
@@ -31,12 +31,12 @@ def check_scenarios(
     typer.echo("All scenarios are sound.")
 
 
-@app.command("import-openapi")
+@app.command()
 def import_openapi(
     document: Annotated[Path, typer.Argument(help="OpenAPI 3.0 or 3.1, YAML or JSON.")],
     out: Annotated[Path, typer.Option(help="The list of tools that is written.")],
     operation: Annotated[
-        Optional[list[str]],  # noqa: UP045 (typer reads it)
+        list[str] | None,
         typer.Option(help='operationId or "GET /path"; repeat it. None: all operations.'),
     ] = None,
 ) -> None:
@@ -53,7 +53,7 @@ def import_openapi(
     typer.echo(f"{count} written to {out}: {names}")
 
 
-@app.command("schema")
+@app.command()
 def schema() -> None:
     """Print the JSON Schema of config.yaml."""
     from matinee.config import json_schema
