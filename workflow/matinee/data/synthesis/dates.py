@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-import calendar
 import random
 from datetime import date, timedelta
 from typing import Literal
 
 from matinee.config.synthesis import Language
+from matinee.data.synthesis.wording import phrases, say
 
 Period = Literal["past", "future", "any", "birth"]
 
 _WEEKDAYS_ZH = "一二三四五六日"
+_CLOCK_ZH = ("一", "两", "三", "四", "五", "六", "七", "八", "九", "十", "十一", "十二")
 _WEEKDAYS_EN = ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday")
 _REFERENCE = date(2024, 6, 1)
 _SPAN_DAYS = {"past": (-1500, -1), "future": (1, 90), "any": (-300, 90), "birth": (-22000, -3600)}
@@ -22,7 +23,7 @@ def system_date(today: date, language: Language) -> str:
     if language == "zh":
         weekday = _WEEKDAYS_ZH[today.weekday()]
         return f"今天是{today.year}年{today.month}月{today.day}日，星期{weekday}。"
-    return f"Today is {_WEEKDAYS_EN[today.weekday()]}, {today.day} {_month(today)} {today.year}."
+    return f"Today is {_WEEKDAYS_EN[today.weekday()]}, {today.day} {today:%B} {today.year}."
 
 
 def draw_today(rng: random.Random) -> date:
@@ -59,86 +60,34 @@ def draw_time(rng: random.Random, language: Language) -> tuple[str, str]:
     spoken = (hour - 1) % 12 + 1
     part = "早上" if hour < 9 else "上午" if hour < 12 else "中午" if hour == 12 else "下午"
     part = "晚上" if hour >= 18 else part
-    digits = str(spoken) if rng.random() < 0.5 else _clock_zh(spoken)
+    digits = str(spoken) if rng.random() < 0.5 else _CLOCK_ZH[spoken - 1]
     return f"{part}{digits}点{'半' if minute else ''}", value
-
-
-def _clock_zh(hour: int) -> str:
-    return ("一", "两", "三", "四", "五", "六", "七", "八", "九", "十", "十一", "十二")[hour - 1]
-
-
-def _month(day: date) -> str:
-    return calendar.month_name[day.month]
 
 
 def _absolute(rng: random.Random, language: Language, day: date) -> str:
     if rng.random() < 0.2:
         return day.isoformat()
-    if language == "en":
-        return rng.choice(
-            (f"{day.day} {_month(day)} {day.year}", f"{_month(day)} {day.day}, {day.year}")
-        )
-    return rng.choice(
-        (
-            f"{day.year}年{day.month}月{day.day}日",
-            f"{day.year}年{day.month}月{day.day}日",
-            f"{day.year}年{day.month}月{day.day}号",
-            f"{day.year}.{day.month}.{day.day}",
-            f"{day.year}/{day.month}/{day.day}",
-        )
+    return day.strftime(
+        say(rng, "dates", language, year=f"{day.year}", month=f"{day.month}", day=f"{day.day}")
     )
 
 
 def _relative(rng: random.Random, language: Language, today: date) -> list[tuple[str, date]]:
     """Candidates in words relative to `today`, in the past and in the future."""
-    monday = today - timedelta(days=today.weekday())
-    weekday = rng.randrange(7)
-    count = rng.randint(3, 9)
-    name_zh, name_en = _WEEKDAYS_ZH[weekday], _WEEKDAYS_EN[weekday]
-
-    def shifted(days: int) -> date:
-        return today + timedelta(days=days)
-
-    if language == "en":
-        return [
-            ("yesterday", shifted(-1)),
-            ("yesterday", shifted(-1)),
-            ("the day before yesterday", shifted(-2)),
-            (f"{count} days ago", shifted(-count)),
-            (f"{name_en} of last week", monday + timedelta(days=weekday - 7)),
-            ("today", today),
-            ("tomorrow", shifted(1)),
-            ("tomorrow", shifted(1)),
-            ("the day after tomorrow", shifted(2)),
-            (f"in {count} days", shifted(count)),
-            (f"{name_en} of next week", monday + timedelta(days=weekday + 7)),
-        ]
-    other = _other_day(rng, today)
-    return [
-        ("昨天", shifted(-1)),
-        ("昨天", shifted(-1)),
-        ("昨日", shifted(-1)),
-        ("前天", shifted(-2)),
-        ("大前天", shifted(-3)),
-        (f"{count}天前", shifted(-count)),
-        (f"上周{name_zh}", monday + timedelta(days=weekday - 7)),
-        (f"上星期{name_zh}", monday + timedelta(days=weekday - 7)),
-        ("今天", today),
-        ("明天", shifted(1)),
-        ("明天", shifted(1)),
-        ("后天", shifted(2)),
-        ("大后天", shifted(3)),
-        (f"{count}天后", shifted(count)),
-        (f"下周{name_zh}", monday + timedelta(days=weekday + 7)),
-        (f"{other.month}月{other.day}{rng.choice('日号')}", other),
-        (f"今年{other.month}月{other.day}{rng.choice('日号')}", other),
-        _last_year(rng, today),
+    weekday, count = rng.randrange(7), rng.randint(3, 9)
+    name = (_WEEKDAYS_ZH if language == "zh" else _WEEKDAYS_EN)[weekday]
+    to_weekday = weekday - today.weekday()
+    days = {"-n": -count, "n": count, "last week": to_weekday - 7, "next week": to_weekday + 7}
+    found = [
+        (words.format(n=count, weekday=name), today + timedelta(days=days.get(rule, rule)))
+        for words, rule in phrases("days", language)
     ]
-
-
-def _other_day(rng: random.Random, today: date) -> date:
-    """Another day of this year; today itself when the draw hits it."""
-    return date(today.year, 1, 1) + timedelta(days=rng.randrange(365))
+    if language == "zh":
+        other = date(today.year, 1, 1) + timedelta(days=rng.randrange(365))
+        for year in ("", "今年"):
+            found.append((f"{year}{other.month}月{other.day}{rng.choice('日号')}", other))
+        found.append(_last_year(rng, today))
+    return found
 
 
 def _last_year(rng: random.Random, today: date) -> tuple[str, date]:

@@ -7,25 +7,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 _ONSETS = (
-    "b",
-    "br",
-    "d",
-    "f",
-    "g",
-    "k",
-    "kl",
-    "l",
-    "m",
-    "n",
-    "p",
-    "pr",
-    "r",
-    "s",
-    "t",
-    "tr",
-    "v",
+    "b", "br", "d", "f", "g", "k", "kl", "l", "m", "n", "p", "pr", "r", "s", "t", "tr", "v",
     "z",
-)
+)  # fmt: skip
 _VOWELS = ("a", "e", "i", "o", "u", "ai", "ou")
 _CODAS = ("", "", "", "n", "r", "l", "x")
 _WORDS = (
@@ -96,13 +80,15 @@ def _restyled(rng: random.Random, name: str, style: str, affix: str, prefix: str
         return name + affix
     if style == "prefix":
         return prefix + name
-    return (
-        "".join(part[0] for part in name.split("_")) + rng.choice(_LETTERS) + rng.choice(_LETTERS)
-    )
+    return "".join(part[0] for part in name.split("_")) + _letters(rng, 2, 2)
+
+
+def _letters(rng: random.Random, fewest: int, most: int) -> str:
+    return "".join(rng.choice(_LETTERS) for _ in range(rng.randint(fewest, most)))
 
 
 def _opaque(rng: random.Random) -> str:
-    letters = "".join(rng.choice(_LETTERS) for _ in range(rng.randint(2, 3)))
+    letters = _letters(rng, 2, 3)
     head = rng.choice(("fn", "tool", "api", "f", "svc", "op", letters))
     return f"{head}_{rng.randint(10, 9999)}"
 
@@ -126,7 +112,7 @@ def _compound(rng: random.Random) -> str:
 
 def _initials(rng: random.Random) -> str:
     """Names as Chinese interfaces often have them: pinyin initials and a verb."""
-    letters = "".join(rng.choice(_LETTERS) for _ in range(rng.randint(3, 6)))
+    letters = _letters(rng, 3, 6)
     return rng.choice(
         (f"{letters}_query", f"get_{letters}", f"{letters}cx", f"{letters}_{letters[::-1][:2]}")
     )

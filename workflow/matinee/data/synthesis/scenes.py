@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 from matinee.config.synthesis import Category
@@ -12,7 +13,7 @@ from matinee.data.synthesis.dates import system_date
 from matinee.data.synthesis.requests import Call, Plan, Wording, draw, word_without
 from matinee.data.synthesis.stage import Stage
 from matinee.data.synthesis.toollists import ToolList
-from matinee.data.synthesis.values import Drawn, join_words
+from matinee.data.synthesis.values import join_words
 from matinee.messages.conversations import Message
 
 Scene = Callable[[Stage], bool]
@@ -136,79 +137,79 @@ def parallel(stage: Stage) -> bool:
     return True
 
 
-def _two_values(stage: Stage, tool: CatalogueTool) -> tuple[Wording, Plan, Parameter, Drawn] | None:
-    """A planned request and a second value for one of its parameters."""
+@dataclass(frozen=True)
+class _TwoValues:
+    """A planned request, and the same with a second value for one of its parameters."""
+
+    text: str
+    parameter: Parameter
+    calls: tuple[Call, Call]
+    words: tuple[dict[str, str], dict[str, str]]
+
+    @property
+    def said(self) -> tuple[str, str]:
+        """The user's words for both values."""
+        first, second = self.words
+        return first[self.parameter.name], second[self.parameter.name]
+
+
+def _two_values(stage: Stage) -> _TwoValues | None:
+    tools = [tool for tool in stage.tools.tools if is_repeatable(tool)]
+    if not tools:
+        return None
+    tool = stage.target(tools)
     worded = stage.word(tool, optional_share=0.15)
     plan = stage.planner.plan(tool, worded.given)
     parameter = stage.rng.choice(variable(tool))
+    name = parameter.name
     for _ in range(8):
         other = draw(parameter, stage.setting)
-        if other.value != plan.final.values[parameter.name]:
-            return worded, plan, parameter, other
+        if other.value != plan.final.values[name]:
+            call = Call(tool, {**plan.final.values, name: other.value})
+            words = (plan.words, {**plan.words, name: other.words})
+            return _TwoValues(worded.text, parameter, (plan.final, call), words)
     return None
-
-
-def _with_value(plan: Plan, parameter: Parameter, other: Drawn) -> tuple[Call, dict[str, str]]:
-    call = Call(plan.final.tool, {**plan.final.values, parameter.name: other.value})
-    return call, {**plan.words, parameter.name: other.words}
-
-
-def _repeatable(stage: Stage) -> CatalogueTool | None:
-    tools = [tool for tool in stage.tools.tools if is_repeatable(tool)]
-    return stage.target(tools) if tools else None
 
 
 def repeated(stage: Stage) -> bool:
     """The same tool for two things in one message."""
-    tool = _repeatable(stage)
-    drawn = _two_values(stage, tool) if tool else None
-    if drawn is None:
+    two = _two_values(stage)
+    if two is None:
         return False
-    worded, plan, parameter, other = drawn
-    call, words = _with_value(plan, parameter, other)
-    both = join_words([plan.words[parameter.name], other.words], stage.language)
-    stage.ask(worded.text, {**plan.words, parameter.name: both})
-    stage.finish([plan.final, call], [plan.words, words])
+    both = join_words(list(two.said), stage.language)
+    stage.ask(two.text, {**two.words[0], two.parameter.name: both})
+    stage.finish([*two.calls], [*two.words])
     return True
 
 
 def changed(stage: Stage) -> bool:
     """The user takes a value back in the same message."""
-    tool = _repeatable(stage)
-    drawn = _two_values(stage, tool) if tool else None
-    if drawn is None:
+    two = _two_values(stage)
+    if two is None:
         return False
-    worded, plan, parameter, other = drawn
-    call, words = _with_value(plan, parameter, other)
-    stage.ask(worded.text, plan.words)
+    stage.ask(two.text, two.words[0])
     said = stage.script.messages.pop().content
+    label = replies.plain_label(two.parameter, stage.language)
+    wrong, right = two.said
     correction = wording.say(
-        stage.rng,
-        "correct",
-        stage.language,
-        label=replies.plain_label(parameter, stage.language),
-        wrong=plan.words[parameter.name],
-        right=other.words,
+        stage.rng, "correct", stage.language, label=label, wrong=wrong, right=right
     )
     separator = "" if said.endswith(("。", "？", "！")) else "，"
     separator = separator if stage.language == "zh" else " "
     stage.script.user(said + separator + correction)
-    stage.finish([call], [words])
+    stage.finish([two.calls[1]], [two.words[1]])
     return True
 
 
 def follow_up(stage: Stage) -> bool:
     """A second request that names only the new value."""
-    tool = _repeatable(stage)
-    drawn = _two_values(stage, tool) if tool else None
-    if drawn is None:
+    two = _two_values(stage)
+    if two is None:
         return False
-    worded, plan, parameter, other = drawn
-    call, words = _with_value(plan, parameter, other)
-    stage.ask(worded.text, plan.words)
-    stage.finish([plan.final], [plan.words], answer=True)
-    stage.script.user(wording.say(stage.rng, "follow_up", stage.language, right=other.words))
-    stage.finish([call], [words])
+    stage.ask(two.text, two.words[0])
+    stage.finish([two.calls[0]], [two.words[0]], answer=True)
+    stage.script.user(wording.say(stage.rng, "follow_up", stage.language, right=two.said[1]))
+    stage.finish([two.calls[1]], [two.words[1]])
     return True
 
 
@@ -305,22 +306,11 @@ def no_tool(stage: Stage) -> bool:
     return True
 
 
-SCENES: dict[Category, Scene] = {
-    "single": single,
-    "coded": coded,
-    "complete": complete,
-    "parallel": parallel,
-    "repeated": repeated,
-    "chain": chain,
-    "missing_asked": missing_asked,
-    "missing_complete": missing_complete,
-    "changed": changed,
-    "follow_up": follow_up,
-    "recovery": recovery,
-    "no_tool": no_tool,
-}
-
-
+_ALL = (
+    *(single, coded, complete, parallel, repeated, chain),
+    *(missing_asked, missing_complete, changed, follow_up, recovery, no_tool),
+)
+SCENES: dict[Category, Scene] = {scene.__name__: scene for scene in _ALL}  # type: ignore[misc]
 NEEDS: dict[Category, Callable[[CatalogueTool], bool]] = {
     "coded": is_coded,
     "complete": is_sparing,

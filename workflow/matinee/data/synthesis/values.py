@@ -116,11 +116,16 @@ def _range(rest: str) -> tuple[str, str, str]:
     return match[1], match[2], match[3] or "1"
 
 
-def _integer(rest: str) -> Maker:
+def _whole(rest: str) -> Callable[[random.Random], int]:
     low, high, step = (int(part) for part in _range(rest))
+    return lambda rng: rng.randrange(low, high + 1, step)
+
+
+def _integer(rest: str) -> Maker:
+    value_of = _whole(rest)
 
     def draw(setting: Setting) -> Drawn:
-        value = setting.rng.randrange(low, high + 1, step)
+        value = value_of(setting.rng)
         words = str(value)
         if setting.language == "zh" and 0 < value <= 10 and setting.rng.random() < 0.35:
             words = "两" if value == 2 else str(cn2an.an2cn(value))
@@ -141,25 +146,30 @@ def _number(rest: str) -> Maker:
 
 
 def _wan(rest: str) -> Maker:
-    low, high, step = (int(part) for part in _range(rest))
+    value_of = _whole(rest)
 
     def draw(setting: Setting) -> Drawn:
-        value = setting.rng.randrange(low, high + 1, step)
-        if setting.language == "en":
-            return Drawn(f"{value * 10000:,}", value * 10000)
-        return Drawn(f"{value}万", value * 10000)
+        value = value_of(setting.rng)
+        zh = setting.language == "zh"
+        return Drawn(f"{value}万" if zh else f"{value * 10000:,}", value * 10000)
 
     return Maker("wan", "integer", draw, nameable=False)
+
+
+def _spelled(kind: str, write: Callable[[Setting], str]) -> Maker:
+    """A maker whose words are the value."""
+
+    def draw(setting: Setting) -> Drawn:
+        text = write(setting)
+        return Drawn(text, text)
+
+    return Maker(kind, "string", draw)
 
 
 def _code(pattern: str) -> Maker:
     if not pattern:
         raise ValueError("a code needs a pattern, such as 'code SF########'")
-
-    def draw(setting: Setting) -> Drawn:
-        return Drawn(*(2 * (fill_pattern(setting.rng, pattern),)))
-
-    return Maker("code", "string", draw)
+    return _spelled("code", lambda setting: fill_pattern(setting.rng, pattern))
 
 
 def fill_pattern(rng: random.Random, pattern: str) -> str:
@@ -175,24 +185,22 @@ def fill_pattern(rng: random.Random, pattern: str) -> str:
 
 
 def _phone(_: str) -> Maker:
-    def draw(setting: Setting) -> Drawn:
-        prefix = setting.rng.choice(("135", "136", "139", "150", "158", "186", "187", "199"))
-        number = prefix + fill_pattern(setting.rng, "########")
-        return Drawn(number, number)
-
-    return Maker("phone", "string", draw)
+    prefixes = ("135", "136", "139", "150", "158", "186", "187", "199")
+    return _spelled(
+        "phone",
+        lambda setting: setting.rng.choice(prefixes) + fill_pattern(setting.rng, "########"),
+    )
 
 
 def _person(lexicons: Lexicons) -> Maker:
-    surnames, given = lexicons["surnames"], lexicons["given_names"]
+    def write(setting: Setting) -> str:
+        family, own = (
+            setting.rng.choice(lexicons[name]).words(setting.language)[0]
+            for name in ("surnames", "given_names")
+        )
+        return family + own if setting.language == "zh" else f"{own} {family}"
 
-    def draw(setting: Setting) -> Drawn:
-        family = setting.rng.choice(surnames).words(setting.language)[0]
-        own = setting.rng.choice(given).words(setting.language)[0]
-        name = family + own if setting.language == "zh" else f"{own} {family}"
-        return Drawn(name, name)
-
-    return Maker("person", "string", draw)
+    return _spelled("person", write)
 
 
 def _many(maker: Maker) -> Maker:
