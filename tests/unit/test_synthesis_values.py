@@ -1,7 +1,7 @@
 """Words and values belong together: dates, times, numbers, codes, and the template language."""
 
 import random
-from datetime import date
+from datetime import date, timedelta
 
 import pytest
 
@@ -23,8 +23,17 @@ def said_dates(period: str, language: str = "zh") -> dict[str, date]:
 
 
 def test_the_system_message_tells_date_and_weekday() -> None:
-    assert system_date(SATURDAY, "zh") == "今天是2023年5月6日，星期六。"
-    assert system_date(SATURDAY, "en") == "Today is Saturday, 6 May 2023."
+    days = [SATURDAY + timedelta(days=7 * week) for week in range(3)]
+    assert {system_date(day, "zh") for day in days} == {
+        "今天是2023年5月6日，星期六。",
+        "当前日期：2023-05-13，星期六。",
+        "今天是2023年5月20日（2023-05-20），星期六。",
+    }
+    assert {system_date(day, "en") for day in days} == {
+        "Today is Saturday, 6 May 2023.",
+        "Current date: 2023-05-13, Saturday.",
+        "Today is Saturday, 20 May 2023 (2023-05-20).",
+    }
 
 
 def test_relative_days_are_counted_from_today() -> None:

@@ -19,11 +19,14 @@ _SPAN_DAYS = {"past": (-1500, -1), "future": (1, 90), "any": (-300, 90), "birth"
 
 
 def system_date(today: date, language: Language) -> str:
-    """The system message that tells the date."""
-    if language == "zh":
-        weekday = _WEEKDAYS_ZH[today.weekday()]
-        return f"今天是{today.year}年{today.month}月{today.day}日，星期{weekday}。"
-    return f"Today is {_WEEKDAYS_EN[today.weekday()]}, {today.day} {today:%B} {today.year}."
+    """The system message that tells the date, in one of a few forms by the day."""
+    forms = phrases("today", language)
+    return today.strftime(forms[today.toordinal() % len(forms)]).format(
+        year=today.year,
+        month=today.month,
+        day=today.day,
+        weekday=(_WEEKDAYS_ZH if language == "zh" else _WEEKDAYS_EN)[today.weekday()],
+    )
 
 
 def draw_today(rng: random.Random) -> date:

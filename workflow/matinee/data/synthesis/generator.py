@@ -8,10 +8,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from matinee.config.synthesis import Category, SynthesisSettings
-from matinee.data.synthesis.catalogue import Catalogue, CatalogueTool, load_catalogue
+from matinee.data.synthesis.catalogue import Catalogue, load_catalogue
 from matinee.data.synthesis.scenes import NEEDS, SCENES, opening
 from matinee.data.synthesis.simulator import World
-from matinee.data.synthesis.stage import Script, Stage
+from matinee.data.synthesis.stage import Stage
 from matinee.data.synthesis.toollists import Composer, ToolList
 from matinee.messages.conversations import Conversation
 
@@ -61,11 +61,12 @@ def _write(
     rng = random.Random(row_id)
     wanted = [category, *_draw_categories(rng, settings, 20), "single", "no_tool"]
     for candidate in wanted:
-        stage = _stage(rng, row_id, settings, catalogue, tools, uses)
+        world = World(catalogue, row_id, tools.language)
+        stage = Stage(rng, settings, catalogue, tools, world, uses)
         if SCENES[candidate](stage):
             return Conversation(
                 id=row_id,
-                messages=tuple(opening(tools) + stage.script.messages),
+                messages=tuple(opening(tools) + stage.messages),
                 tools=tools.rendered,
                 source="synthesis",
                 category=candidate,
@@ -73,21 +74,3 @@ def _write(
                 labels={"list": tools.id},
             )
     raise AssertionError("no_tool is always possible")
-
-
-def _stage(
-    rng: random.Random,
-    row_id: str,
-    settings: SynthesisSettings,
-    catalogue: Catalogue,
-    tools: ToolList,
-    uses: Counter[str],
-) -> Stage:
-    def target(candidates: list[CatalogueTool]) -> CatalogueTool:
-        """The candidate that was asked for least in this list; chance decides between equals."""
-        tool = min(candidates, key=lambda item: (uses[item.name], rng.random()))
-        uses[tool.name] += 1
-        return tool
-
-    world = World(catalogue, row_id, tools.language)
-    return Stage(rng, settings, catalogue, tools, world, Script(tools), target)

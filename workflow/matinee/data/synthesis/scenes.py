@@ -132,7 +132,7 @@ def parallel(stage: Stage) -> bool:
         plans.append(stage.planner.plan(tool, worded.given))
         texts.append(wording.fill(worded.text, plans[-1].words))
     text = wording.join_requests(stage.rng, texts[0], texts[1], stage.language)
-    stage.script.user(wording.manner(stage.rng, text, stage.language))
+    stage.user(wording.manner(stage.rng, text, stage.language))
     stage.finish([plan.final for plan in plans], [plan.words for plan in plans])
     return True
 
@@ -188,15 +188,13 @@ def changed(stage: Stage) -> bool:
     if two is None:
         return False
     stage.ask(two.text, two.words[0])
-    said = stage.script.messages.pop().content
+    said = stage.messages.pop().content
     label = replies.plain_label(two.parameter, stage.language)
     wrong, right = two.said
-    correction = wording.say(
-        stage.rng, "correct", stage.language, label=label, wrong=wrong, right=right
-    )
+    correction = stage.phrase("correct", label=label, wrong=wrong, right=right)
     separator = "" if said.endswith(("。", "？", "！")) else "，"
     separator = separator if stage.language == "zh" else " "
-    stage.script.user(said + separator + correction)
+    stage.user(said + separator + correction)
     stage.finish([two.calls[1]], [two.words[1]])
     return True
 
@@ -208,7 +206,7 @@ def follow_up(stage: Stage) -> bool:
         return False
     stage.ask(two.text, two.words[0])
     stage.finish([two.calls[0]], [two.words[0]], answer=True)
-    stage.script.user(wording.say(stage.rng, "follow_up", stage.language, right=two.said[1]))
+    stage.user(stage.phrase("follow_up", right=two.said[1]))
     stage.finish([two.calls[1]], [two.words[1]])
     return True
 
@@ -229,7 +227,7 @@ def _missing(stage: Stage) -> tuple[Wording, Plan] | None:
     asked = [_parameter(stage, tool, name) for name in worded.missing]
     labels = [replies.plain_label(item, stage.language) for item in asked]
     own = asked[0].question[stage.language] if asked[0].question else None
-    stage.script.say(wording.question_back(stage.rng, labels, own, stage.language))
+    stage.say(wording.question_back(stage.rng, labels, own, stage.language))
     return worded, plan
 
 
@@ -247,8 +245,8 @@ def missing_asked(stage: Stage) -> bool:
         return False
     if stage.rng.random() < 0.25:
         declined, reply = stage.rng.choice(wording.phrases("declines", stage.language))
-        stage.script.user(declined)
-        stage.script.say(reply)
+        stage.user(declined)
+        stage.say(reply)
     return True
 
 
@@ -260,7 +258,7 @@ def missing_complete(stage: Stage) -> bool:
     worded, plan = found
     comma = "，" if stage.language == "zh" else ", "
     words = comma.join(plan.words[name] for name in worded.missing)
-    stage.script.user(wording.say(stage.rng, "answers", stage.language, words=words))
+    stage.user(stage.phrase("answers", words=words))
     stage.play(plan)
     return True
 
@@ -274,15 +272,15 @@ def recovery(stage: Stage) -> bool:
     worded = stage.word(tool)
     plan = stage.planner.plan(tool, worded.given)
     stage.ask(worded.text, plan.words)
-    stage.script.call([plan.final])
+    stage.call([plan.final])
     if stage.rng.random() < 0.6:
-        error = wording.say(stage.rng, "transient", stage.language)
-        stage.script.observe(plan.final, {"error": error})
+        error = stage.phrase("transient")
+        stage.observe(plan.final, {"error": error})
         stage.finish([plan.final], [plan.words])
         return True
     error, answer = stage.rng.choice(wording.phrases("lasting", stage.language))
-    stage.script.observe(plan.final, {"error": error})
-    stage.script.say(answer)
+    stage.observe(plan.final, {"error": error})
+    stage.say(answer)
     return True
 
 
@@ -290,8 +288,8 @@ def no_tool(stage: Stage) -> bool:
     """Small talk, or a request for which the list has no tool."""
     if stage.rng.random() < 0.35:
         asked, answer = stage.rng.choice(stage.catalogue.talk[stage.language])
-        stage.script.user(asked)
-        stage.script.say(answer)
+        stage.user(asked)
+        stage.say(answer)
         return True
     listed = {tool.name for tool in stage.tools.tools}
     domains = {tool.domain for tool in stage.tools.tools}
@@ -302,7 +300,7 @@ def no_tool(stage: Stage) -> bool:
     plan = stage.planner.plan(tool, worded.given)
     stage.ask(worded.text, plan.words)
     does = tool.does[stage.language]
-    stage.script.say(wording.say(stage.rng, "refuse", stage.language, does=does))
+    stage.say(stage.phrase("refuse", does=does))
     return True
 
 
