@@ -367,7 +367,9 @@ def test_a_limit_takes_categories_in_turn(shipped: Suite) -> None:
 def test_a_limit_by_category_takes_so_many_of_each(shipped: Suite) -> None:
     part = select(shipped, limit={"no_tool": 2, "single_tool": len(shipped.tools)})
     assert Counter(case.category for case in part.scenarios) == {"no_tool": 2, "single_tool": 11}
-    assert len({case.turns[0].calls[0].tool for case in part.scenarios if case.turns[0].calls}) == 11
+    assert (
+        len({case.turns[0].calls[0].tool for case in part.scenarios if case.turns[0].calls}) == 11
+    )
     with pytest.raises(ScenarioError, match="no scenarios in no_such"):
         select(shipped, limit={"no_such": 1})
 

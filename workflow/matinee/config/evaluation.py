@@ -10,7 +10,6 @@ from pydantic import Field, model_validator
 from matinee.config.base import Address, Identifier, Settings
 from matinee.messages.scenarios import BfclCategory
 
-
 Count = Annotated[int, Field(ge=1)]
 
 
