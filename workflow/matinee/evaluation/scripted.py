@@ -6,7 +6,7 @@ from collections.abc import Callable, Generator, Iterable, Sequence
 from typing import Any
 
 from matinee.engines.base import Completion, Reply, Request
-from matinee.evaluation.gold import as_lookup, is_null, levels, written
+from matinee.evaluation.gold import as_lookup, as_verbatim, is_null, levels, written
 from matinee.evaluation.playing import case_of
 from matinee.evaluation.simulation import lookup
 from matinee.messages.conversations import ToolCall, canonical_json
@@ -119,7 +119,8 @@ def _first(accepted: Any) -> Any:
 
 
 def _as_it_is(value: Any) -> Any:
-    return None if is_null(value) else value
+    verbatim = as_verbatim(value)
+    return None if is_null(value) else value if verbatim is None else verbatim
 
 
 def _spare(turn: Turn, groups: tuple[tuple[int, ...], ...]) -> list[GoldCall]:
