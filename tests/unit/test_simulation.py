@@ -7,6 +7,7 @@ import json
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from unit.playing import DECLARED
 
 from matinee.evaluation.simulation import SimulatedApi, world
 from matinee.evaluation.simulation.resources import eleven_tools
@@ -15,7 +16,6 @@ from matinee.messages.conversations import Tool
 from matinee.messages.scenarios import Fault
 from matinee.runtime.errors import ScenarioError
 from matinee.runtime.places import RESOURCES
-from unit.playing import DECLARED
 
 TODAY = datetime.date(2024, 1, 25)
 

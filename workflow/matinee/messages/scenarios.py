@@ -23,6 +23,8 @@ Category = Literal[
     "no_tool",
     "change_of_mind",
     "error_recovery",
+    "invalid_values",
+    "forced_questions",
 ]
 
 # Of BFCL v4: the single-turn questions that come with accepted answers, or with none to be made.
@@ -121,6 +123,12 @@ class Turn(Strict):
     slots: dict[str, Slot] = Field(default={})
     must_say: tuple[tuple[str, ...], ...] = ()
     mention: tuple[tuple[str, ...], ...] = ()
+
+    @property
+    def idle(self) -> bool:
+        """Nothing is due: whoever neither calls nor asks is right."""
+        due = (self.ask, self.invalid, self.ask_after, self.must_say)
+        return not any(due) and any(all(call.optional for call in calls) for calls in self.ways)
 
     @property
     def ways(self) -> tuple[tuple[GoldCall, ...], ...]:
