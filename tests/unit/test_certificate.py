@@ -40,6 +40,13 @@ def test_a_true_merge_is_certified(base: Path, adapter: Path, tmp_path: Path) ->
     assert facts["difference_from_start_model"] > 0.01
 
 
+def test_an_adapter_of_the_upper_layers_alone_is_certified(base: Path, tmp_path: Path) -> None:
+    adapter = save_adapter(base, tmp_path / "adapter", exclude_modules=r"\D*\.(0)\..*")
+    assert all(".layers.1." in name for name in tensors(adapter))
+    merge(base, adapter, tmp_path / "merged", "2GB")
+    assert certified(base, adapter, tmp_path / "merged")["difference_from_start_model"] > 0
+
+
 @pytest.mark.parametrize("dtype", ["bfloat16", "float16"])
 def test_what_the_weights_type_rounds_is_shown_and_no_error(tmp_path: Path, dtype: str) -> None:
     base = save_base(tmp_path / "base", dtype)

@@ -368,6 +368,16 @@ def test_a_limit_takes_categories_in_turn(shipped: Suite) -> None:
     assert set(Counter(case.category for case in part.scenarios).values()) == {2}
 
 
+def test_a_limit_by_category_takes_so_many_of_each(shipped: Suite) -> None:
+    part = select(shipped, limit={"no_tool": 2, "single_tool": len(shipped.tools)})
+    assert Counter(case.category for case in part.scenarios) == {"no_tool": 2, "single_tool": 11}
+    assert (
+        len({case.turns[0].calls[0].tool for case in part.scenarios if case.turns[0].calls}) == 11
+    )
+    with pytest.raises(ScenarioError, match="no scenarios in no_such"):
+        select(shipped, limit={"no_such": 1})
+
+
 def test_a_limit_takes_the_tools_of_single_tool_in_turn(shipped: Suite) -> None:
     part = select(shipped, limit=len(shipped.tools), categories=["single_tool"])
     tools = [case.turns[0].calls[0].tool for case in part.scenarios]

@@ -12,6 +12,7 @@ import pytest
 from tiny import save, training
 from trainee import adapter_bytes, job
 
+from matinee.models.devices import Placement
 from matinee.runtime.errors import EngineError, TrainingError
 from matinee.training import batching, train
 from matinee.training import trainer as module
@@ -318,6 +319,16 @@ def test_gradient_checkpointing_changes_nothing_but_memory(folder: Path) -> None
     run(folder, "whole")
     run(folder, "checkpointed", gradient_checkpointing=True)
     assert distance(adapter(folder, "whole"), adapter(folder, "checkpointed")) < 1e-4
+
+
+@pytest.mark.parametrize(("share", "adapted"), [(1.0, {0, 1}), (0.5, {1}), (0.01, {1})])
+def test_a_share_of_the_layers_counts_from_the_last(
+    folder: Path, share: float, adapted: set[int]
+) -> None:
+    settings = training(lora={"layers": share})
+    model = module.load_trainable(folder / "model", settings, Placement("cpu", "fp32", "test"))
+    trained = [name for name, weight in model.named_parameters() if weight.requires_grad]
+    assert {int(name.split(".layers.")[1].split(".")[0]) for name in trained} == adapted
 
 
 def test_bf16_keeps_the_adapter_in_fp32(folder: Path) -> None:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Literal, Self, get_args
+from typing import Annotated, Literal, Self, get_args
 
 from pydantic import Field, model_validator
 
 from matinee.config.base import Address, Identifier, Settings
 from matinee.messages.scenarios import BfclCategory
+
+Count = Annotated[int, Field(ge=1)]
 
 
 class BfclSource(Settings):
@@ -49,8 +51,9 @@ class SuiteSettings(Settings):
         strict=False,
         description="What your own tools return (see docs/scenarios.md).",
     )
-    limit: int | None = Field(
-        default=None, ge=1, description="A stratified subset of so many cases."
+    limit: Count | dict[str, Count] | None = Field(
+        default=None,
+        description="A stratified subset: of so many cases, or of so many of each category named.",
     )
     categories: list[str] = Field(default=[], description="Only these categories; empty: all.")
 
@@ -61,8 +64,11 @@ class SuiteSettings(Settings):
             raise ValueError("needs `scenarios` and `tools`, or `bfcl`")
         if self.bfcl is not None and any(file is not None for file in files):
             raise ValueError("has `bfcl` and also `scenarios`, `tools` or `fixtures`; choose one")
+        if isinstance(self.limit, dict) and self.categories:
+            raise ValueError("has `categories`, and a `limit` that names categories; choose one")
         offered = get_args(BfclCategory)
-        unknown = [name for name in self.categories if self.bfcl and name not in offered]
+        named = self.limit if isinstance(self.limit, dict) else self.categories
+        unknown = [name for name in named if self.bfcl and name not in offered]
         if unknown:
             raise ValueError(
                 f"BFCL categories {', '.join(unknown)} cannot be run; choose among "

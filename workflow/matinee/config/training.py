@@ -39,6 +39,14 @@ class Lora(Settings):
     dropout: float = Field(
         default=0.0, ge=0, lt=1, strict=False, description="Share of the adapter's inputs left out."
     )
+    layers: float = Field(
+        default=1.0,
+        gt=0,
+        le=1,
+        strict=False,
+        description="Share of the layers that are adapted, counted from the last. Below them no "
+        "gradient is computed: less time and memory, and less to learn with.",
+    )
     target: Literal["all-linear"] | list[str] = Field(
         default="all-linear", description="All linear layers but the LM head, or module names."
     )

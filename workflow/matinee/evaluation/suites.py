@@ -9,7 +9,7 @@ from __future__ import annotations
 import datetime
 import itertools
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any, get_args
@@ -83,15 +83,20 @@ def too_few(suite: Suite) -> list[str]:
 
 
 def select(
-    suite: Suite, *, limit: int | None = None, categories: Sequence[str] | None = None
+    suite: Suite,
+    *,
+    limit: int | Mapping[str, int] | None = None,
+    categories: Sequence[str] | None = None,
 ) -> Suite:
     """At most `limit` scenarios, drawn evenly and always the same ones, in the suite's order.
 
     Categories take turns; within one, families do (in single_tool: tools). None means all, and
-    so does an empty list of categories.
+    so does an empty list of categories. A limit by category draws from those that it names.
     Raises ScenarioError for a category that the suite does not have.
     """
     present = _categories(suite)
+    if isinstance(limit, Mapping):
+        categories = list(limit)
     unknown = [name for name in categories or () if name not in present]
     if unknown:
         raise ScenarioError(
@@ -101,7 +106,12 @@ def select(
     queues = [
         _spread([case for case in suite.scenarios if case.category == name]) for name in wanted
     ]
-    chosen = {case.id for case in itertools.islice(_in_turns(queues), limit)}
+    if isinstance(limit, Mapping):
+        cut = [queue[: limit[name]] for name, queue in zip(wanted, queues, strict=True)]
+        drawn: Iterator[Scenario] = itertools.chain.from_iterable(cut)
+    else:
+        drawn = itertools.islice(_in_turns(queues), limit)
+    chosen = {case.id for case in drawn}
     kept = tuple(case for case in suite.scenarios if case.id in chosen)
     return suite.model_copy(update={"scenarios": kept})
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import partial
@@ -57,14 +58,19 @@ def make_trainable(model: Any, settings: Training) -> PreTrainedModel:
         use_layouts(model)
     if settings.gradient_checkpointing:
         model.enable_input_require_grads()  # a checkpointed layer needs an input with a gradient
-    return peft.get_peft_model(model, lora_config(settings))  # type: ignore[no-any-return]
+    layers = model.config.get_text_config().num_hidden_layers
+    return peft.get_peft_model(model, lora_config(settings, layers))  # type: ignore[no-any-return]
 
 
-def lora_config(settings: Training) -> Any:
-    """The settings as peft's LoraConfig."""
+def lora_config(settings: Training, layers: int = 0) -> Any:
+    """The settings as peft's LoraConfig, for a model of so many layers."""
     import peft
 
+    # The first number in a module's name is its layer's; peft's own layers_to_transform does not
+    # go with `all-linear`.
+    lower = "|".join(map(str, range(layers - math.ceil(layers * settings.lora.layers))))
     return peft.LoraConfig(
+        exclude_modules=rf"\D*\.({lower})\..*" if lower else None,
         r=settings.lora.r,
         lora_alpha=settings.lora.alpha,  # type: ignore[arg-type]
         lora_dropout=settings.lora.dropout,
