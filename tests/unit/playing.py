@@ -18,8 +18,7 @@ from matinee.messages.transcripts import Transcript, Verdict
 from matinee.runtime.places import RESOURCES
 
 TODAY = "2024-01-25"
-HEAD = open_document(RESOURCES / "scenarios" / "suite.yaml").value
-DECLARED: dict[str, Any] = {key: HEAD[key] for key in ("kinds", "defaults")}
+KINDS = open_document(RESOURCES / "scenarios" / "suite.yaml").value["kinds"]
 DONE = "好的，查到了。"
 
 
@@ -83,7 +82,7 @@ def scenario(*turns: Turn, faults: Sequence[Fault] = (), name: str = "case") -> 
 
 
 def suite(*scenarios: Scenario) -> Suite:
-    return Suite(id="inline", today=TODAY, tools=tools(), scenarios=scenarios, **DECLARED)
+    return Suite(id="inline", today=TODAY, tools=tools(), scenarios=scenarios, kinds=KINDS)
 
 
 def play(
@@ -104,4 +103,4 @@ def play(
 
 
 def judged(case: Scenario, *outputs: str | tuple[str, str], max_steps: int = 6) -> Verdict:
-    return score(case, play(case, *outputs, max_steps=max_steps), tools(), declared=suite())
+    return score(case, play(case, *outputs, max_steps=max_steps), tools(), kinds=KINDS)

@@ -14,7 +14,7 @@ rule fetch_model:
     params:
         settings=lambda wildcards: plan.fetch_model(wildcards.model),
     shell:
-        "python workflow/run.py fetch-model --params {params.settings:q} --output {output}"
+        "{RUN} fetch-model --params {params.settings:q} --output {output}"
         " 3>&2 > {log} 2>&1"
 
 
@@ -34,7 +34,7 @@ rule fetch_dataset:
     params:
         settings=lambda wildcards: plan.fetch_dataset(wildcards.dataset),
     shell:
-        "python workflow/run.py fetch-dataset --params {params.settings:q} --output {output}"
+        "{RUN} fetch-dataset --params {params.settings:q} --output {output}"
         " 3>&2 > {log} 2>&1"
 
 
@@ -59,7 +59,7 @@ rule format_dataset:
         # Another release may read otherwise: what it finds in a shared cache must be its own.
         version=plan.version,
     shell:
-        "python workflow/run.py format-dataset --params {params.settings:q} --raw {input.raw}"
+        "{RUN} format-dataset --params {params.settings:q} --raw {input.raw}"
         " --output {output.conversations} 3>&2 > {log} 2>&1"
 
 
@@ -80,7 +80,7 @@ rule synthesize_dataset:
     params:
         settings=lambda wildcards: plan.dataset(wildcards.dataset),
     shell:
-        "python workflow/run.py synthesize-dataset --params {params.settings:q} --output {output}"
+        "{RUN} synthesize-dataset --params {params.settings:q} --output {output}"
         " 3>&2 > {log} 2>&1"
 
 
@@ -100,7 +100,7 @@ rule mix_data:
         settings=lambda wildcards: plan.mix_data(wildcards.variant),
         parts=lambda wildcards, input: [f"--part {path}" for path in input],
     shell:
-        "python workflow/run.py mix-data --params {params.settings:q} {params.parts} --output {output}"
+        "{RUN} mix-data --params {params.settings:q} {params.parts} --output {output}"
         " 3>&2 > {log} 2>&1"
 
 
@@ -123,7 +123,7 @@ rule tokenize_data:
     params:
         settings=lambda wildcards: plan.tokenize_data(wildcards.variant),
     shell:
-        "python workflow/run.py tokenize-data --params {params.settings:q}"
+        "{RUN} tokenize-data --params {params.settings:q}"
         " --conversations {input.conversations} --model {input.model}"
         " --output {output.tokens} --profile {output.profile} --processes {threads}"
         " 3>&2 > {log} 2>&1"
@@ -151,6 +151,6 @@ rule check_leakage:
         settings=plan.check_leakage(),
         suites=lambda wildcards, input: [f"--suite {path}" for path in input.suites],
     shell:
-        "python workflow/run.py check-leakage --params {params.settings:q}"
+        "{RUN} check-leakage --params {params.settings:q}"
         " --conversations {input.conversations} {params.suites} --output {output}"
         " 3>&2 > {log} 2>&1"

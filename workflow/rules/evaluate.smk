@@ -18,7 +18,7 @@ rule prepare_suite:
     params:
         settings=lambda wildcards: plan.prepare_suite(wildcards.suite),
     shell:
-        "python workflow/run.py prepare-suite --params {params.settings:q} --output {output}"
+        "{RUN} prepare-suite --params {params.settings:q} --output {output}"
         " 3>&2 > {log} 2>&1"
 
 
@@ -47,7 +47,7 @@ rule run_scenarios:
         ),
         model=lambda wildcards, input: f"--model {input.model}" if input.model else "",
     shell:
-        "python workflow/run.py run-scenarios --params {params.settings:q} --suite {input.suite}"
+        "{RUN} run-scenarios --params {params.settings:q} --suite {input.suite}"
         " {params.model} --gpus {resources.gpu} --output {output} 3>&2 > {log} 2>&1"
 
 
@@ -69,6 +69,6 @@ rule score_scenarios:
         settings=lambda wildcards: plan.score_scenarios(wildcards.subject),
         parts=lambda wildcards, input: [f"--part {path}" for path in input.parts],
     shell:
-        "python workflow/run.py score-scenarios --params {params.settings:q} --suite {input.suite}"
+        "{RUN} score-scenarios --params {params.settings:q} --suite {input.suite}"
         " {params.parts} --transcripts {output.transcripts} --output {output.verdicts}"
         " 3>&2 > {log} 2>&1"

@@ -37,7 +37,7 @@ rule train_adapter:
         ),
         folder=paths.TRAINING,
     shell:
-        "python workflow/run.py train-adapter --params {params.settings:q} --model {input.model}"
+        "{RUN} train-adapter --params {params.settings:q} --model {input.model}"
         " --tokens {input.tokens} --checkpoints {params.checkpoints} --output {params.folder}"
         " --gpus {resources.gpu} 3>&2 > {log} 2>&1"
 
@@ -71,7 +71,7 @@ rule merge_model:
         settings=lambda wildcards: plan.merge_model(wildcards.variant),
         folder=paths.MERGED,
     shell:
-        "python workflow/run.py merge-model --params {params.settings:q} --base {input.base}"
+        "{RUN} merge-model --params {params.settings:q} --base {input.base}"
         " --adapter {input.adapter} --tokens {input.tokens} --output {params.folder}"
         " --gpus {resources.gpu} 3>&2 > {log} 2>&1"
 
@@ -91,7 +91,7 @@ rule export_gguf:
     params:
         settings=plan.export_gguf(),
     shell:
-        "python workflow/run.py export-gguf --params {params.settings:q} --model {input.model}"
+        "{RUN} export-gguf --params {params.settings:q} --model {input.model}"
         " --output {output.folder} 3>&2 > {log} 2>&1"
 
 
@@ -112,5 +112,5 @@ rule publish_model:
     params:
         settings=lambda wildcards: plan.publish_model(wildcards.variant, wildcards.seed),
     shell:
-        "python workflow/run.py publish-model --params {params.settings:q} --model {input.model}"
+        "{RUN} publish-model --params {params.settings:q} --model {input.model}"
         " --output {output.record} 3>&2 > {log} 2>&1"

@@ -10,6 +10,7 @@ from pydantic import ValidationError
 
 from matinee.config import Configuration, Dataset, Model, PathSource
 from matinee.runtime.errors import ConfigurationError
+from matinee.runtime.places import in_checkout
 
 # What pydantic calls the members of `lora.target`, and a mapping's key, in the place of an error.
 MEMBERS = ("literal['all-linear']", "list[str]", "[key]")
@@ -22,7 +23,7 @@ def parse_configuration(values: dict[str, Any], root: Path) -> Configuration:
     every problem with its key path, what was found and what is allowed.
     """
     try:
-        configuration = Configuration.model_validate(values)
+        configuration = Configuration.model_validate(_found_in_checkout(values, root))
     except ValidationError as error:
         problems = [problem for detail in error.errors() for problem in _describe(detail)]
         # A union reports one mistake once for each of its members.
@@ -31,6 +32,16 @@ def parse_configuration(values: dict[str, Any], root: Path) -> Configuration:
     if missing:
         raise ConfigurationError(_headline(missing))
     return configuration
+
+
+def _found_in_checkout(value: Any, root: Path) -> Any:
+    """The values with shipped files (`workflow/…`) as they are seen from `root`."""
+    if isinstance(value, dict):
+        return {key: _found_in_checkout(inner, root) for key, inner in value.items()}
+    if isinstance(value, list):
+        return [_found_in_checkout(inner, root) for inner in value]
+    shipped = isinstance(value, str) and value.startswith("workflow/")
+    return in_checkout(value, root) if shipped else value
 
 
 def _headline(problems: list[str]) -> str:

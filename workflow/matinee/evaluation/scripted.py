@@ -6,11 +6,10 @@ from collections.abc import Callable, Generator, Iterable, Sequence
 from typing import Any
 
 from matinee.engines.base import Completion, Reply, Request
-from matinee.evaluation.gold import as_lookup, as_verbatim, is_null, levels, written
+from matinee.evaluation.gold import as_lookup, is_null, levels, written
 from matinee.evaluation.playing import case_of
 from matinee.evaluation.simulation import lookup
 from matinee.messages.conversations import ToolCall, canonical_json
-from matinee.messages.forms import NATIVE
 from matinee.messages.parsing import CallForm, write_calls
 from matinee.messages.scenarios import GoldCall, Scenario, Suite, Turn
 
@@ -36,8 +35,7 @@ class GoldEngine:
             scenario.id: {tool["name"]: tool for tool in suite.tools_of(scenario)}
             for scenario in suite.scenarios
         }
-        # Nothing reads a model's own template here, so any form serves.
-        self.form = "hermes" if form == NATIVE else form
+        self._form = form
         self._look_up = look_up
         self._written = written if suite.values == "plain" else _as_it_is
 
@@ -65,8 +63,8 @@ class GoldEngine:
                 tools = self._tools[scenario.id]
                 calls = [self._call(turn.calls[position], tools) for position in group]
                 while spare and not self._known(turn, group, messages):
-                    messages = yield write_calls(self.form, [self._call(spare.pop(0), tools)])
-                messages = yield write_calls(self.form, calls)
+                    messages = yield write_calls(self._form, [self._call(spare.pop(0), tools)])
+                messages = yield write_calls(self._form, calls)
             if not turn.invalid or turn.calls:
                 messages = yield _reply(turn)
 
@@ -102,8 +100,6 @@ class GoldEngine:
 class NullEngine:
     """Answers everything with one plain sentence: no call, no question."""
 
-    form = "hermes"
-
     def serve(self, requests: Iterable[Request], reply: Reply) -> None:
         """Plays the conversations one after the other; see `Engine`."""
         for request in requests:
@@ -119,8 +115,7 @@ def _first(accepted: Any) -> Any:
 
 
 def _as_it_is(value: Any) -> Any:
-    verbatim = as_verbatim(value)
-    return None if is_null(value) else value if verbatim is None else verbatim
+    return None if is_null(value) else value
 
 
 def _spare(turn: Turn, groups: tuple[tuple[int, ...], ...]) -> list[GoldCall]:

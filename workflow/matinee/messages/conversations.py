@@ -78,16 +78,12 @@ class ToolCall:
 
 @dataclass(frozen=True)
 class Message:
-    """One message. Only assistant messages have `tool_calls`; only tool messages have `name`.
-
-    `reasoning`: what an assistant thought before it wrote the rest.
-    """
+    """One message. Only assistant messages have `tool_calls`; only tool messages have `name`."""
 
     role: Role
     content: str = ""
     tool_calls: tuple[ToolCall, ...] = ()
     name: str | None = None
-    reasoning: str = ""
 
     def as_openai(self) -> dict[str, Any]:
         """The form that chat templates take: arguments decoded, `content` always a string."""
@@ -99,8 +95,6 @@ class Message:
             ]
         if self.name is not None:
             message["name"] = self.name
-        if self.reasoning:
-            message["reasoning"] = self.reasoning
         return message
 
 
@@ -142,7 +136,6 @@ class Conversation:
                         {"name": call.name, "arguments": call.arguments}
                         for call in message.tool_calls
                     ],
-                    **({"reasoning": message.reasoning} if message.reasoning else {}),
                 }
                 for message in self.messages
             ],
@@ -166,7 +159,6 @@ class Conversation:
                     tool_calls=tuple(
                         ToolCall(call["name"], call["arguments"]) for call in message["tool_calls"]
                     ),
-                    reasoning=message.get("reasoning", ""),
                 )
                 for message in row["messages"]
             ),

@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import typer
 
-from matinee.stages import agents, apps, data, evaluation, inputs, report, training
+from matinee.stages import agents, apps, data, evaluation, experiments, inputs, report, training
 
 
 def add_commands(app: typer.Typer) -> None:
     """Adds every command, in the order of the workflow."""
-    for part in (data, training, evaluation, report, inputs, apps, agents):
+    for part in (data, training, evaluation, report, inputs, experiments, apps, agents):
         app.add_typer(part.app)

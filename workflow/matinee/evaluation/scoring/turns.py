@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from matinee.evaluation.asking import asked_slots, asks_after, is_question
@@ -60,22 +60,13 @@ def judge_turn(
     matcher: Matcher,
 ) -> TurnJudgement:
     """Judges one turn. `before`: the calls of earlier turns. `stop`: why the loop ended."""
-    early = {
-        position
-        for position, attempt in enumerate(record.attempts)
-        if any(
-            gold.early and gold.tool == attempt.name and not matcher.problems(gold, attempt)
-            for gold in turn.calls
-        )
-        or (turn.invalid and attempt.refused)  # the tool itself said what is wrong with the value
-    }
-    asking = _asking(turn, record, early)
+    asking = _asking(turn, record)
     pairing = matcher.pair(turn.calls, record.attempts)
     due = [j for j, gold in enumerate(turn.calls) if not gold.optional]
     missing = [j for j in due if j not in pairing.matched]
     fault = _asking_fault(turn, asking)
-    if fault is None and all(gold.early and gold.optional for gold in turn.calls):
-        fault = _uncalled_for(turn, record, early)
+    if fault is None and not turn.calls:
+        fault = _uncalled_for(turn, record)
     if fault is None:
         fault = _carried_out_fault(turn, record, before, pairing, matcher)
     if fault is None:
@@ -103,8 +94,7 @@ def judge_turn(
     )
 
 
-def _asking(turn: Turn, record: TurnRecord, free: Collection[int]) -> _Asking:
-    """`free`: positions of calls that may come before what is asked."""
+def _asking(turn: Turn, record: TurnRecord) -> _Asking:
     asked: set[str] = set()
     questions = 0
     too_early: Attempt | None = None
@@ -113,10 +103,9 @@ def _asking(turn: Turn, record: TurnRecord, free: Collection[int]) -> _Asking:
         if _settled(turn, asked):
             break
         if step.parse.calls or step.parse.error:
-            made = [i for i, attempt in enumerate(record.attempts) if attempt.step == position]
-            early = [record.attempts[i] for i in made if i not in free]
-            if made and not early:
-                continue
+            early = [attempt for attempt in record.attempts if attempt.step == position]
+            if turn.invalid and early and all(attempt.refused for attempt in early):
+                continue  # the tool itself said what is wrong with the value
             too_early = early[0] if early else None
             broke_early = step.parse.error or "the output was cut off"
             break
@@ -160,8 +149,8 @@ def _too_early(turn: Turn, attempt: Attempt, wanted: str) -> Fault:
     return Fault("invented_value", told)
 
 
-def _uncalled_for(turn: Turn, record: TurnRecord, free: Collection[int]) -> Fault | None:
-    attempts = [one for i, one in enumerate(record.attempts) if i not in free]
+def _uncalled_for(turn: Turn, record: TurnRecord) -> Fault | None:
+    attempts = [one for one in record.attempts if not (turn.invalid and one.refused)]
     if attempts:
         name = shown(attempts[0].name)
         if turn.ask and attempts[0].arguments:
@@ -170,7 +159,7 @@ def _uncalled_for(turn: Turn, record: TurnRecord, free: Collection[int]) -> Faul
     for step in record.steps:
         if step.parse.error is not None:
             return Fault("unparsable", f"where nothing was to be called: {step.parse.error}")
-        if step.parse.calls and not free:
+        if step.parse.calls and not turn.invalid:
             return Fault("unneeded_call", "began a call where nothing was to be called")
     return None
 

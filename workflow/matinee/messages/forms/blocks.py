@@ -55,7 +55,6 @@ class Blocks(Form):
     end: str = ""
     bare: str = ""
     marks: tuple[str, ...] = ()
-    vllm: str = ""
 
     @cached_property
     def start(self) -> re.Pattern[str]:  # type: ignore[override]

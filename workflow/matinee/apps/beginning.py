@@ -1,0 +1,332 @@
+"""An experiment of one's own: configuration, tools, rows and test cases out of what is at hand."""
+
+from __future__ import annotations
+
+import datetime
+import json
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from hashlib import sha256
+from pathlib import Path
+from typing import Any, Literal
+
+from matinee.messages.conversations import Conversation, Message, Tool
+from matinee.runtime import records
+from matinee.runtime.errors import ConfigurationError, DataError
+
+# Of the logged conversations this share becomes test cases, and is never trained on.
+KEPT_SHARE = 0.3
+# A suite needs about so many cases before a gain of a quarter of them could be told from chance.
+FEW_CASES = 30
+
+
+@dataclass(frozen=True)
+class Beginning:
+    """What the user has. Of `tools` and `openapi` one, or neither where `logs` name their tools.
+
+    `model`: a folder, or OWNER/NAME on the hub. `logs`: conversations in the format of `reader`.
+    """
+
+    folder: Path
+    model: str
+    tools: Path | None = None
+    openapi: Path | None = None
+    logs: Path | None = None
+    reader: str = "openai"
+    template: str = "chatml_action"
+    language: Literal["zh", "en"] = "zh"
+
+
+@dataclass(frozen=True)
+class Begun:
+    """What was written: rows to train on, test cases, and files that need the user's hand."""
+
+    rows: int
+    cases: int
+    notes: tuple[str, ...]
+
+
+def begin(given: Beginning) -> Begun:
+    """Writes the experiment's folder. Raises ConfigurationError where it holds one already."""
+    folder = given.folder
+    if (folder / "experiment.yaml").exists():
+        raise ConfigurationError(f"{folder} holds an experiment already (experiment.yaml).")
+    logged = list(_read_logs(given)) if given.logs else []
+    tools = _tools(given, logged)
+    trained, kept = _split(logged)
+    (folder / "scenarios").mkdir(parents=True, exist_ok=True)
+    records.write_json(folder / "tools.json", [tool.as_openai()["function"] for tool in tools])
+    records.write_lines(folder / "rows.jsonl", [_as_openai(row, tools) for row in trained])
+    cases = _write_suite(folder, kept, tools)
+    _write_fixtures(folder / "fixtures.yaml", kept)
+    (folder / "experiment.yaml").write_text(_experiment(given, len(trained)), encoding="utf-8")
+    notes = []
+    if cases == 0:
+        notes.append(f"Write your test cases into {folder / 'scenarios/cases.yaml'}.")
+    elif cases < FEW_CASES:
+        notes.append(f"{cases} test cases show only very large gains; {FEW_CASES} are a beginning.")
+    if not trained:
+        notes.append("No rows of your own: the models train on made conversations alone.")
+    return Begun(len(trained), cases, tuple(notes))
+
+
+def _read_logs(given: Beginning) -> Iterator[Conversation]:
+    from matinee.data.readers import read_dataset
+    from matinee.data.readers.registry import READERS
+
+    if given.reader not in READERS:
+        raise ConfigurationError(f"no reader `{given.reader}`; there are {', '.join(READERS)}")
+    assert given.logs is not None
+    if not given.logs.is_file():
+        raise DataError(f"{given.logs}: no such file of conversations")
+    yield from read_dataset(given.reader, [given.logs], source="logs", on_bad_row="error")
+
+
+def _tools(given: Beginning, logged: Iterable[Conversation]) -> list[Tool]:
+    """From the list, the OpenAPI document, or the logs; the first that is given."""
+    if given.tools is not None:
+        from matinee.evaluation.tool_lists import read_tools
+
+        listed, problems = read_tools(given.tools)
+        if problems:
+            raise ConfigurationError("\n".join(map(str, problems)))
+    elif given.openapi is not None:
+        from matinee.evaluation.openapi import import_openapi
+
+        listed = list(import_openapi(given.openapi, []).tools)
+    else:
+        listed = [tool.as_openai() for row in logged for tool in row.tools]
+    tools = {tool.name: tool for tool in map(Tool.from_openai, listed)}
+    if not tools:
+        raise ConfigurationError("No tools: give --tools or --openapi, or logs that list them.")
+    return list(tools.values())
+
+
+def _split(logged: Sequence[Conversation]) -> tuple[list[Conversation], list[Conversation]]:
+    """Rows to train on and rows to test with. The same first question is never in both."""
+    questions = sorted(
+        {_question(row) for row in logged}, key=lambda text: sha256(text.encode()).digest()
+    )
+    kept = set(questions[: round(KEPT_SHARE * len(questions))])
+    return (
+        [row for row in logged if _question(row) not in kept],
+        [row for row in logged if _question(row) in kept],
+    )
+
+
+def _question(row: Conversation) -> str:
+    return next((message.content for message in row.messages if message.role == "user"), "")
+
+
+def _as_openai(row: Conversation, tools: Sequence[Tool]) -> dict[str, Any]:
+    """A row as the reader `openai` takes it; rows without a list have the experiment's."""
+    messages = []
+    for message in row.messages:
+        value = message.as_openai()
+        for call in value.get("tool_calls", ()):
+            call["function"]["arguments"] = json.dumps(
+                call["function"]["arguments"], ensure_ascii=False
+            )
+        messages.append(value)
+    return {"messages": messages, "tools": [tool.as_openai() for tool in row.tools or tools]}
+
+
+def _write_suite(folder: Path, kept: Iterable[Conversation], tools: Sequence[Tool]) -> int:
+    """`suite.yaml`, and the cases by category; one commented example where there are none."""
+    today = datetime.date.today().isoformat()
+    (folder / "scenarios/suite.yaml").write_text(f'id: own\ntoday: "{today}"\n', encoding="utf-8")
+    by_category: dict[str, list[dict[str, Any]]] = {}
+    known = {tool.name for tool in tools}
+    for number, row in enumerate(kept, 1):
+        turns = _turns(row.messages)
+        if not {call["tool"] for turn in turns for call in turn["calls"]} <= known:
+            continue
+        case = {"id": f"log-{number}", "family": f"log-{number}", "turns": turns}
+        by_category.setdefault(_category(turns), []).append(case)
+    for category, cases in by_category.items():
+        _dump(folder / f"scenarios/{category}.yaml", {"category": category, "cases": cases})
+    if not by_category:
+        (folder / "scenarios/cases.yaml").write_text(_example(tools[0]), encoding="utf-8")
+    return sum(map(len, by_category.values()))
+
+
+def _turns(messages: Sequence[Message]) -> list[dict[str, Any]]:
+    """What the user said, and the calls that were made for it; later outputs wait for earlier."""
+    turns: list[dict[str, Any]] = []
+    earlier: list[int] = []
+    for message in messages:
+        if message.role == "user":
+            turns.append({"user": message.content, "calls": []})
+            earlier = []
+        elif message.role == "assistant" and turns:
+            calls = turns[-1]["calls"]
+            first = len(calls)
+            for call in message.tool_calls:
+                # A value that is a list means "any of these": an array stands in a list of its own.
+                arguments = {
+                    name: [value] if isinstance(value, list) else value
+                    for name, value in call.values.items()
+                }
+                waits = {"after": list(earlier)} if earlier else {}
+                calls.append({"tool": call.name, "arguments": arguments, **waits})
+            earlier += range(first, len(calls))
+    return turns
+
+
+def _category(turns: Sequence[dict[str, Any]]) -> str:
+    calls = [call for turn in turns for call in turn["calls"]]
+    if not calls:
+        return "no_tool"
+    if len(turns) > 1:
+        return "change_of_mind"
+    if any("after" in call for call in calls):
+        return "chain_two" if len(calls) == 2 else "chain_three"
+    return "single_tool" if len(calls) == 1 else "parallel_calls"
+
+
+def _write_fixtures(file: Path, kept: Iterable[Conversation]) -> None:
+    """What the tools answered in the logs, so that the cases can be played."""
+    answers = []
+    for row in kept:
+        waiting = [call for message in row.messages for call in message.tool_calls]
+        results = [message for message in row.messages if message.role == "tool"]
+        for call, result in zip(waiting, results, strict=False):
+            answer = {"tool": call.name, "when": call.values, "returns": _value(result.content)}
+            if answer not in answers:
+                answers.append(answer)
+    _dump(file, answers)
+
+
+def _value(text: str) -> Any:
+    try:
+        return json.loads(text)
+    except ValueError:
+        return text
+
+
+def _dump(file: Path, value: object) -> None:
+    import yaml
+
+    text = yaml.safe_dump(value, allow_unicode=True, sort_keys=False, width=100)
+    file.write_text(text, encoding="utf-8")
+
+
+def _example(tool: Tool) -> str:
+    """One case over the first tool, for the user to go on from."""
+    schema = tool.schema
+    named = {name: f"a value for {name}" for name in schema.get("required", [])}
+    return (
+        "# Replace this case by your own: what a user says, and the call that is right.\n"
+        "# All that can be said: docs/scenarios.md\n"
+        "category: single_tool\n"
+        "cases:\n"
+        "  - id: first\n"
+        "    family: first\n"
+        "    turns:\n"
+        f"      - user: a question that needs {tool.name}\n"
+        f"        calls: [{{tool: {tool.name}, arguments: {json.dumps(named)}}}]\n"
+    )
+
+
+EXPERIMENT = """\
+# Your experiment: matinee run FOLDER. It lies over the project's config.yaml: mappings are
+# merged, lists replace lists.
+# All keys and what they do: docs/configuration.md
+
+# Your own tools are trained on by intent, so what training and test share is shown and ends no run.
+leakage: warn
+
+models:
+  - id: start
+    sources: [{source}]
+
+datasets:
+{datasets}
+variants:
+  - id: mine
+    model: start
+    template: {template}        # how prompts are spelled
+    data: {data}
+    cutoff_length: 4096     # longest row in tokens
+    training:
+      lora: {{r: 16, alpha: 32}}
+      learning_rate: 4.0e-4   # 1e-4 to 5e-4 is usual; smaller for larger models
+      epochs: 1
+      batch_size: 6
+      warmup_steps: 4
+      packing: shared_prefix  # conversations over one tool list compute it once
+    seeds: [42]               # more seeds show how much is luck
+
+evaluation:
+  suites:
+    - id: own
+      scenarios: scenarios
+      tools: tools.json
+      fixtures: fixtures.yaml
+  max_new_tokens: 256
+
+report:
+  title: "{title}"
+  language: {language}
+"""
+ROWS = """\
+  # Conversations from your logs; the ones kept for the test are not among them.
+  - id: own
+    reader: openai
+    sources: [{kind: path, path: rows.jsonl}]
+"""
+MADE = """\
+  # Made conversations over other tools: how to call, to ask back, and to leave alone.
+  - id: made
+    synthesis: {conversations: 240, answer_share: 0.6, seed: 1}
+"""
+
+
+def _experiment(given: Beginning, rows: int) -> str:
+    """The configuration. Few rows of one's own are stretched by made ones."""
+    model = Path(given.model)
+    if model.exists():
+        source = f"{{kind: path, path: {json.dumps(str(model.absolute()))}}}"
+    else:
+        source = f"{{kind: hf, repo: {given.model}, revision: main}}"
+    names = ["own"] * (rows > 0) + ["made"]
+    texts = [ROWS] * (rows > 0) + [MADE]
+    return EXPERIMENT.format(
+        source=source,
+        datasets="".join(texts),
+        template=given.template,
+        data="[" + ", ".join(f"{{dataset: {name}}}" for name in names) + "]",
+        title=f"{model.name} learns to call the tools of {given.folder.name}",
+        language=given.language,
+    )
+
+
+def trial(folder: Path) -> dict[str, Any]:
+    """The experiment made small, to see in a minute whether everything fits together: a few rows,
+    cases and tokens, and one optimizer step. Paths are absolute; its place is another folder."""
+    import yaml
+
+    written = yaml.safe_load((folder / "experiment.yaml").read_text(encoding="utf-8"))
+    values: dict[str, Any] = _absolute(written, folder.absolute())
+    for dataset in values.get("datasets", ()):
+        if "synthesis" in dataset:
+            dataset["synthesis"] |= {"conversations": 6}
+    for variant in values.get("variants", ()):
+        variant["data"] = [part | {"max_samples": 3} for part in variant["data"]]
+        variant["training"] |= {"epochs": 1, "warmup_steps": 0, "logging_steps": 1}
+        variant["seeds"] = [variant.get("seeds", [42])[0]]
+    evaluation = values.setdefault("evaluation", {})
+    for suite in evaluation.get("suites", ()):
+        suite["limit"] = 5
+    evaluation |= {"max_steps": 2, "max_new_tokens": 32}
+    return values
+
+
+def _absolute(value: Any, folder: Path) -> Any:
+    """The values with every text that names something in the folder as an absolute path."""
+    if isinstance(value, dict):
+        return {key: _absolute(inner, folder) for key, inner in value.items()}
+    if isinstance(value, list):
+        return [_absolute(inner, folder) for inner in value]
+    named = isinstance(value, str) and value and (folder / value).exists()
+    return str(folder / value) if named else value

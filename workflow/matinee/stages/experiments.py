@@ -1,0 +1,89 @@
+"""An experiment of one's own, in a folder of its own: begin it, try it, plan it, run it."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+from matinee.runtime.places import PROJECT
+
+app = typer.Typer()
+
+Folder = Annotated[Path, typer.Argument(help="The experiment's folder.")]
+ANY = {"allow_extra_args": True, "ignore_unknown_options": True}
+
+
+@app.command()
+def init(
+    folder: Annotated[Path, typer.Argument(help="A new folder.")],
+    model: Annotated[str, typer.Option(help="A folder, or OWNER/NAME on the hub.", prompt=True)],
+    tools: Annotated[Path | None, typer.Option(help="A list of tools in JSON.")] = None,
+    openapi: Annotated[Path | None, typer.Option(help="An OpenAPI document instead.")] = None,
+    logs: Annotated[Path | None, typer.Option(help="Conversations to learn and test from.")] = None,
+    reader: Annotated[str, typer.Option(help="Their format: docs/data.md.")] = "openai",
+    language: Annotated[Literal["zh", "en"], typer.Option(help="Of the report.")] = "en",
+) -> None:
+    """Begin an experiment with your model, tools and logs: a configuration and test cases."""
+    from matinee.apps.beginning import Beginning, begin
+
+    given = Beginning(folder, model, tools, openapi, logs, reader, language=language)
+    begun = begin(given)
+    typer.echo(f"{folder}: {begun.rows} rows to train on, {begun.cases} test cases.")
+    for note in begun.notes:
+        typer.echo(f"! {note}")
+    typer.echo(
+        f"Next:\n  matinee check-scenarios {folder}/scenarios {folder}/tools.json"
+        f" --fixtures {folder}/fixtures.yaml\n"
+        f"  matinee try {folder}      # everything once, small: does it fit together?\n"
+        f"  matinee run {folder}      # the experiment: {folder}/results/report.html"
+    )
+
+
+@app.command("try")
+def try_out(folder: Folder) -> None:
+    """Run an experiment with a few rows, cases and steps, beside its results."""
+    import yaml
+
+    from matinee.apps.beginning import trial
+
+    place = folder / "trial"
+    place.mkdir(exist_ok=True)
+    small = place / "experiment.yaml"
+    small.write_text(yaml.safe_dump(trial(folder), allow_unicode=True), encoding="utf-8")
+    _snakemake(place, "--cores", "all", "--quiet", "all")
+    typer.echo(f"It fits together: {place}/results/report.html. Its figures mean nothing.")
+
+
+@app.command(context_settings=ANY)
+def plan(folder: Folder, context: typer.Context) -> None:
+    """Say which jobs an experiment has still to run; further arguments go to snakemake."""
+    _snakemake(folder, "--dry-run", "--quiet", "rules", *context.args)
+
+
+@app.command(context_settings=ANY)
+def run(folder: Folder, context: typer.Context) -> None:
+    """Run an experiment, or go on with it; further arguments go to snakemake."""
+    given = context.args or ["--cores", "all", "--quiet", "all"]
+    _snakemake(folder, *given)
+    typer.echo(f"Report: {folder.absolute()}/results/report.html")
+
+
+def _snakemake(folder: Path, *arguments: str) -> None:
+    """Snakemake on the checkout's workflow, with the folder's experiment and results."""
+    experiment = folder / "experiment.yaml"
+    if not experiment.is_file():
+        typer.echo(f"There is no {experiment}. Begin one: matinee init {folder}", err=True)
+        raise typer.Exit(1)
+    command = [
+        *(sys.executable, "-m", "snakemake", "--snakefile", str(PROJECT / "Snakefile")),
+        *("--directory", str(folder), *arguments),
+        *("--configfile", str(PROJECT / "config.yaml"), str(experiment)),
+    ]
+    done = subprocess.run(command, check=False, env=os.environ)
+    if done.returncode:
+        raise typer.Exit(done.returncode)
