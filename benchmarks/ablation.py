@@ -194,14 +194,12 @@ def _up_to(
     rows: list[tuple[list[int], list[int]]] = []
     total = 0
     for conversation in conversations:
-        row = renderer.row_within(conversation, cutoff)
-        if row is None:
-            continue
-        supervised = sum(row.mask)
-        if total + supervised / 2 > budget:
-            return rows
-        rows.append((row.ids, row.mask))
-        total += supervised
+        for row in renderer.rows_within([conversation], cutoff)[0]:
+            supervised = sum(row.mask)
+            if total + supervised / 2 > budget:
+                return rows
+            rows.append((row.ids, row.mask))
+            total += supervised
     raise SystemExit(f"the data ends after {total} supervised tokens; {budget} are asked for")
 
 

@@ -73,8 +73,8 @@ def _rows(arguments: argparse.Namespace) -> list[Any]:
 
     renderer = Renderer(AutoTokenizer.from_pretrained(arguments.model), arguments.template)
     made = generate(SynthesisSettings(conversations=arguments.rows), CATALOGUE)
-    cut = (renderer.row_within(conversation, arguments.cutoff) for conversation in made)
-    return [(row.ids, row.mask) for row in cut if row is not None]
+    cut = renderer.rows_within(list(made), arguments.cutoff)
+    return [(row.ids, row.mask) for rows in cut for row in rows]
 
 
 def _train(arguments: argparse.Namespace) -> dict[str, Any]:

@@ -69,8 +69,8 @@ def tokenized(model: Path, conversations: Iterable[Any], count: int, cutoff: int
     from matinee.messages.rendering import Renderer
 
     renderer = Renderer(AutoTokenizer.from_pretrained(model), TEMPLATE)
-    cut = (renderer.row_within(conversation, cutoff) for conversation in conversations)
-    return list(islice(((row.ids, row.mask) for row in cut if row is not None), count))
+    cut = (row for one in conversations for row in renderer.rows_within([one], cutoff)[0])
+    return list(islice(((row.ids, row.mask) for row in cut), count))
 
 
 def write_rows(file: Path, rows: Iterable[Row]) -> None:

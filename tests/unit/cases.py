@@ -149,7 +149,11 @@ def bad() -> dict[str, tuple[str, Scenario, list[str]]]:
         "no such tool": ("unknown_tool", air, [says(call("air", city="上海")), DONE]),
         "not parsed": ("unparsable", air, ["<tool_call>上海</tool_call>", DONE]),
         "wrong type": ("schema_violation", loan, [says(call(LOAN, money="70", year=20)), DONE]),
-        "not in the enum": ("schema_violation", loan, [says(call(LOAN, money=70, year=7)), DONE]),
+        "a value that the tool refuses": (
+            "wrong_value",
+            loan,
+            [says(call(LOAN, money=70, year=7)), DONE],
+        ),
         "null": ("schema_violation", air, [says(call(AIR, city=None)), DONE]),
         "required one absent": ("missing_argument", loan, [says(call(LOAN, money=70)), DONE]),
         "asked-for one absent": ("missing_argument", news, [says(call(NEWS)), DONE]),

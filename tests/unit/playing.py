@@ -18,7 +18,8 @@ from matinee.messages.transcripts import Transcript, Verdict
 from matinee.runtime.places import RESOURCES
 
 TODAY = "2024-01-25"
-KINDS = open_document(RESOURCES / "scenarios" / "suite.yaml").value["kinds"]
+HEAD = open_document(RESOURCES / "scenarios" / "suite.yaml").value
+DECLARED: dict[str, Any] = {key: HEAD[key] for key in ("kinds", "defaults")}
 DONE = "好的，查到了。"
 
 
@@ -82,7 +83,7 @@ def scenario(*turns: Turn, faults: Sequence[Fault] = (), name: str = "case") -> 
 
 
 def suite(*scenarios: Scenario) -> Suite:
-    return Suite(id="inline", today=TODAY, tools=tools(), scenarios=scenarios, kinds=KINDS)
+    return Suite(id="inline", today=TODAY, tools=tools(), scenarios=scenarios, **DECLARED)
 
 
 def play(
@@ -103,4 +104,4 @@ def play(
 
 
 def judged(case: Scenario, *outputs: str | tuple[str, str], max_steps: int = 6) -> Verdict:
-    return score(case, play(case, *outputs, max_steps=max_steps), tools(), kinds=KINDS)
+    return score(case, play(case, *outputs, max_steps=max_steps), tools(), declared=suite())

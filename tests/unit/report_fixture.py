@@ -15,7 +15,7 @@ from matinee.messages.scenarios import Category
 from matinee.report.data import Subject, decoded_runs, subjects_of
 from matinee.runtime.records import write_json, write_lines
 
-CATEGORIES: tuple[str, ...] = get_args(Category)
+CATEGORIES: tuple[str, ...] = get_args(Category)[:13]  # as many as the figures below are for
 CITIES = ("上海", "成都", "哈尔滨", "西安", "厦门", "昆明", "南京", "长沙", "兰州", "三亚")
 EASE = dict(
     zip(

@@ -101,7 +101,7 @@ MISTAKES: list[tuple[str, Any, str]] = [
     ("datasets/0/catalogue", "no/such", "datasets[0].catalogue: no/such does not exist"),
     ("variants/0/model", "other", "variants[0].model: 'other' is not among models: ['small']"),
     ("variants/0/data", [{"dataset": "other"}], "variants[0].data[0].dataset: 'other' is not among datasets: ['made']"),
-    ("variants/0/template", "chatml", "variants[0].template: 'chatml' is no template; allowed are chatml_action"),
+    ("variants/0/template", "chatml", "variants[0].template: 'chatml' is no template; allowed are native, chatml_action"),
     ("variants/0/seeds", [1, 1], "variants[0]: seeds repeat: [1, 1]"),
     ("variants/0/training/batch_size", "4", "variants[0].training.batch_size: found '4'. Input should be a valid integer"),
     ("variants/0/training/batch_size", True, "variants[0].training.batch_size: found True."),

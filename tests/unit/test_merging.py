@@ -10,8 +10,9 @@ from typing import Any
 import pytest
 from tiny import FAMILIES, llama
 
-from matinee.export.merging import Entry, merge, plan_shards, shard_bytes
-from matinee.runtime.errors import MergeError
+from matinee.export.merging import merge, plan_shards, shard_bytes
+from matinee.models.weights import Entry
+from matinee.runtime.errors import DataError, MergeError
 
 
 def save_base(folder: Path, dtype: str = "float32", *, shards: str = "5GB", **options: Any) -> Path:
@@ -205,7 +206,7 @@ def test_a_truncated_shard_is_refused_by_name(tmp_path: Path, left: int) -> None
     adapter = save_adapter(base, tmp_path / "adapter")
     whole = (base / "model.safetensors").read_bytes()
     (base / "model.safetensors").write_bytes(whole[:left])
-    with pytest.raises(MergeError, match=r"model\.safetensors: truncated or damaged"):
+    with pytest.raises(DataError, match=r"model\.safetensors (is no|has)"):
         merge(base, adapter, tmp_path / "merged", "2GB")
 
 
@@ -214,7 +215,7 @@ def test_a_missing_shard_is_refused_by_name(tmp_path: Path) -> None:
     adapter = save_adapter(base, tmp_path / "adapter")
     gone = sorted(base.glob("*.safetensors"))[1]
     gone.unlink()
-    with pytest.raises(MergeError, match=gone.name):
+    with pytest.raises(DataError, match=gone.name):
         merge(base, adapter, tmp_path / "merged", "2GB")
 
 

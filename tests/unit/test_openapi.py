@@ -10,6 +10,7 @@ import pytest
 from typer.testing import CliRunner
 
 from matinee.evaluation.openapi import import_openapi
+from matinee.evaluation.openapi.sending import path_part, query
 from matinee.evaluation.scoring.schemas import ToolSchemas
 from matinee.evaluation.simulation.arguments import Parameters
 from matinee.messages.conversations import Tool
@@ -129,14 +130,12 @@ def tools(folder: Path, text: str = LIBRARY, *operations: str) -> dict[str, dict
 
 
 def problems(folder: Path, text: str, *operations: str) -> list[str]:
-    """The lines of the message that name a place."""
-    with pytest.raises(ScenarioError) as raised:
-        import_openapi(written(folder, text), operations)
-    return [
-        line.strip().removeprefix(f"{folder}/")
-        for line in str(raised.value).splitlines()
-        if line.startswith("  ")
-    ]
+    """The lines that name a place: of the message, or of what was left out."""
+    try:
+        lines = list(import_openapi(written(folder, text), operations).left_out)
+    except ScenarioError as error:
+        lines = [line.strip() for line in str(error).splitlines() if line.startswith("  ")]
+    return [line.removeprefix(f"{folder}/") for line in lines]
 
 
 class TestVersion30:
@@ -255,19 +254,27 @@ MISTAKES = [
     ("paths:", "paths: [", "not YAML"),
     ("paths:\n", "roads:\n", "api.yaml:1: `paths` must be a mapping"),
     ("  /notes:\n    post:", "  /notes:\n    post: 3\n    put:", "api.yaml:40: post must be a m"),
-    ("operationId: change_book", "operationId: find_book", "api.yaml:20: the name 'find_book'"),
+    (
+        "operationId: change_book",
+        "operationId: find_book",
+        "api.yaml:20: the operationId 'find_book'",
+    ),
     ('/Isbn"', '/Isbm"', "api.yaml:6: '#/components/parameters/Isbm' leads nowhere"),
     ("- name: language\n", "- nom: language\n", "api.yaml:15: a parameter must be a mapping"),
     ("in: query, schema:", "in: heap, schema:", "api.yaml:19: `in` must be path, query"),
     (BOOK, '{$ref: "other.yaml#/Book"}', "api.yaml:24: 'other.yaml#/Book' leads out of the"),
     (FORM, FORM.replace("content", "kontent"), "api.yaml:30: requestBody needs `content`"),
     ("application/json: {schema: {type: a", "text/csv: {schema: {type: a", "api.yaml:42: a body"),
-    ("schema: {type: array, items", "schema: {type: heap, items", "api.yaml:40: Tool add_notes"),
+    (
+        "schema: {type: array, items",
+        "schema: {type: heap, items",
+        "api.yaml:40: its parameters are not a JSON Schema",
+    ),
     (PERSON, "author: 3", "api.yaml:24: a schema must be a mapping, found 3"),
     (f"application/json: {{schema: {BOOK}}}", "application/json: 1", "api.yaml:24: application/js"),
     ("components:", "components: null\nothers:", "api.yaml:6: '#/components/parameters/Isbn' lead"),
-    ("components:", "components: x\nothers:", "api.yaml:24: '#/components/schemas/Book' leads"),
-    ("components:", "components: []\nothers:", "api.yaml:24: '#/components/schemas/Book' leads"),
+    ("components:", "components: x\nothers:", "api.yaml:6: '#/components/parameters/Isbn' lead"),
+    ("components:", "components: []\nothers:", "api.yaml:6: '#/components/parameters/Isbn' lead"),
     ("required: [reader]", "required: [[]]", "api.yaml:30: `required` must be a list of names"),
     ("required: [title]", "required: null", "api.yaml:24: `required` must be a list of names"),
     ("required: [title]", "required: true", "api.yaml:24: `required` must be a list of names"),
@@ -311,3 +318,89 @@ def test_the_command_writes_a_list_that_suites_take(tmp_path: Path) -> None:
     assert result.exit_code == 0, result.output
     assert "1 tool written" in result.output
     assert [tool["name"] for tool in json.loads(out.read_text())] == ["find_book"]
+
+
+QUERY = """openapi: 3.0.3
+paths:
+  /天气/{day}:
+    get:
+      operationId: 查天气
+      parameters:
+        - {name: day, in: path, required: true, style: matrix, schema: {type: string}}
+        - {name: tags, in: query, explode: false, schema: {type: array, items: {type: string}}}
+        - {name: bars, in: query, style: pipeDelimited, schema: {type: array, items: {}}}
+        - {name: each, in: query, schema: {type: array, items: {type: boolean}}}
+        - {name: deep, in: query, style: deepObject, schema: {type: object}}
+        - {name: flat, in: query, explode: false, schema: {type: object}}
+        - {name: zip, in: query, schema: {type: string, nullable: true}}
+        - {name: box, in: query, content: {application/json: {schema: {type: object}}}}
+    put:
+      operationId: 改天气
+      parameters: [{name: day, in: path, required: true, schema: {type: array, items: {}}}]
+"""
+
+
+def test_arguments_are_spelled_as_their_style_says(tmp_path: Path) -> None:
+    get, put = import_openapi(written(tmp_path, QUERY)).operations
+    values = {
+        "tags": ["a", "b c"],
+        "bars": [1, 2],
+        "each": [True, False],
+        "deep": {"a": "x", "b": True},
+        "flat": {"a": 1},
+        "zip": None,
+        "box": {"a": [1]},
+    }
+    assert query(get.spellings, values) == [
+        *(("tags", "a,b c"), ("bars", "1|2"), ("each", "true"), ("each", "false")),
+        *(("deep[a]", "x"), ("deep[b]", "true"), ("flat", "a,1"), ("box", '{"a": [1]}')),
+    ]
+    assert path_part("day", "a/b", get.spellings["day"]) == ";day=a%2Fb"
+    assert path_part("day", [1, "中"], put.spellings["day"]) == "1,%E4%B8%AD"
+
+
+def test_a_name_without_latin_letters_becomes_method_and_path(tmp_path: Path) -> None:
+    assert list(tools(tmp_path, QUERY)) == ["get_day", "put_day"]
+    twice = QUERY.replace("  /天气/{day}:\n    get:", "  /水/{day}:\n    get:").replace(
+        "    put:", "  /天气/{day}:\n    get:"
+    )
+    assert list(tools(tmp_path, twice)) == ["get_day", "get_day_2"]
+
+
+def levels(number: int, keyword: str) -> str:
+    """A document whose schema refers twice to the next of so many levels."""
+    schemas: dict[str, Any] = {
+        f"L{level}": {keyword: [{"$ref": f"#/components/schemas/L{level + 1}"}] * 2}
+        for level in range(number)
+    }
+    schemas[f"L{number}"] = {"type": "string"}
+    parameter = {"name": "p", "in": "query", "schema": {"$ref": "#/components/schemas/L0"}}
+    return json.dumps(
+        {
+            "openapi": "3.1.0",
+            "paths": {"/x": {"get": {"operationId": "x", "parameters": [parameter]}}},
+            "components": {"schemas": schemas},
+        }
+    )
+
+
+@pytest.mark.parametrize("keyword", ["allOf", "anyOf", "prefixItems"])
+def test_thirty_levels_of_two_references_stay_references(tmp_path: Path, keyword: str) -> None:
+    (tool,) = tools(tmp_path, levels(30, keyword)).values()
+    assert len(tool["parameters"]["$defs"]) == 31
+    assert len(json.dumps(tool)) < 10_000
+
+
+def test_a_chain_of_many_references_ends(tmp_path: Path) -> None:
+    (line,) = problems(tmp_path, levels(3000, "allOf"))
+    assert "is nested too deeply" in line or "parts" in line
+
+
+def test_a_document_that_contains_itself_or_swells_is_refused_by_its_line(tmp_path: Path) -> None:
+    swelling = "openapi: 3.1.0\na0: &a0 [x, x, x, x, x, x, x, x, x]\n" + "".join(
+        f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 9)}]\n" for n in range(1, 12)
+    )
+    assert "more than 500,000 values" in problems(tmp_path, swelling)[0]
+    assert problems(tmp_path, "openapi: 3.1.0\npaths: &a\n  /x: *a\n") == [
+        "api.yaml:3: *a contains itself"
+    ]

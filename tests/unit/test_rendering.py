@@ -9,7 +9,7 @@ from tiny import tokenizer
 
 from matinee.messages.conversations import Conversation, Message, Tool, ToolCall
 from matinee.messages.forms import FOLDER, forms, templates
-from matinee.messages.rendering import Renderer, load_template
+from matinee.messages.rendering import Renderer, TokenRow, load_template
 from matinee.runtime.errors import DataError
 
 CALL = ToolCall("get_weather", '{"city": "北京"}')
@@ -17,6 +17,10 @@ CALL = ToolCall("get_weather", '{"city": "北京"}')
 
 def renderer(template: str = "chatml_hermes") -> Renderer:
     return Renderer(tokenizer(), template)
+
+
+def within(conversation: Conversation, cutoff: int) -> list[TokenRow]:
+    return renderer().rows_within([conversation], cutoff)[0]
 
 
 def talk(*turns: str) -> Conversation:
@@ -40,8 +44,7 @@ def test_a_loaded_template_needs_no_other_file() -> None:
 
 
 def test_a_row_that_fits_is_whole() -> None:
-    row = renderer().row_within(talk("你好", "你好！"), 1000)
-    assert row is not None
+    (row,) = within(talk("你好", "你好！"), 1000)
     assert not row.truncated
     assert row == renderer().row(talk("你好", "你好！"))
 
@@ -49,8 +52,7 @@ def test_a_row_that_fits_is_whole() -> None:
 def test_the_last_exchanges_go_first() -> None:
     long = talk("a", "first answer", "b", "second answer " * 50)
     whole = renderer().row(talk("a", "first answer"))
-    row = renderer().row_within(long, len(whole.ids) + 5)
-    assert row is not None
+    (row,) = within(long, len(whole.ids) + 5)
     assert row.truncated
     assert row.ids == whole.ids
     assert row.mask == whole.mask
@@ -59,24 +61,23 @@ def test_the_last_exchanges_go_first() -> None:
 def test_a_call_is_never_cut_in_two() -> None:
     conversation = Conversation("c", (Message("user", "天气？"), Message("assistant", "", (CALL,))))
     length = len(renderer().row(conversation).ids)
-    assert renderer().row_within(conversation, length - 1) is None
-    assert renderer().row_within(conversation, length) is not None
+    assert within(conversation, length - 1) == []
+    assert within(conversation, length) != []
 
 
 def test_a_first_answer_in_words_is_cut_at_a_token() -> None:
-    row = renderer().row_within(talk("?", "one two three four " * 20), 40)
-    assert row is not None
+    (row,) = within(talk("?", "one two three four " * 20), 40)
     assert row.truncated
     assert len(row.ids) == len(row.mask) == 40
     assert row.mask[-1] == 1
 
 
 def test_a_row_whose_prompt_fills_the_limit_is_dropped() -> None:
-    assert renderer().row_within(talk("question " * 100, "answer"), 40) is None
+    assert within(talk("question " * 100, "answer"), 40) == []
 
 
 def test_a_row_without_an_answer_is_dropped() -> None:
-    assert renderer().row_within(talk("?"), 1000) is None
+    assert within(talk("?"), 1000) == []
 
 
 def test_a_tokenizer_without_the_turn_token_is_refused_with_a_way_out() -> None:
@@ -114,7 +115,7 @@ def test_rows_together_are_the_rows_one_by_one(template: str) -> None:
     calling = Conversation("c", said, tools)
     conversations = [talk("你好", "你好！" * 9), calling, talk("?", "one two three"), talk("?")]
     made = renderer(template)
-    assert made.rows(conversations) == [made.row(one) for one in conversations]
+    assert made.rows(conversations) == [[made.row(one)] for one in conversations]
     for cutoff in (40, 1000):
         together = made.rows_within(conversations, cutoff)
-        assert together == [made.row_within(one, cutoff) for one in conversations]
+        assert together == [made.rows_within([one], cutoff)[0] for one in conversations]

@@ -7,6 +7,7 @@ import json
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from unit.playing import DECLARED
 
 from matinee.evaluation.simulation import SimulatedApi, world
 from matinee.evaluation.simulation.resources import eleven_tools
@@ -14,6 +15,7 @@ from matinee.evaluation.simulation.world import FUNCTIONS
 from matinee.messages.conversations import Tool
 from matinee.messages.scenarios import Fault
 from matinee.runtime.errors import ScenarioError
+from matinee.runtime.places import RESOURCES
 
 TODAY = datetime.date(2024, 1, 25)
 
@@ -31,9 +33,28 @@ def test_the_functions_are_exactly_the_listed_tools_with_their_parameters_and_de
         assert {one.name for one in parameters} == set(properties)
         required = {one.name for one in parameters if one.default is inspect.Parameter.empty}
         assert required == set(tool.schema["required"])
-        for one in parameters:
-            if "default" in properties[one.name]:
-                assert one.default == properties[one.name]["default"]
+        declared = {one.name: one.default for one in parameters if one.name not in required}
+        given = {name: value for name, value in declared.items() if value is not None}
+        if tool.name == "chejian_query":
+            given.pop("iis_sg")  # its description names no default
+        assert given == DECLARED["defaults"].get(tool.name, {})
+
+
+def test_the_annotated_list_adds_codes_defaults_and_the_way_of_the_chain_and_nothing_else():
+    plain, annotated = (
+        json.loads((RESOURCES / name).read_text(encoding="utf-8"))
+        for name in ("tools.json", "tools_annotated.json")
+    )
+    added = {"enum": 0, "default": 0}
+    for short, long in zip(plain, annotated, strict=True):
+        for schema in long["parameters"]["properties"].values():
+            for key in added:
+                added[key] += schema.pop(key, None) is not None
+        if short["name"] in ("get_province_list", "get_cities_list"):
+            assert long["description"].startswith(short["description"])
+            long["description"] = short["description"]
+        assert short == long
+    assert added == {"enum": 4, "default": 8}
 
 
 def test_a_good_call_is_answered_in_the_envelope():

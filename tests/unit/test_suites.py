@@ -331,13 +331,16 @@ def spellings(call: GoldCall) -> Iterator[dict[str, Any]]:
     for turn in range(max(map(len, options.values()), default=1)):
         values = {name: given[turn % len(given)] for name, given in options.items()}
         yield {
-            name: lookup(value["lookup"], value["name"]) if isinstance(value, dict) else value
+            name: value.get("as_written") or lookup(value["lookup"], value["name"])
+            if isinstance(value, dict)
+            else value
             for name, value in values.items()
             if value is not None
         }
 
 
 def test_every_accepted_spelling_of_every_shipped_call_is_answered(shipped: Suite) -> None:
+    """Except where the question is what to do when nothing is found."""
     simulation = world(datetime.date.fromisoformat(shipped.today))
     refused = [
         (case.id, call.tool, arguments, observation.error)
@@ -346,6 +349,7 @@ def test_every_accepted_spelling_of_every_shipped_call_is_answered(shipped: Suit
         for call in turn.calls
         for arguments in spellings(call)
         if (observation := simulation.call(call.tool, json.dumps(arguments))).error
+        and not (turn.ask_after and observation.error in ("not_found", "no_record"))
     ]
     assert refused == []
 

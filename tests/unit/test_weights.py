@@ -67,3 +67,43 @@ def test_a_shard_that_the_index_names_must_be_there(model: Path) -> None:
     (model / "two.safetensors").unlink()
     with pytest.raises(DataError, match=r"lacks two\.safetensors"):
         require_whole(model)
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"\xff{",
+        b"[]",
+        b"{}",
+        b'{"weight_map": []}',
+        b'{"weight_map": {"a": 1}}',
+        b'{"weight_map": {"a": "../one.safetensors"}}',
+        b'{"weight_map": {"a": "/etc/passwd"}}',
+        b'{"weight_map": {"a": "two.safetensors"}}',
+    ],
+)
+def test_an_index_that_does_not_fit_its_folder_is_refused(model: Path, content: bytes) -> None:
+    (model / INDEX).write_bytes(content)
+    with pytest.raises(DataError, match=str(model)):
+        require_whole(model)
+
+
+@pytest.mark.parametrize(
+    "tensor",
+    [
+        None,
+        [],
+        {"dtype": "F32"},
+        {"dtype": "F32", "shape": 5, "data_offsets": [0, 20]},
+        {"dtype": "F32", "shape": [5], "data_offsets": [0]},
+        {"dtype": "F32", "shape": [5], "data_offsets": ["x", 20]},
+        {"dtype": "F32", "shape": [5], "data_offsets": [4, 20]},
+        {"dtype": "F32", "shape": [5], "data_offsets": [20, 0]},
+    ],
+)
+def test_a_header_that_describes_no_tensors_is_refused(model: Path, tensor: object) -> None:
+    header = json.dumps({"c": tensor}).encode()
+    content = len(header).to_bytes(8, "little") + header + b"\0" * 20
+    (model / "two.safetensors").write_bytes(content)
+    with pytest.raises(DataError, match=r"two\.safetensors has a damaged header"):
+        require_whole(model)

@@ -108,6 +108,11 @@ class Limits(Settings):
     precision: Literal["auto", "fp32", "bf16", "fp16"] = Field(
         default="auto", description="Of weights and activations while a subject is tested."
     )
+    thinking: Literal["off", "on"] = Field(
+        default="off",
+        description="Whether models that can be asked to think before they answer are asked to. "
+        "Without effect on others, and on templates of our own.",
+    )
 
 
 class SampledRuns(Settings):

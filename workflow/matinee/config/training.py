@@ -8,25 +8,26 @@ from pydantic import AfterValidator, Field, WithJsonSchema, model_validator
 
 from matinee.config.base import Identifier, Settings
 from matinee.config.data import MixPart
-from matinee.messages.forms import templates
+from matinee.messages.forms import NATIVE, templates
 
 CallForm = str
-# The form of calls in each of our own templates.
+# The form of calls in each of our own templates; that of the model's own is found in its folder.
 CALL_FORMS: dict[str, CallForm] = {
     name: form.name for name, (_, form) in sorted(templates().items())
 }
+TEMPLATES = (NATIVE, *CALL_FORMS)
 
 
 def _known_template(name: str) -> str:
-    if name not in CALL_FORMS:
-        raise ValueError(f"{name!r} is no template; allowed are {', '.join(CALL_FORMS)}")
+    if name not in TEMPLATES:
+        raise ValueError(f"{name!r} is no template; allowed are {', '.join(TEMPLATES)}")
     return name
 
 
 PromptTemplate = Annotated[
     str,
     AfterValidator(_known_template),
-    WithJsonSchema({"enum": [*CALL_FORMS], "type": "string"}),
+    WithJsonSchema({"enum": [*TEMPLATES], "type": "string"}),
 ]
 
 
@@ -155,7 +156,9 @@ class Variant(Settings):
     id: Identifier
     model: Identifier = Field(description="The `id` of the start model.")
     template: PromptTemplate = Field(
-        description="How prompts and calls are spelled. "
+        default=NATIVE,
+        description="How prompts and calls are spelled. native: by the chat template that the "
+        "model brings. Templates of our own, for models without one: "
         + "; ".join(f"{n}: {t.about}, {f.about}" for n, (t, f) in sorted(templates().items()))
         + ".",
     )

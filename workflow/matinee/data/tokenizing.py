@@ -99,12 +99,13 @@ def _tokenize(prompts: Prompts, path: str, lines: Lines) -> tuple[pa.RecordBatch
     conversations = [parse_row(line, f"{path}:{number}") for number, line in lines]
     fitting: list[TokenRow] = []
     rows = renderer(prompts).rows_within(conversations, prompts.cutoff)
-    for conversation, row in zip(conversations, rows, strict=True):
-        if row is None:
+    for conversation, cut in zip(conversations, rows, strict=True):
+        if not cut:
             found.dropped += 1
             if not conversation.held_out:
                 fitting.append(silent_row(conversation.id, renderer(prompts).end_id))
-            continue
-        fitting.append(replace(row, held_out=conversation.held_out))
-        found.count(conversation, RowTokens(len(row.ids), sum(row.mask), row.truncated))
+        for row in cut:
+            fitting.append(replace(row, held_out=conversation.held_out))
+            tokens = RowTokens(len(row.ids), sum(row.mask), row.truncated)
+            found.count(conversation, tokens)
     return as_batch(fitting), found

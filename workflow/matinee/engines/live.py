@@ -16,7 +16,6 @@ from matinee.engines.constraining import Constrainer, GrammarError
 from matinee.engines.decoding import PrefixLayout, Slot
 from matinee.engines.transformers import PREFILL_TOKENS, Run, Running, load
 from matinee.messages.conversations import canonical_json
-from matinee.messages.parsing import CallForm
 from matinee.models.attention import use_layouts
 from matinee.models.devices import Placement
 from matinee.models.packing import MINIMUM_PREFIX, common_prefix
@@ -151,11 +150,16 @@ class LiveTransformersEngine:
         placement: Placement,
         batch_size: int,
         context: int,
-        constrained: CallForm | None = None,
+        constrained: bool = False,
     ) -> LiveTransformersEngine:
-        """Loads model and tokenizer from a folder. `constrained`: calls can only be so spelled."""
+        """Loads model and tokenizer from a folder. `constrained`: calls can always be read."""
         model, renderer, constrainer = load(folder, template, placement, constrained)
         return cls(model, renderer, batch_size, context, constrainer)
+
+    @property
+    def form(self) -> str:
+        """How the model is to write calls."""
+        return self._renderer.form
 
     def submit(self, request: Request, listener: Listener) -> Ticket:
         """Begins an answer; see `LiveEngine`."""

@@ -20,7 +20,6 @@ from matinee.engines.decoding import (
     SlotCache,
 )
 from matinee.engines.sampling import GREEDY, Chooser
-from matinee.messages.parsing import CallForm
 from matinee.messages.rendering import Renderer
 from matinee.models.attention import Layout, use_layouts
 from matinee.models.devices import Placement
@@ -72,11 +71,17 @@ class TransformersEngine:
         template: str,
         placement: Placement,
         batch_size: int,
-        constrained: CallForm | None = None,
+        constrained: bool = False,
+        thinking: bool = False,
     ) -> TransformersEngine:
-        """Loads model and tokenizer from a folder. `constrained`: calls can only be so spelled."""
-        model, renderer, constrainer = load(folder, template, placement, constrained)
+        """Loads model and tokenizer from a folder; see `load`."""
+        model, renderer, constrainer = load(folder, template, placement, constrained, thinking)
         return cls(model, renderer, batch_size, constrainer)
+
+    @property
+    def form(self) -> str:
+        """How the model is to write calls."""
+        return self._renderer.form
 
     def serve(self, requests: Iterable[Request], reply: Reply) -> None:
         """Answers each request and the further ones that `reply` returns."""
@@ -95,15 +100,23 @@ class TransformersEngine:
 
 
 def load(
-    folder: Path, template: str, placement: Placement, constrained: CallForm | None = None
+    folder: Path,
+    template: str,
+    placement: Placement,
+    constrained: bool = False,
+    thinking: bool = False,
 ) -> tuple[PreTrainedModel, Renderer, Constrainer | None]:
-    """The model of a folder on its device, what spells its prompts, and what bounds its answers."""
+    """The model of a folder on its device, what spells its prompts, and what bounds its answers.
+
+    `constrained`: calls can only be written so that they can be read. `thinking`: a model that can
+    be asked to think before it answers is.
+    """
     from transformers import AutoTokenizer
 
     model = load_model(folder, placement)
-    renderer = Renderer(AutoTokenizer.from_pretrained(folder), template)
+    renderer = Renderer(AutoTokenizer.from_pretrained(folder), template, thinking=thinking)
     vocabulary = model.config.get_text_config().vocab_size
-    constrainer = Constrainer(renderer, constrained, vocabulary) if constrained else None
+    constrainer = Constrainer(renderer, renderer.form, vocabulary) if constrained else None
     return model, renderer, constrainer
 
 

@@ -147,10 +147,17 @@ def asked_slots(turn: Turn, text: str, answered: Collection[str]) -> tuple[str, 
 
 
 def asks_after(turn: Turn, text: str) -> bool:
-    """Whether the reply that ends a turn asks for what a result left open (`ask_after`)."""
-    asking = list(_asking(_clauses(text)))
+    """Whether the reply that ends a turn asks for what a result left open (`ask_after`).
+
+    An offer counts here: after "no record of that day", "要不要换一天？" is the question due.
+    """
+    asking = [
+        sentence
+        for sentence in re.findall(r"[^。！!？?\n]+[。！!？?\n]*", text)
+        if re.search(r"[？?]|[吗呢]\W*$", sentence) or any(map(_asks, _clauses(sentence)))
+    ]
     return bool(turn.ask_after) and all(
-        any(_names(part, word) for part in asking for word in turn.slots[name].asked_by)
+        any(word in sentence for sentence in asking for word in turn.slots[name].asked_by)
         for name in turn.ask_after
     )
 

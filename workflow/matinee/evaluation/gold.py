@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from matinee.messages.scenarios import Fields, GoldCall, Lookup, Null
+from matinee.messages.scenarios import Fields, GoldCall, Lookup, Null, Verbatim
 
 
 def levels(calls: Sequence[GoldCall]) -> tuple[tuple[int, ...], ...]:
@@ -49,6 +49,15 @@ def as_fields(value: Any) -> Fields | None:
     return None
 
 
+def as_verbatim(value: Any) -> str | None:
+    """The text of a Verbatim, also where the loader left it as a mapping."""
+    if isinstance(value, Verbatim):
+        return value.as_written
+    if isinstance(value, dict) and set(value) == {"as_written"}:
+        return str(value["as_written"])
+    return None
+
+
 def is_null(value: Any) -> bool:
     """Whether an accepted value is `null` itself, not absence."""
     return isinstance(value, Null) or value == {"null": True}
@@ -58,6 +67,8 @@ def written(accepted: Any) -> Any:
     """A value as a call writes it: objects with the first accepted value of each key."""
     if is_null(accepted):
         return None
+    if (text := as_verbatim(accepted)) is not None:
+        return text
     fields = as_fields(accepted)
     if fields is not None:
         first = {

@@ -176,6 +176,7 @@ class _Case:
             subject=subject,
             suite=suite,
             repeat=self.repeat,
+            form=self.form,
             messages=tuple(self.messages),
             steps=tuple(self.steps),
             stop=self.stop or "done",
@@ -184,13 +185,13 @@ class _Case:
     def advance(self, completion: Completion) -> None:
         """Takes one model output: calls tools, lets the user speak, or ends the case."""
         completion = replace(completion, text=printable(completion.text))
-        parsed = parse(self.form, completion.text)
+        parsed = parse(self.form, completion.text, tools=self.tools)
         self.steps_in_turn += 1
         observations: tuple[Observation, ...] = ()
         reply: str | None = None
         number = self.turn_number
         if not parsed.calls and parsed.error is None:
-            self._say(Message("assistant", parsed.content))
+            self._say(Message("assistant", parsed.content, reasoning=parsed.reasoning))
             reply = self._user_reply(parsed.content)
         elif completion.finish == "length":
             self._say(Message("assistant", completion.text.strip()))
@@ -264,7 +265,7 @@ def _called(parsed: Parse, text: str) -> Message:
     if parsed.error is not None:
         return Message("assistant", text.strip())
     calls = tuple(ToolCall(call.name, call.arguments) for call in parsed.calls)
-    return Message("assistant", parsed.content, calls)
+    return Message("assistant", parsed.content, calls, reasoning=parsed.reasoning)
 
 
 def _seeded(sampling: Sampling, place: str) -> Sampling:

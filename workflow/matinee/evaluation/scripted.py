@@ -6,10 +6,11 @@ from collections.abc import Callable, Generator, Iterable, Sequence
 from typing import Any
 
 from matinee.engines.base import Completion, Reply, Request
-from matinee.evaluation.gold import as_lookup, is_null, levels, written
+from matinee.evaluation.gold import as_lookup, as_verbatim, is_null, levels, written
 from matinee.evaluation.playing import case_of
 from matinee.evaluation.simulation import lookup
 from matinee.messages.conversations import ToolCall, canonical_json
+from matinee.messages.forms import NATIVE
 from matinee.messages.parsing import CallForm, write_calls
 from matinee.messages.scenarios import GoldCall, Scenario, Suite, Turn
 
@@ -35,7 +36,8 @@ class GoldEngine:
             scenario.id: {tool["name"]: tool for tool in suite.tools_of(scenario)}
             for scenario in suite.scenarios
         }
-        self._form = form
+        # Nothing reads a model's own template here, so any form serves.
+        self.form = "hermes" if form == NATIVE else form
         self._look_up = look_up
         self._written = written if suite.values == "plain" else _as_it_is
 
@@ -63,8 +65,8 @@ class GoldEngine:
                 tools = self._tools[scenario.id]
                 calls = [self._call(turn.calls[position], tools) for position in group]
                 while spare and not self._known(turn, group, messages):
-                    messages = yield write_calls(self._form, [self._call(spare.pop(0), tools)])
-                messages = yield write_calls(self._form, calls)
+                    messages = yield write_calls(self.form, [self._call(spare.pop(0), tools)])
+                messages = yield write_calls(self.form, calls)
             if not turn.invalid or turn.calls:
                 messages = yield _reply(turn)
 
@@ -100,6 +102,8 @@ class GoldEngine:
 class NullEngine:
     """Answers everything with one plain sentence: no call, no question."""
 
+    form = "hermes"
+
     def serve(self, requests: Iterable[Request], reply: Reply) -> None:
         """Plays the conversations one after the other; see `Engine`."""
         for request in requests:
@@ -115,7 +119,8 @@ def _first(accepted: Any) -> Any:
 
 
 def _as_it_is(value: Any) -> Any:
-    return None if is_null(value) else value
+    verbatim = as_verbatim(value)
+    return None if is_null(value) else value if verbatim is None else verbatim
 
 
 def _spare(turn: Turn, groups: tuple[tuple[int, ...], ...]) -> list[GoldCall]:

@@ -24,21 +24,26 @@ def shown(value: Any) -> str:
 
 
 def head_problems(
-    kinds: Mapping[str, Mapping[str, str]], tools: Mapping[str, dict[str, Any]]
+    kinds: Mapping[str, Mapping[str, str]],
+    defaults: Mapping[str, Mapping[str, Any]],
+    tools: Mapping[str, dict[str, Any]],
 ) -> Iterator[tuple[Place, str]]:
-    """What is wrong with the kinds that a suite declares. `tools`: by name; none: unchecked."""
-    for tool, declared in kinds.items():
-        if tools and tool not in tools:
-            yield ("kinds", tool), _unknown_tool(tool, tools)
-            continue
-        properties = ParameterSchema(tools[tool]["parameters"]).parameters if tools else declared
-        for name, kind in declared.items():
-            if name not in properties:
-                allowed = ", ".join(properties) or "none"
-                yield ("kinds", tool, name), f"{tool} has no parameter {name!r}; allowed: {allowed}"
-            if kind not in KINDS:
-                text = f"unknown kind {kind!r}; allowed: {', '.join(sorted(KINDS))}"
-                yield ("kinds", tool, name), text
+    """What is wrong with the kinds and defaults that a suite declares. `tools`: by name."""
+    for key, listed in (("kinds", kinds), ("defaults", defaults)):
+        for tool, declared in listed.items():
+            if tool not in tools:
+                yield (key, tool), _unknown_tool(tool, tools)
+                continue
+            schema = ParameterSchema(tools[tool]["parameters"])
+            for name, value in declared.items():
+                at: Place = (key, tool, name)
+                if schema.unknown({name: None}):
+                    allowed = ", ".join(schema.parameters) or "none"
+                    yield at, f"{tool} has no parameter {name!r}; allowed: {allowed}"
+                elif key == "kinds" and value not in KINDS:
+                    yield at, f"unknown kind {value!r}; allowed: {', '.join(sorted(KINDS))}"
+                elif key == "defaults" and not schema.accepts(name, value):
+                    yield at, f"{name}: {shown(value)} is not accepted by the tool"
 
 
 def scenario_problems(
@@ -89,7 +94,11 @@ def _slot_problems(turn: Turn, *, last: bool) -> Iterator[tuple[Place, str]]:
                 known = ", ".join(turn.slots) or "none"
                 text = f"asks for {name!r}, which slots does not define; defined: {known}"
                 yield (key,), text
-            elif key != "ask_after" and turn.slots[name].answer is None and any(turn.ways):
+            elif (
+                key != "ask_after"
+                and turn.slots[name].answer is None
+                and not all(call.early and call.optional for calls in turn.ways for call in calls)
+            ):
                 text = f"{name!r} is never answered, so no call can become due; use []"
                 yield ("calls",), text
     if turn.ask_after and last:

@@ -155,6 +155,7 @@ class _Head(Strict, strict=True):
     single_output: bool = False
     categories: dict[str, Title] = Field(default={})
     kinds: dict[str, dict[str, str]] = Field(default={})
+    defaults: dict[str, dict[str, Any]] = Field(default={})
 
 
 @dataclass
@@ -172,8 +173,7 @@ def _read(
 ) -> tuple[Suite | None, list[Problem]]:
     tools, problems = read_tools(tools_file)
     document = open_document(folder / SUITE_FILE)
-    head = _read_head(document, tools)
-    problems += document.problems
+    head_document, head = document, _read_head(document)
     # Without a usable tool list every call would be reported as unknown.
     known = {tool["name"]: tool for tool in tools} if tools else None
     own = tuple(document.value.get("categories") or ()) if document.value else ()
@@ -186,6 +186,11 @@ def _read(
         document = open_document(file)
         scenarios += _read_cases(document, reading)
         problems += document.problems
+    if head is not None and tools:
+        theirs = {tool["name"]: tool for case in scenarios for tool in case.tools}
+        for at, text in head_problems(head.kinds, head.defaults, {**theirs, **(known or {})}):
+            head_document.report(text, at)
+    problems = [*problems, *head_document.problems]
     if fixtures is not None:
         problems += fixture_problems(fixtures, tools)
     if problems or head is None:
@@ -193,7 +198,7 @@ def _read(
     return Suite(tools=tuple(tools), scenarios=tuple(scenarios), **head.model_dump()), []
 
 
-def _read_head(document: Document, tools: Sequence[dict[str, Any]]) -> _Head | None:
+def _read_head(document: Document) -> _Head | None:
     if document.value is None:
         return None
     try:
@@ -201,8 +206,6 @@ def _read_head(document: Document, tools: Sequence[dict[str, Any]]) -> _Head | N
     except ValidationError as error:
         _report(document, error, _Head)
         return None
-    for at, text in head_problems(head.kinds, {tool["name"]: tool for tool in tools}):
-        document.report(text, at)
     for name in head.categories:
         if name in CATEGORIES or not re.fullmatch(r"[a-z][a-z0-9_]{0,39}", name):
             text = "a category of your own is named in small letters, unlike the shipped ones"

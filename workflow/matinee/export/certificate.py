@@ -8,9 +8,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from matinee.export.merging import base_entries, read_bytes, read_tensor
+from matinee.export.merging import read_bytes, read_tensor
 from matinee.models.devices import Placement
 from matinee.models.loading import load_model
+from matinee.models.weights import read_entries
 from matinee.runtime.errors import MergeError
 
 if TYPE_CHECKING:
@@ -109,7 +110,7 @@ def _in_fp32(base: Path, placement: Placement) -> Placement:
     """The device where it holds the model in fp32 and as much again for a delta; else the CPU."""
     import torch
 
-    needed = sum(math.prod(entry.shape) for entry in base_entries(base)) * 4 * 1.25
+    needed = sum(math.prod(entry.shape) for entry in read_entries(base)) * 4 * 1.25
     device = placement.device
     if device == "cuda" and needed > torch.cuda.mem_get_info()[0]:
         device = "cpu"
@@ -121,8 +122,8 @@ def _compared_weights(base: Path, merged: Path, deltas: Mapping[str, Any]) -> tu
 
     A changed weight must be base plus delta, rounded once to its type; any other the base's own.
     """
-    found = {entry.name: entry for entry in base_entries(merged)}
-    entries = base_entries(base)
+    found = {entry.name: entry for entry in read_entries(merged)}
+    entries = read_entries(base)
     wrong = sorted(found.keys() ^ {entry.name for entry in entries})
     types = set()
     for entry in entries:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from matinee import __version__
-from matinee.config import CALL_FORMS
+from matinee.messages.forms import forms
 from matinee.messages.rendering import Renderer, load_template, portable
 from matinee.runtime.places import RESOURCES
 from matinee.runtime.records import read_json
@@ -25,10 +25,10 @@ def complete_export(folder: Path, template: str, *, base: Path, training: Path) 
 
     tokenizer = AutoTokenizer.from_pretrained(base)
     renderer = Renderer(tokenizer, template)
-    (folder / "chat_template.jinja").write_text(portable(load_template(template)), encoding="utf-8")
-    parser = None if CALL_FORMS[template] == "hermes" else folder / PARSER.name
-    if parser is not None:
-        shutil.copyfile(PARSER, parser)
+    text = renderer.native.text if renderer.native is not None else load_template(template)
+    (folder / "chat_template.jinja").write_text(portable(text), encoding="utf-8")
+    if renderer.form == "action":
+        shutil.copyfile(PARSER, folder / PARSER.name)
     _forget_old_template(folder / "tokenizer_config.json")
     generation = folder / "generation_config.json"
     values: dict[str, Any] = read_json(generation) if generation.exists() else {}
@@ -39,7 +39,9 @@ def complete_export(folder: Path, template: str, *, base: Path, training: Path) 
     for key in ("temperature", "top_p", "top_k", "do_sample"):
         values.pop(key, None)
     generation.write_text(json.dumps(values, indent=2) + "\n", encoding="utf-8")
-    (folder / "README.md").write_text(_card(template, base, training), encoding="utf-8")
+    (folder / "README.md").write_text(
+        _card(template, renderer.form, base, training), encoding="utf-8"
+    )
 
 
 def _forget_old_template(path: Path) -> None:
@@ -49,7 +51,7 @@ def _forget_old_template(path: Path) -> None:
         path.write_text(json.dumps(values, ensure_ascii=False, indent=2) + "\n", encoding="utf-8")
 
 
-def _card(template: str, base: Path, training: Path) -> str:
+def _card(template: str, form: str, base: Path, training: Path) -> str:
     origin = read_json(base / "run.json")
     metrics = read_json(training / "metrics.json")
     trained = read_json(training / "run.json")["parameters"]
@@ -57,8 +59,13 @@ def _card(template: str, base: Path, training: Path) -> str:
     source = facts.get("served_by") or facts.get("source") or origin["parameters"].get("id")
     licence = facts.get("licence") or "that of the start model"
     settings = json.dumps(trained["training"], indent=2)
-    plugin = "" if CALL_FORMS[template] == "hermes" else f" --tool-parser-plugin ./{PARSER.name}"
-    parser = "hermes" if not plugin else "matinee_action"
+    plugin = f" --tool-parser-plugin ./{PARSER.name}" if form == "action" else ""
+    parser = forms()[form].vllm
+    calls = (
+        f" --enable-auto-tool-choice{plugin} \\\n      --tool-call-parser {parser}"
+        if parser
+        else ""
+    )
     return f"""---
 library_name: transformers
 pipeline_tag: text-generation
@@ -88,8 +95,7 @@ Training settings:
 
 `chat_template.jinja` spells the prompts as in training. With vLLM, in this folder:
 
-    vllm serve . --generation-config vllm --enable-auto-tool-choice{plugin} \\
-      --tool-call-parser {parser}
+    vllm serve . --generation-config vllm{calls}
 
 With llama.cpp, where a GGUF file was made (its template stands in the file):
 

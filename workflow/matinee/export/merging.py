@@ -7,10 +7,10 @@ import math
 import re
 import shutil
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from matinee.models.weights import INDEX, Entry, read_entries
 from matinee.runtime import records
 from matinee.runtime.errors import MergeError
 
@@ -30,21 +30,6 @@ NOT_COPIED = (
 def shard_bytes(size: str) -> int:
     """`2GB` as a number of bytes (decimal units, as on the hubs)."""
     return int(float(size[:-2]) * UNITS[size[-2:]])
-
-
-@dataclass(frozen=True)
-class Entry:
-    """One tensor of the base: its shard, type name in safetensors, shape, and where it lies.
-
-    `offset` and `size` are in bytes.
-    """
-
-    name: str
-    shard: Path
-    dtype: str
-    shape: tuple[int, ...]
-    offset: int
-    size: int
 
 
 class Adapter:
@@ -95,39 +80,6 @@ class Adapter:
         return merged
 
 
-def base_entries(folder: Path) -> list[Entry]:
-    """Every tensor of a single-file or sharded safetensors folder, in file order."""
-    shards = sorted(folder.glob("*.safetensors"))
-    index = folder / "model.safetensors.index.json"
-    if index.exists():
-        weight_map = json.loads(index.read_text(encoding="utf-8"))["weight_map"]
-        shards = [folder / name for name in sorted(set(weight_map.values()))]
-    missing = [str(shard) for shard in shards if not shard.exists()]
-    if missing or not shards:
-        raise MergeError(f"{folder}: missing weights: {', '.join(missing) or '*.safetensors'}")
-    return [entry for shard in shards for entry in _entries(shard)]
-
-
-def _entries(shard: Path) -> Iterator[Entry]:
-    size = shard.stat().st_size
-    damaged = MergeError(f"{shard}: truncated or damaged; delete it and fetch the model again.")
-    with shard.open("rb") as file:
-        length = int.from_bytes(file.read(8), "little")
-        if size < 8 + length:
-            raise damaged
-        try:
-            header = json.loads(file.read(length))
-        except ValueError:
-            raise damaged from None
-    tensors = [(key, value) for key, value in header.items() if key != "__metadata__"]
-    if size != 8 + length + max((value["data_offsets"][1] for _, value in tensors), default=0):
-        raise damaged
-    for key, value in sorted(tensors, key=lambda item: item[1]["data_offsets"][0]):
-        start, stop = value["data_offsets"]
-        shape = tuple(value["shape"])
-        yield Entry(key, shard, value["dtype"], shape, 8 + length + start, stop - start)
-
-
 def plan_shards(entries: list[Entry], limit: int) -> list[list[Entry]]:
     """Entries by output shard, in order; a shard passes `limit` bytes only for a single tensor."""
     shards: list[list[Entry]] = [[]]
@@ -149,7 +101,9 @@ def merge(base: Path, adapter: Path, output: Path, shard_size: str) -> dict[str,
     does not belong to the base or changes nothing.
     """
     factors = Adapter(adapter)
-    entries = base_entries(base)
+    entries = read_entries(base)
+    if not entries:
+        raise MergeError(f"{base}: there are no weights (*.safetensors).")
     unknown = factors.names - {entry.name for entry in entries}
     if unknown:
         raise MergeError(f"{base}: has no weight {min(unknown)!r}, which the adapter changes.")
@@ -174,7 +128,7 @@ def merge(base: Path, adapter: Path, output: Path, shard_size: str) -> dict[str,
     total = sum(entry.size for entry in entries)
     if len(shards) > 1:
         index = {"metadata": {"total_size": total}, "weight_map": weight_map}
-        records.write_json(output / "model.safetensors.index.json", index)
+        records.write_json(output / INDEX, index)
     return {
         "changed_tensors": changed,
         "unchanged_tensors": len(entries) - changed,
@@ -223,10 +177,10 @@ def read_bytes(entry: Entry) -> bytearray:
     """A tensor's bytes. Raises MergeError where its file ends early."""
     # Read, not mapped: mapped pages of the whole base would count as this process's memory.
     data = bytearray(entry.size)
-    with entry.shard.open("rb") as file:
+    with entry.file.open("rb") as file:
         file.seek(entry.offset)
         if file.readinto(data) != entry.size:
-            raise MergeError(f"{entry.shard}: ended early while it was read; is it being written?")
+            raise MergeError(f"{entry.file}: ended early while it was read; is it being written?")
     return data
 
 

@@ -78,12 +78,16 @@ class ToolCall:
 
 @dataclass(frozen=True)
 class Message:
-    """One message. Only assistant messages have `tool_calls`; only tool messages have `name`."""
+    """One message. Only assistant messages have `tool_calls`; only tool messages have `name`.
+
+    `reasoning`: what an assistant thought before it wrote the rest.
+    """
 
     role: Role
     content: str = ""
     tool_calls: tuple[ToolCall, ...] = ()
     name: str | None = None
+    reasoning: str = ""
 
     def as_openai(self) -> dict[str, Any]:
         """The form that chat templates take: arguments decoded, `content` always a string."""
@@ -95,6 +99,8 @@ class Message:
             ]
         if self.name is not None:
             message["name"] = self.name
+        if self.reasoning:
+            message["reasoning"] = self.reasoning
         return message
 
 
@@ -136,6 +142,7 @@ class Conversation:
                         {"name": call.name, "arguments": call.arguments}
                         for call in message.tool_calls
                     ],
+                    **({"reasoning": message.reasoning} if message.reasoning else {}),
                 }
                 for message in self.messages
             ],
@@ -159,6 +166,7 @@ class Conversation:
                     tool_calls=tuple(
                         ToolCall(call["name"], call["arguments"]) for call in message["tool_calls"]
                     ),
+                    reasoning=message.get("reasoning", ""),
                 )
                 for message in row["messages"]
             ),

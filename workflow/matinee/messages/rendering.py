@@ -9,7 +9,9 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from matinee.messages.conversations import Conversation, Message, ToolCall
-from matinee.messages.forms import FOLDER, templates
+from matinee.messages.forms import FOLDER, NATIVE, templates
+from matinee.messages.native import NativeTemplate, Supervised, alike
+from matinee.messages.parsing import CallForm
 from matinee.runtime.errors import DataError
 
 if TYPE_CHECKING:
@@ -56,19 +58,33 @@ def silent_row(identifier: str, token: int) -> TokenRow:
 
 
 class Renderer:
-    """A tokenizer with one prompt template.
+    """A tokenizer with one prompt template: one of ours, or `native`, the model's own.
 
-    Raises DataError where the tokenizer lacks the template's end-of-turn token.
+    `form`: how calls are written. `thinking`: whether models that can be asked to think are.
+    Raises DataError where the tokenizer lacks the template's end-of-turn token, and where the
+    model's own template cannot be used.
     """
 
-    def __init__(self, tokenizer: PreTrainedTokenizerBase, template: str) -> None:
+    def __init__(
+        self, tokenizer: PreTrainedTokenizerBase, template: str, *, thinking: bool = False
+    ) -> None:
         self.tokenizer = tokenizer
         self.template = template
-        self._text = load_template(template)
+        self.native = NativeTemplate(tokenizer) if template == NATIVE else None
+        self._thinking = thinking
+        if self.native is None:
+            form = templates()[template][1]
+            self._text = load_template(template)
+        else:
+            form = self.native.form
+        self.form: CallForm = form.name
         self.end_id = self._end_token()
 
     def _end_token(self) -> int:
-        end = templates()[self.template][0].turn_end or self.tokenizer.eos_token
+        if self.native is not None:
+            end: str | None = min(self.native.ends, default=self.tokenizer.eos_token)
+        else:
+            end = templates()[self.template][0].turn_end or self.tokenizer.eos_token
         if end is None:
             raise DataError(f"The template {self.template!r} needs a tokenizer with an eos token.")
         ids = self.tokenizer.encode(end, add_special_tokens=False)
@@ -82,6 +98,8 @@ class Renderer:
     @cached_property
     def stop_ids(self) -> frozenset[int]:
         """Tokens that end a generated turn."""
+        if self.native is not None:
+            return self.native.stop_ids
         eos = self.tokenizer.eos_token_id
         return frozenset({self.end_id} | ({int(eos)} if eos is not None else set()))
 
@@ -89,6 +107,9 @@ class Renderer:
         self, messages: Sequence[dict[str, Any]], tools: Sequence[dict[str, Any]] = ()
     ) -> list[int]:
         """Token ids up to where the assistant's next turn begins; messages in OpenAI's form."""
+        if self.native is not None:
+            text = self.native.render(messages, tools, prompt=True, thinking=self._thinking)
+            return list(self.tokenizer.encode(text, add_special_tokens=False))
         ids: Any = self.tokenizer.apply_chat_template(
             list(messages),
             tools=list(tools) or None,
@@ -101,97 +122,98 @@ class Renderer:
 
     def call_opening(self, name: str) -> list[int]:
         """Token ids with which an answer that calls the tool `name` begins, up to its arguments."""
-        arguments = '{"a": 1}'
         asked = Message("user", "?")
-        answer = Message("assistant", "", (ToolCall(name, arguments),))
-        written = self.row(Conversation("", (asked, answer))).ids[
-            len(self.prompt([asked.as_openai()])) :
+        prompt = len(self.prompt([asked.as_openai()]))
+        with_and_without = [
+            self.row(
+                Conversation("", (asked, Message("assistant", "", (ToolCall(name, arguments),))))
+            ).ids[prompt:]
+            for arguments in ('{"a": 1}', "{}")
         ]
-        text = str(self.tokenizer.decode(written))
-        # A token that joins the space before the arguments to them stays the model's to write.
-        length = len(text[: text.rindex(arguments)].rstrip())
+        written = with_and_without[0]
+        texts = [str(self.tokenizer.decode(ids)) for ids in with_and_without]
+        # A token that joins what stands before the arguments to them stays the model's to write.
+        length = len(texts[0][: alike(*texts)].rstrip("{").rstrip())
         ends = [n for n in range(len(written)) if len(self.tokenizer.decode(written[:n])) <= length]
         return written[: max(ends)]
 
     def text(self, conversation: Conversation) -> str:
         """The whole conversation as the model reads it."""
+        messages = [message.as_openai() for message in conversation.messages]
+        tools: list[Any] = [tool.as_openai() for tool in conversation.tools]
+        if self.native is not None:
+            thinking = bool(conversation.messages[-1].reasoning)
+            return self.native.render(messages, tools, thinking=thinking)
         return str(
             self.tokenizer.apply_chat_template(
-                [message.as_openai() for message in conversation.messages],
-                tools=[tool.as_openai() for tool in conversation.tools] or None,
-                chat_template=self._text,
-                tokenize=False,
+                messages, tools=tools or None, chat_template=self._text, tokenize=False
             )
         )
 
     def row(self, conversation: Conversation) -> TokenRow:
-        """The conversation as one training row, at full length."""
-        encoded: Any = self.tokenizer.apply_chat_template(
-            [message.as_openai() for message in conversation.messages],
-            tools=[tool.as_openai() for tool in conversation.tools] or None,
-            chat_template=self._text,
-            tokenize=True,
-            return_dict=True,
-            return_assistant_tokens_mask=True,
-        )
-        return TokenRow(
-            conversation.id, list(encoded["input_ids"]), list(encoded["assistant_masks"])
-        )
+        """The conversation as one training row, at full length; the last of several."""
+        return self.rows([conversation])[0][-1]
 
-    def rows(self, conversations: Sequence[Conversation]) -> list[TokenRow]:
-        """What `row` gives for each, in a third less time: the texts are tokenized together."""
+    def rows(self, conversations: Sequence[Conversation]) -> list[list[TokenRow]]:
+        """The rows of each conversation, at full length: one, but for `native` perhaps several.
+
+        The texts are tokenized together, which takes a third less time.
+        """
+        found = [self._supervised(conversation) for conversation in conversations]
+        texts = [one.text for several in found for one in several]
+        if not texts:
+            return []
+        encoded = self.tokenizer(texts, add_special_tokens=False, return_attention_mask=False)
+        tokens = iter(zip(encoded["input_ids"], encoded.encodings or (), strict=True))
+        return [
+            [
+                TokenRow(conversation.id, ids, _mask(len(ids), one.spans, encoding.char_to_token))
+                for one, (ids, encoding) in zip(several, tokens, strict=False)
+            ]
+            for conversation, several in zip(conversations, found, strict=True)
+        ]
+
+    def _supervised(self, conversation: Conversation) -> list[Supervised]:
+        if self.native is not None:
+            return self.native.supervised(conversation)
         from transformers.utils.chat_template_utils import render_jinja_template
 
-        special: Any = self.tokenizer.special_tokens_map
-        texts: list[str] = []
-        spans: list[list[tuple[int, int]]] = []
-        for conversation in conversations:
-            rendered: Any = render_jinja_template(
-                [[message.as_openai() for message in conversation.messages]],
-                tools=[tool.as_openai() for tool in conversation.tools] or None,
-                chat_template=self._text,
-                return_assistant_tokens_mask=True,
-                **special,
-            )
-            texts += rendered[0]
-            spans += rendered[1]
-        encoded = self.tokenizer(texts, add_special_tokens=False, return_attention_mask=False)
-        return [
-            TokenRow(conversation.id, ids, _mask(len(ids), supervised, encoding.char_to_token))
-            for conversation, ids, supervised, encoding in zip(
-                conversations, encoded["input_ids"], spans, encoded.encodings or (), strict=True
-            )
-        ]
+        rendered: Any = render_jinja_template(
+            [[message.as_openai() for message in conversation.messages]],
+            tools=[tool.as_openai() for tool in conversation.tools] or None,
+            chat_template=self._text,
+            return_assistant_tokens_mask=True,
+            **self.tokenizer.special_tokens_map,  # type: ignore[arg-type]
+        )
+        return [Supervised(rendered[0][0], tuple(rendered[1][0]))]
 
     def rows_within(
         self, conversations: Sequence[Conversation], cutoff: int
-    ) -> list[TokenRow | None]:
-        """What `row_within` gives for each."""
-        return [
-            self._cut(conversation, row, cutoff)
-            for conversation, row in zip(conversations, self.rows(conversations), strict=True)
-        ]
-
-    def row_within(self, conversation: Conversation, cutoff: int) -> TokenRow | None:
-        """The row cut to at most `cutoff` tokens, or None where nothing supervised would be left.
+    ) -> list[list[TokenRow]]:
+        """The rows of each conversation, cut to at most `cutoff` tokens.
 
         Whole messages are dropped from the end first, so that no call is ever cut in two; only
-        where the very first answer is too long, and is plain text, is it cut at a token.
+        where the very first answer is too long, and is plain text, is it cut at a token. No row is
+        left where nothing supervised would be.
         """
-        return self._cut(conversation, self.row(conversation), cutoff)
+        return [
+            [row for row in self._cut(conversation, rows, cutoff) if any(row.mask)]
+            for conversation, rows in zip(conversations, self.rows(conversations), strict=True)
+        ]
 
-    def _cut(self, conversation: Conversation, row: TokenRow, cutoff: int) -> TokenRow | None:
-        if len(row.ids) <= cutoff:
-            return row if any(row.mask) else None
+    def _cut(self, conversation: Conversation, rows: list[TokenRow], cutoff: int) -> list[TokenRow]:
+        if all(len(row.ids) <= cutoff for row in rows):
+            return rows
         messages = conversation.messages
         ends = [n + 1 for n, message in enumerate(messages) if message.role == "assistant"]
         for end in reversed(ends[:-1]):
-            shorter = self.row(replace(conversation, messages=messages[:end]))
-            if len(shorter.ids) <= cutoff:
-                return replace(shorter, truncated=True) if any(shorter.mask) else None
-        if not ends or messages[ends[0] - 1].tool_calls or not any(row.mask[:cutoff]):
-            return None
-        return TokenRow(row.id, row.ids[:cutoff], row.mask[:cutoff], truncated=True)
+            shorter = self.rows([replace(conversation, messages=messages[:end])])[0]
+            if all(len(row.ids) <= cutoff for row in shorter):
+                return [replace(row, truncated=True) for row in shorter]
+        if not ends or messages[ends[0] - 1].tool_calls:
+            return []
+        first = rows[0]
+        return [TokenRow(first.id, first.ids[:cutoff], first.mask[:cutoff], truncated=True)]
 
 
 def _mask(

@@ -23,6 +23,8 @@ Category = Literal[
     "no_tool",
     "change_of_mind",
     "error_recovery",
+    "invalid_values",
+    "forced_questions",
 ]
 
 # Of BFCL v4: the single-turn questions that come with accepted answers, or with none to be made.
@@ -61,6 +63,12 @@ class Fields(Strict):
     fields: dict[str, list[Any]]
 
 
+class Verbatim(Strict):
+    """A value that must be written so, whatever else means the same."""
+
+    as_written: str
+
+
 class GoldCall(Strict):
     """One accepted call.
 
@@ -68,13 +76,15 @@ class GoldCall(Strict):
     them; `null` in the list means "may be absent") or a `Lookup`; where values are compared
     plainly, also `Fields` and `Null`. A parameter that is not named may only be absent or equal
     its default. `after` lists positions of calls of the same turn that must have returned before;
-    calls that are not ordered may come in any order.
+    calls that are not ordered may come in any order. `early`: may also be made before what the
+    turn asks for.
     """
 
     tool: str
     arguments: dict[str, Any] = Field(default={})
     after: tuple[int, ...] = ()
     optional: bool = False
+    early: bool = False
 
 
 class Slot(Strict):
@@ -113,6 +123,12 @@ class Turn(Strict):
     slots: dict[str, Slot] = Field(default={})
     must_say: tuple[tuple[str, ...], ...] = ()
     mention: tuple[tuple[str, ...], ...] = ()
+
+    @property
+    def idle(self) -> bool:
+        """Nothing is due: whoever neither calls nor asks is right."""
+        due = (self.ask, self.invalid, self.ask_after, self.must_say)
+        return not any(due) and any(all(call.optional for call in calls) for calls in self.ways)
 
     @property
     def ways(self) -> tuple[tuple[GoldCall, ...], ...]:
@@ -166,7 +182,8 @@ class Suite(Strict):
     are judged as they stand; no tool is executed and nothing can be mended. `values`: whether an
     argument must mean what was accepted, or be written as it was (`plain_values.py`). `kinds`: how
     values of a tool's parameters are compared where their schema does not say it; for a list, its
-    elements (see `values.py`). `categories`: the suite's own ones.
+    elements (see `values.py`). `defaults`: what the absence
+    of a tool's parameter means where its schema does not say it. `categories`: the suite's own.
     """
 
     id: str
@@ -176,6 +193,7 @@ class Suite(Strict):
     single_output: bool = False
     values: Literal["meaning", "plain"] = "meaning"
     kinds: dict[str, dict[str, str]] = Field(default={})
+    defaults: dict[str, dict[str, Any]] = Field(default={})
     categories: dict[str, Title] = Field(default={})
 
     def tools_of(self, scenario: Scenario) -> tuple[dict[str, Any], ...]:

@@ -50,12 +50,16 @@ class Step(Strict):
 
 
 class Transcript(Strict):
-    """One case, one repeat. `stop`: why the loop ended (done, step_limit, token_limit, cycle)."""
+    """One case, one repeat. `stop`: why the loop ended (done, step_limit, token_limit, cycle).
+
+    `form`: how calls were to be written; empty for runs that noted none.
+    """
 
     case: str
     subject: str
     suite: str
     repeat: int = 0
+    form: str = ""
     messages: tuple[dict[str, Any], ...]
     steps: tuple[Step, ...]
     stop: Literal["done", "step_limit", "token_limit", "cycle"]

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from matinee.config import CALL_FORMS
+from matinee.config.training import TEMPLATES
 from matinee.runtime import progress, records
 from matinee.runtime.errors import UserError
 from matinee.stages.options import Output, with_options
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from matinee.apps.agent.task import AgentLimits
     from matinee.apps.agent.trials.comparing import Configuration, Trial
     from matinee.apps.agent.trials.tasks import TaskSuite
-    from matinee.engines.base import Engine
+    from matinee.engines.transformers import TransformersEngine
 
 app = typer.Typer()
 
@@ -59,8 +59,8 @@ def agent_compare(options: AgentCompareOptions) -> None:
     from matinee.apps.agent.trials.tables import as_markdown, compare
     from matinee.apps.agent.trials.tasks import read_tasks
 
-    if options.template not in CALL_FORMS:
-        raise UserError(f"template {options.template!r}: allowed are {', '.join(CALL_FORMS)}.")
+    if options.template not in TEMPLATES:
+        raise UserError(f"template {options.template!r}: allowed are {', '.join(TEMPLATES)}.")
     limits = AgentLimits(max_steps=options.max_steps, max_new_tokens=options.max_new_tokens)
     chosen = _configurations(options.configuration or [])
     suite = _part(read_tasks(), options.tasks_per_kind)
@@ -75,14 +75,14 @@ def agent_compare(options: AgentCompareOptions) -> None:
     output = options.output
     _refuse_other_settings(output / "settings.json", settings)
     recorder = records.Recorder("agent_compare", settings)
-    engine: Engine | None = None
+    engine: TransformersEngine | None = None
     runs = []
     for configuration in chosen:
         path = output / f"{configuration.name}.jsonl"
         trials = _earlier(path, suite)
         if trials is None:
             engine = engine or _engine(options)
-            trials = _run(engine, configuration, suite, options.template, limits)
+            trials = _run(engine, configuration, suite, limits)
             records.write_lines(path, [trial.model_dump(mode="json") for trial in trials])
         runs.append(trials)
     unfit = sum(ask.without_room for trials in runs for trial in trials for ask in trial.asks)
@@ -102,7 +102,7 @@ def agent_compare(options: AgentCompareOptions) -> None:
     typer.echo(tables)
 
 
-def _engine(options: AgentCompareOptions) -> Engine:
+def _engine(options: AgentCompareOptions) -> TransformersEngine:
     from matinee.engines.transformers import TransformersEngine
     from matinee.models.devices import place
 
@@ -111,7 +111,7 @@ def _engine(options: AgentCompareOptions) -> Engine:
         options.template,
         place("auto"),
         options.batch_size,
-        constrained=CALL_FORMS[options.template] if options.constrained else None,
+        constrained=options.constrained,
     )
 
 
@@ -125,10 +125,9 @@ def _refuse_other_settings(path: Path, settings: dict[str, Any]) -> None:
 
 
 def _run(
-    engine: Engine,
+    engine: TransformersEngine,
     configuration: Configuration,
     suite: TaskSuite,
-    template: str,
     limits: AgentLimits,
 ) -> list[Trial]:
     from matinee.apps.agent.trials.comparing import run_configuration
@@ -142,7 +141,7 @@ def _run(
             configuration,
             suite,
             folder=Path(folder),
-            form=CALL_FORMS[template],
+            form=engine.form,
             limits=limits,
             on_finished=lambda trial: bar.update(),
         )

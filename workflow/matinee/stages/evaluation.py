@@ -88,12 +88,14 @@ def run_scenarios(
     recorder = records.Recorder("run_scenarios", params)
     repeats = drawn.repeats if drawn else 1
     told_as = f"{params.subject} on {played.id}"
+    engine = _engine(params, played, model)
     with progress.bar(len(mine) * repeats, f"test {told_as}", "case") as bar:
         transcripts = run_suite(
             played,
-            _engine(params, played, model),
+            engine,
             subject=params.subject,
-            form=params.form,
+            # The form of a model's own template is known once the model is there.
+            form=getattr(engine, "form", params.form),
             max_steps=limits.max_steps,
             max_new_tokens=limits.max_new_tokens,
             max_observation=limits.max_observation,
@@ -169,7 +171,8 @@ def _engine(params: RunScenarios, suite: Suite, model: Path | None) -> Engine:
         params.template,
         place(params.limits.precision),
         params.limits.batch_size,
-        constrained=params.form if params.constrained else None,
+        constrained=params.constrained,
+        thinking=params.limits.thinking == "on",
     )
 
 
@@ -186,7 +189,9 @@ def score_scenarios(
 
     recorder = records.Recorder("score_scenarios", params)
     asked = read_suite(suite)
-    rows = [reparse(row, params.form) for row in _gathered(asked, part)]
+    tools = {case.id: case.tools or asked.tools for case in asked.scenarios}
+    gathered = _gathered(asked, part)
+    rows = [reparse(row, params.form, tools=tools[row.case]) for row in gathered]
     verdicts = score_both_ways(asked, rows, params.form)
     records.write_lines(transcripts, [row.model_dump(mode="json") for row in rows])
     records.write_lines(output, [verdict.model_dump(mode="json") for verdict in verdicts])

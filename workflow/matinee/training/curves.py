@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,15 +23,14 @@ def draw_loss(trainer_state: Path, title: str, folder: Path) -> None:
     from matplotlib.figure import Figure
 
     history = read_json(trainer_state)["log_history"]
-    steps, losses = _points(history, "loss")
-    measured, held_out = _points(history, "eval_loss")
+    losses, held_out = log_points(history, "loss"), log_points(history, "eval_loss")
     figure = Figure(figsize=(7, 4), layout="constrained")
     axes = figure.add_subplot()
-    axes.plot(steps, losses, color="#9db8cc", linewidth=1, label="loss")
-    axes.plot(steps, _smoothed(losses), color="#1f5f8b", linewidth=2, label="smoothed")
+    axes.plot(*_columns(losses), color="#9db8cc", linewidth=1, label="loss")
+    axes.plot(*_columns(smoothed(losses)), color="#1f5f8b", linewidth=2, label="smoothed")
     if held_out:
         axes.plot(
-            measured, held_out, color="#b5562a", linewidth=2, marker="o", markersize=4,
+            *_columns(held_out), color="#b5562a", linewidth=2, marker="o", markersize=4,
             label="validation",
         )  # fmt: skip
     axes.set(xlabel="optimizer step", ylabel="cross-entropy per supervised token", title=title)
@@ -39,16 +40,24 @@ def draw_loss(trainer_state: Path, title: str, folder: Path) -> None:
     figure.savefig(folder / "loss.png", dpi=150)
 
 
-def _points(history: list[dict[str, Any]], key: str) -> tuple[list[int], list[float]]:
-    entries = [entry for entry in history if key in entry]
-    return [entry["step"] for entry in entries], [float(entry[key]) for entry in entries]
+def _columns(line: Sequence[tuple[int, float]]) -> tuple[list[int], list[float]]:
+    return [step for step, _ in line], [value for _, value in line]
 
 
-def _smoothed(values: list[float]) -> list[float]:
+def log_points(history: Sequence[dict[str, Any]], key: str) -> list[tuple[int, float]]:
+    """Step and value of every entry of the trainer's log that has a finite one."""
+    return [
+        (int(entry["step"]), float(entry[key]))
+        for entry in history
+        if isinstance(entry.get(key), int | float) and math.isfinite(entry[key])
+    ]
+
+
+def smoothed(line: Sequence[tuple[int, float]]) -> list[tuple[int, float]]:
     """Exponential moving average, corrected for its start as Adam's moments are."""
     average = 0.0
-    smoothed = []
-    for count, value in enumerate(values, start=1):
+    found = []
+    for count, (step, value) in enumerate(line, start=1):
         average = SMOOTHING * average + (1 - SMOOTHING) * value
-        smoothed.append(average / (1 - SMOOTHING**count))
-    return smoothed
+        found.append((step, average / (1 - SMOOTHING**count)))
+    return found

@@ -6,13 +6,15 @@ import json
 import time
 from collections.abc import Collection, Mapping
 from typing import TYPE_CHECKING, Any
-from urllib.parse import quote, urlsplit
+from urllib.parse import urlsplit
 
 from matinee.apps.agent.tools import answered, refused
 from matinee.evaluation.openapi import ImportedTools, Operation
+from matinee.evaluation.openapi.sending import path_part, query
+from matinee.evaluation.openapi.sending import text as plain_text
 from matinee.evaluation.simulation.answers import Refusal, refusal
 from matinee.evaluation.simulation.arguments import Parameters
-from matinee.messages.conversations import Tool, canonical_json
+from matinee.messages.conversations import Tool
 from matinee.messages.transcripts import Observation
 from matinee.runtime.errors import UserError
 
@@ -91,13 +93,13 @@ class OpenApiTools:
         import httpx
 
         deadline = time.monotonic() + self._timeout
-        query = {n: _plain(v) for n, v in values.items() if operation.places[n] == "query"}
+        asked = {n: how for n, how in operation.spellings.items() if operation.places[n] == "query"}
         with (
             httpx.Client(timeout=self._timeout, follow_redirects=False, trust_env=False) as client,
             client.stream(
                 operation.method.upper(),
                 self._address(operation, values),
-                params=query,
+                params=httpx.QueryParams(tuple(query(asked, values))),
                 headers=self._headers,
                 **_body(operation, values),
             ) as response,
@@ -109,9 +111,7 @@ class OpenApiTools:
         path = operation.path.lstrip("/")
         for name, value in values.items():
             if operation.places[name] == "path":
-                # A list as OpenAPI's simple style has it, the default of path parameters: 1,2.
-                parts = value if isinstance(value, list) else [value]
-                text = ",".join(quote(str(_plain(part)), safe="") for part in parts)
+                text = path_part(name, value, operation.spellings[name])
                 if text in ("", ".", ".."):
                     raise _Denied("out_of_range", f"{name}不能是“{text}”")
                 path = path.replace("{" + name + "}", text)
@@ -157,18 +157,14 @@ def _body(operation: Operation, values: dict[str, Any]) -> dict[str, Any]:
         return {}
     if "json" in operation.body:
         return {"json": fields[operation.whole_body] if operation.whole_body else fields}
-    plain = {name: _plain(value) for name, value in fields.items()}
+    given = {name: value for name, value in fields.items() if value is not None}
     if operation.body.startswith("multipart/"):
-        return {"files": {name: (None, str(value)) for name, value in plain.items()}}
-    return {"data": plain}
-
-
-def _plain(value: Any) -> Any:
-    """A value as it stands in a path or query: true, not True; lists part by part."""
-    if isinstance(value, bool) or value is None:
-        return canonical_json(value)
-    if isinstance(value, dict):
-        return canonical_json(value)
-    if isinstance(value, list):
-        return [_plain(part) for part in value]
-    return value
+        return {"files": {name: (None, plain_text(value)) for name, value in given.items()}}
+    return {
+        "data": {
+            name: [plain_text(part) for part in value]
+            if isinstance(value, list)
+            else plain_text(value)
+            for name, value in given.items()
+        }
+    }

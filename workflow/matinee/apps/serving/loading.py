@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from matinee.config import CALL_FORMS
+from matinee.config.training import CALL_FORMS, TEMPLATES
 from matinee.engines.live import LiveTransformersEngine
+from matinee.messages.forms import NATIVE
 from matinee.messages.parsing import CallForm
 from matinee.messages.rendering import load_template, portable
 from matinee.models.devices import place
@@ -50,36 +51,40 @@ def load_live(folder: Path, loading: Loading) -> Loaded:
             "such as results/merged/VARIANT/sSEED/model, or a start model's, results/model/MODEL."
         )
     template = loading.template or template_of(folder)
-    if template not in CALL_FORMS:
-        known = ", ".join(sorted(CALL_FORMS))
+    if template not in TEMPLATES:
+        known = ", ".join(TEMPLATES)
         raise EngineError(f"There is no template {template!r}; there are {known}.")
     from matinee.models.memory import keep_freed
 
     # Nothing here may reach a hub: the folder is complete.
     os.environ["HF_HUB_OFFLINE"] = "1"
     keep_freed()
-    form = CALL_FORMS[template]
     engine = LiveTransformersEngine.load(
         folder,
         template,
         place(loading.precision),
         loading.batch_size,
         loading.context,
-        form if loading.constrained else None,
+        loading.constrained,
     )
-    return Loaded(engine, template, form)
+    return Loaded(engine, template, engine.form)
 
 
 def template_of(folder: Path) -> str:
-    """The template with which a folder was exported. Raises EngineError where it is not ours."""
+    """The template of a folder: the one of ours that it was exported with, else its own.
+
+    Raises EngineError where it has none.
+    """
     path = folder / TEMPLATE_FILE
     text = path.read_text(encoding="utf-8") if path.is_file() else ""
     for name in sorted(CALL_FORMS):
         if text in (portable(load_template(name)), load_template(name)):
             return name
-    found = "is not one of this version" if text else "is missing"
+    settings = folder / "tokenizer_config.json"
+    if text or (settings.is_file() and '"chat_template"' in settings.read_text(encoding="utf-8")):
+        return NATIVE
     raise EngineError(
-        f"{path} {found}, so the form of the prompts is not known. "
+        f"{path} is missing, so the form of the prompts is not known. "
         f"Say it with --template: {', '.join(sorted(CALL_FORMS))}."
     )
 

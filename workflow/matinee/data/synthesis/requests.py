@@ -148,7 +148,7 @@ def word(
     language: Language,
     noise: float,
     want: frozenset[str] = frozenset(),
-    optional_share: float = 0.35,
+    optional_share: float = 0.5,
 ) -> Wording:
     """A way to ask that names all that is needed, and the `want`ed optional parameters."""
     needed = slots_needed(catalogue, tool)

@@ -24,7 +24,8 @@ def score_both_ways(
     on: it is the least that a forgiving parser would have made of the run.
     """
     strict = score_suite(suite, transcripts, look_up)
-    repaired = [reparse(transcript, form, lenient=True) for transcript in transcripts]
+    tools = {case.id: case.tools or suite.tools for case in suite.scenarios}
+    repaired = [reparse(one, form, lenient=True, tools=tools[one.case]) for one in transcripts]
     lenient = score_suite(suite, repaired, look_up)
     return [_beside(one, other) for one, other in zip(strict, lenient, strict=True)]
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from matinee.evaluation import plain_values, values
-from matinee.evaluation.gold import as_lookup, is_null
+from matinee.evaluation.gold import as_lookup, as_verbatim, is_null
 from matinee.evaluation.scoring.attempts import Attempt
 from matinee.evaluation.scoring.schemas import ToolSchemas, shown
 from matinee.messages.scenarios import GoldCall
@@ -28,13 +28,14 @@ class ArgumentProblem:
 class Matcher:
     """Compares calls with accepted calls by the tools' schemas; `look_up` resolves a Lookup.
 
-    `comparison`, `kinds`: how values are compared, see `Suite`.
+    `comparison`, `kinds`, `defaults`: how values are compared, see `Suite`.
     """
 
     schemas: ToolSchemas
     look_up: LookUp
     comparison: Literal["meaning", "plain"] = "meaning"
     kinds: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    defaults: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
 
     def problems(self, gold: GoldCall, attempt: Attempt) -> tuple[ArgumentProblem, ...]:
         """What is wrong with the arguments of a call of the right tool; nothing when accepted."""
@@ -90,10 +91,17 @@ class Matcher:
         return None in plain or any(self._is_default(tool, name, option) for option in plain)
 
     def _is_default(self, tool: str, name: str, found: Any) -> bool:
+        declared = {**self.defaults.get(tool, {}), **self._described_default(tool, name)}
+        return name in declared and self._equal(tool, name, declared[name], found)
+
+    def _described_default(self, tool: str, name: str) -> dict[str, Any]:
         schema = self.schemas.parameter(tool, name)
-        return "default" in schema and self._equal(tool, name, schema["default"], found)
+        return {name: schema["default"]} if "default" in schema else {}
 
     def _equal(self, tool: str, name: str, accepted: Any, found: Any) -> bool:
+        verbatim = as_verbatim(accepted)
+        if verbatim is not None:
+            return values.equal("code", verbatim, found)
         schema = self.schemas.parameter(tool, name)
         if self.comparison == "plain":
             return plain_values.equal(schema, accepted, found)

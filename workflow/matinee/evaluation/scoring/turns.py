@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 from matinee.evaluation.asking import asked_slots, asks_after, is_question
@@ -60,13 +60,22 @@ def judge_turn(
     matcher: Matcher,
 ) -> TurnJudgement:
     """Judges one turn. `before`: the calls of earlier turns. `stop`: why the loop ended."""
-    asking = _asking(turn, record)
+    early = {
+        position
+        for position, attempt in enumerate(record.attempts)
+        if any(
+            gold.early and gold.tool == attempt.name and not matcher.problems(gold, attempt)
+            for gold in turn.calls
+        )
+        or (turn.invalid and attempt.refused)  # the tool itself said what is wrong with the value
+    }
+    asking = _asking(turn, record, early)
     pairing = matcher.pair(turn.calls, record.attempts)
     due = [j for j, gold in enumerate(turn.calls) if not gold.optional]
     missing = [j for j in due if j not in pairing.matched]
     fault = _asking_fault(turn, asking)
-    if fault is None and not turn.calls:
-        fault = _uncalled_for(turn, record)
+    if fault is None and all(gold.early and gold.optional for gold in turn.calls):
+        fault = _uncalled_for(turn, record, early)
     if fault is None:
         fault = _carried_out_fault(turn, record, before, pairing, matcher)
     if fault is None:
@@ -94,7 +103,8 @@ def judge_turn(
     )
 
 
-def _asking(turn: Turn, record: TurnRecord) -> _Asking:
+def _asking(turn: Turn, record: TurnRecord, free: Collection[int]) -> _Asking:
+    """`free`: positions of calls that may come before what is asked."""
     asked: set[str] = set()
     questions = 0
     too_early: Attempt | None = None
@@ -103,9 +113,10 @@ def _asking(turn: Turn, record: TurnRecord) -> _Asking:
         if _settled(turn, asked):
             break
         if step.parse.calls or step.parse.error:
-            early = [attempt for attempt in record.attempts if attempt.step == position]
-            if turn.invalid and early and all(attempt.refused for attempt in early):
-                continue  # the tool itself said what is wrong with the value
+            made = [i for i, attempt in enumerate(record.attempts) if attempt.step == position]
+            early = [record.attempts[i] for i in made if i not in free]
+            if made and not early:
+                continue
             too_early = early[0] if early else None
             broke_early = step.parse.error or "the output was cut off"
             break
@@ -149,8 +160,8 @@ def _too_early(turn: Turn, attempt: Attempt, wanted: str) -> Fault:
     return Fault("invented_value", told)
 
 
-def _uncalled_for(turn: Turn, record: TurnRecord) -> Fault | None:
-    attempts = [one for one in record.attempts if not (turn.invalid and one.refused)]
+def _uncalled_for(turn: Turn, record: TurnRecord, free: Collection[int]) -> Fault | None:
+    attempts = [one for i, one in enumerate(record.attempts) if i not in free]
     if attempts:
         name = shown(attempts[0].name)
         if turn.ask and attempts[0].arguments:
@@ -159,7 +170,7 @@ def _uncalled_for(turn: Turn, record: TurnRecord) -> Fault | None:
     for step in record.steps:
         if step.parse.error is not None:
             return Fault("unparsable", f"where nothing was to be called: {step.parse.error}")
-        if step.parse.calls and not turn.invalid:
+        if step.parse.calls and not free:
             return Fault("unneeded_call", "began a call where nothing was to be called")
     return None
 

@@ -28,7 +28,7 @@ A reply without a call that was cut off at the token limit still counts as a rep
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -41,22 +41,22 @@ from matinee.evaluation.simulation import lookup
 from matinee.messages.scenarios import Scenario, Suite, Turn
 from matinee.messages.transcripts import Transcript, Verdict
 
-Kinds = Mapping[str, Mapping[str, str]]
-
 
 def score(
     scenario: Scenario,
     transcript: Transcript,
     tools: Sequence[dict[str, Any]],
     look_up: LookUp = lookup,
-    kinds: Kinds | None = None,
+    declared: Suite | None = None,
 ) -> Verdict:
     """The verdict on one transcript; see the module's order of decision.
 
     `tools`: in OpenAI's form or bare. `look_up(kind, name)`: what a gold Lookup stands for.
-    `kinds`: see `Suite`.
+    `declared`: a suite whose kinds and defaults hold.
     """
-    matcher = Matcher(ToolSchemas(tools), look_up, kinds=kinds or {})
+    matcher = Matcher(ToolSchemas(tools), look_up)
+    if declared is not None:
+        matcher = replace(matcher, kinds=declared.kinds, defaults=declared.defaults)
     return _score(scenario, transcript, matcher)
 
 
@@ -65,7 +65,7 @@ def score_suite(
 ) -> list[Verdict]:
     """Verdicts in the order of the transcripts. Raises KeyError for a case the suite lacks."""
     scenarios = {scenario.id: scenario for scenario in suite.scenarios}
-    shared = Matcher(ToolSchemas(suite.tools), look_up, suite.values, suite.kinds)
+    shared = Matcher(ToolSchemas(suite.tools), look_up, suite.values, suite.kinds, suite.defaults)
     own: dict[str, Matcher] = {}
     verdicts = []
     for transcript in transcripts:

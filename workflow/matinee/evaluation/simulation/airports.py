@@ -10,7 +10,7 @@ from typing import Any
 from matinee.evaluation.simulation.answers import Problem, Refusal, echo
 from matinee.evaluation.simulation.arguments import required_page
 from matinee.evaluation.simulation.draws import between, pick, share
-from matinee.evaluation.simulation.names import is_chinese, latin, plain
+from matinee.evaluation.simulation.names import is_chinese, latin, plain, simplified
 from matinee.evaluation.simulation.places import spellings
 from matinee.evaluation.simulation.resources import world_file
 
@@ -72,7 +72,7 @@ def _ways_to_say(name: str) -> set[str]:
 
 
 def _comparable(keyword: str) -> str:
-    return plain(keyword).replace(" ", "") if is_chinese(keyword) else latin(keyword)
+    return simplified(keyword).replace(" ", "") if is_chinese(keyword) else latin(keyword)
 
 
 def meant_by(keyword: str) -> frozenset[str]:

@@ -6,6 +6,7 @@ import datetime
 import json
 import math
 import re
+from collections.abc import Collection
 from typing import Any
 
 import jsonschema
@@ -70,6 +71,13 @@ def required_number(name: str, text: str, low: int, high: int) -> int:
     if re.fullmatch(r"[0-9]{1,6}", text) and low <= int(text) <= high:
         return int(text)
     raise Refusal(Problem.out_of_range, f"{name}应为{low}到{high}之间的整数，收到“{echo(text)}”")
+
+
+def required_choice(name: str, value: object, choices: Collection[Any]) -> None:
+    """Raises Refusal where a value is none of the choices."""
+    if value not in choices:
+        allowed = "、".join(map(str, choices))
+        raise Refusal(Problem.out_of_range, f"{name}只能是{allowed}之一，收到“{echo(value)}”")
 
 
 def required_page(page: int) -> int:

@@ -8,6 +8,7 @@ from decimal import ROUND_HALF_UP, Decimal
 from typing import Any
 
 from matinee.evaluation.simulation.answers import Problem, Refusal, echo
+from matinee.evaluation.simulation.arguments import required_choice
 
 _YUAN_PER_WAN = 10_000
 _LARGEST_WAN = 500
@@ -23,6 +24,7 @@ def loan_calc_query(
     """
     if not 0 < money <= _LARGEST_WAN:
         raise Refusal(Problem.out_of_range, f"money应大于0且不超过500（万元），收到“{money}”")
+    required_choice("year", year, (5, 10, 15, 20, 25, 30))
     principal = Decimal(money * _YUAN_PER_WAN)
     rate = _monthly_rate(active)
     months = year * 12

@@ -33,6 +33,13 @@ _AUTONOMOUS_LEVELS = {
     "旗": "county",
 }
 _SHORTENED = {"内蒙": "内蒙古"}
+# Traditional characters that occur in names of places, basins and airports.
+_SIMPLIFIED = str.maketrans(
+    "廣東蘇臺灣濟瀋陽門龍連長鄭漢寧貴雲遼內烏魯齊銀蘭無錫鎮揚鹽紹興溫麗嶺蕪馬銅慶贛萬煙濰棗營萊濱澤開許峽駐荊黃岡隨邵張懷婁韶關頭"
+    "遠欽賓賀貢瀘綿樂達資壩爾縣區島瓊滬陝鹹寶肅涼隴國際機場鳳雙綠園處撫順錦鐵葫蘆嘉吳衛滄邢鄲莊鶴崗雞佳綏義麥蓋寬漣滁亳池巢淮駝",
+    "广东苏台湾济沈阳门龙连长郑汉宁贵云辽内乌鲁齐银兰无锡镇扬盐绍兴温丽岭芜马铜庆赣万烟潍枣营莱滨泽开许峡驻荆黄冈随邵张怀娄韶关头"
+    "远钦宾贺贡泸绵乐达资坝尔县区岛琼沪陕咸宝肃凉陇国际机场凤双绿园处抚顺锦铁葫芦嘉吴卫沧邢郸庄鹤岗鸡佳绥义麦盖宽涟滁亳池巢淮驼",
+)
 
 
 def plain(text: str) -> str:
@@ -40,9 +47,14 @@ def plain(text: str) -> str:
     return unicodedata.normalize("NFKC", text).casefold().strip()
 
 
+def simplified(text: str) -> str:
+    """A name as `plain` makes it, in simplified characters: 廣州 → 广州."""
+    return plain(text).translate(_SIMPLIFIED)
+
+
 def stem_and_level(name: str) -> tuple[str, str | None]:
     """Bare name of a place, and its suffix's level: 大理白族自治州 → 大理, prefecture."""
-    text = plain(name)
+    text = simplified(name)
     autonomous = _AUTONOMOUS.fullmatch(text)
     if autonomous:
         return autonomous[1], _AUTONOMOUS_LEVELS[autonomous[2]]
@@ -60,7 +72,7 @@ def stem(name: str) -> str:
 
 def same_place(one: str, other: str) -> bool:
     """Whether two Chinese names mean the same place, suffix or not."""
-    if plain(one) == plain(other):
+    if simplified(one) == simplified(other):
         return True
     (stem_one, level_one), (stem_other, level_other) = (
         stem_and_level(one),
@@ -73,7 +85,7 @@ def same_place(one: str, other: str) -> bool:
 
 def same_basin(one: str, other: str) -> bool:
     """Whether two names mean the same river basin: 海河 and 海河流域."""
-    return plain(one).removesuffix("流域") == plain(other).removesuffix("流域")
+    return simplified(one).removesuffix("流域") == simplified(other).removesuffix("流域")
 
 
 def latin(text: str) -> str:

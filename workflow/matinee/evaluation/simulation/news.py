@@ -5,7 +5,7 @@ from __future__ import annotations
 import datetime
 from typing import Any
 
-from matinee.evaluation.simulation.arguments import required_number
+from matinee.evaluation.simulation.arguments import required_choice, required_number
 from matinee.evaluation.simulation.draws import between, pick, share
 from matinee.evaluation.simulation.resources import world_file
 
@@ -22,6 +22,8 @@ def get_toutiao_news(
     is_filter: str = "0",
 ) -> dict[str, Any]:
     """One page of the type's headlines; with `is_filter` "1" only those with full text."""
+    required_choice("type", type, world_file("news"))
+    required_choice("is_filter", is_filter, ("0", "1"))
     number = required_number("page", page, 1, 50)
     size = required_number("page_size", page_size, 1, 30)
     items = [item for item in _items(type, today) if is_filter == "0" or item["is_content"] == "1"]

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from matinee.evaluation.simulation.answers import Problem, Refusal
-from matinee.evaluation.simulation.arguments import required_date
+from matinee.evaluation.simulation.arguments import required_choice, required_date
 
 _OLDEST = datetime.date(1950, 1, 1)
 
@@ -57,12 +57,12 @@ def chejian_query(
     today: datetime.date, *, type: str, reg_date: str, iis_sg: int = 0
 ) -> dict[str, Any]:
     """The next due date, today included, and whether a technical inspection is needed then."""
+    required_choice("type", type, _KINDS)
     registered = required_date("reg_date", reg_date)
     if not _OLDEST <= registered <= today:
         limits = f"reg_date应在{_OLDEST}到今天（{today}）之间"
         raise Refusal(Problem.out_of_range, limits)
-    if iis_sg not in (0, 1):
-        raise Refusal(Problem.out_of_range, "iis_sg只能是0或1")
+    required_choice("iis_sg", iis_sg, (0, 1))
     name, usual, after_offence = _KINDS[type]
     rule = after_offence if iis_sg else usual
     age, interval = _next_due(rule, registered, today)

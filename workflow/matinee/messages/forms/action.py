@@ -33,6 +33,7 @@ class Action(Form):
     name = "action"
     about = "calls as Action: and Action Input: lines"
     marks = ("Action:",)
+    vllm = "matinee_action"  # resources/vllm_action_parser.py
     start = re.compile(r"^ ?Action(?: Input)?:", re.MULTILINE)
     templates: ClassVar = {
         "chatml_action": Template("<|im_end|>", "ChatML"),

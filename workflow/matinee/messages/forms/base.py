@@ -130,13 +130,15 @@ class Form(ABC):
 
     `marks`: texts that open or close calls, which a tokenizer may know as tokens of their own.
     `start`: where a call begins, or a text that only a call may hold; `\\A` where calls can only
-    stand at the very beginning. `templates`: those of our own that write this form.
+    stand at the very beginning. `templates`: those of our own that write this form. `vllm`: the
+    name of vLLM's parser of it; empty where it has none.
     """
 
     name: str
     about: str
     marks: tuple[str, ...] = ()
     start: re.Pattern[str]
+    vllm: str = ""
     templates: ClassVar[Mapping[str, Template]] = {}
 
     @abstractmethod

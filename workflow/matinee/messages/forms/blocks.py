@@ -55,6 +55,7 @@ class Blocks(Form):
     end: str = ""
     bare: str = ""
     marks: tuple[str, ...] = ()
+    vllm: str = ""
 
     @cached_property
     def start(self) -> re.Pattern[str]:  # type: ignore[override]

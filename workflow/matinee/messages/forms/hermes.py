@@ -23,6 +23,7 @@ class Hermes(Form):
     about = "calls as JSON in <tool_call> tags"
     marks = ("<tool_call>", "</tool_call>")
     start = _TAG
+    vllm = "hermes"
     templates: ClassVar = {
         "chatml_hermes": Template("<|im_end|>", "ChatML"),
         "gemma": Template("<end_of_turn>", "Gemma's turns"),
