@@ -35,6 +35,7 @@ from matinee.messages.conversations import ToolCall, canonical_json  # noqa: E40
 from matinee.messages.parsing import parse, write_calls  # noqa: E402
 from matinee.messages.scenarios import Suite  # noqa: E402
 from matinee.messages.transcripts import Step, Transcript  # noqa: E402
+from matinee.report.details import said  # noqa: E402
 
 ENVIRONMENT = ROOT / ".venv-bfcl"
 FEWEST_PAIRS = 20_000
@@ -154,7 +155,7 @@ def compare(pairs: Sequence[Pair], suite: Suite, package: str) -> list[Outcome]:
             pair,
             mine.success,
             their["valid"],
-            f"{mine.error}: {mine.detail}" if mine.error else "",
+            f"{mine.error}: {said(mine.detail)}" if mine.error else "",
             "" if their["valid"] else their["error"],
         )
         for pair, mine, their in zip(pairs, ours, theirs, strict=True)

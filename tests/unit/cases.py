@@ -139,7 +139,15 @@ def bad() -> dict[str, tuple[str, Scenario, list[str]]]:
     beijing = says(call(AIR, city="北京"))
     return {
         "no call": ("no_call", air, ["上海空气很好。"]),
-        "nothing said": ("no_call", air, [""]),
+        "nothing said": ("empty", air, [""]),
+        "the request again": ("echo", air, [air.turns[0].user]),
+        "a call in another form": (
+            "call_in_other_form",
+            air,
+            [f'```json\n{{"name": "{AIR}", "arguments": {{"city": "上海"}}}}\n```'],
+        ),
+        "noise": ("garbage", nothing, ["？？！！……？？"]),
+        "another tool, refused": ("wrong_tool", air, [says(call(LOAN, city="上海")), DONE]),
         "a call for nothing": ("unneeded_call", nothing, [SHANGHAI, DONE]),
         "an unknown call for nothing": ("unneeded_call", nothing, [says(call("joke")), DONE]),
         "a broken call for nothing": ("unparsable", nothing, ["<tool_call>", DONE]),
@@ -218,5 +226,10 @@ def bad() -> dict[str, tuple[str, Scenario, list[str]]]:
         "both of two ways": ("unneeded_call", either, [SHANGHAI, beijing, DONE]),
         "no question where a result forces one": ("gave_up", follow_up, [FUZHOU, DONE, DONE]),
         "a part of the reply left out": ("unsaid", told, [SHANGHAI, "查好了。"]),
+        "guessed, then looked up": (
+            "invented_value",
+            chain,
+            [says(call(CITIES, province_id="17")), first, second, third, DONE],
+        ),
         "invented after all": ("invented_value", ask_unknown, ["哪个城市？", SHANGHAI, DONE]),
     }

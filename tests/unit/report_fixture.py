@@ -33,14 +33,22 @@ QUESTIONS = {
     "missing_unanswered": "帮我查一下历史天气，就是上次出差那天。",
     "no_tool": "用一句话夸夸{city}的秋天。",
 }
-MISTAKES = {
-    "no_call": "the first reply calls no tool although get_environment_air_pm was due",
-    "wrong_tool": "called get_river_environment where get_environment_air_pm was due",
-    "unparsable": "the text after <tool_call> is not JSON: it ends in the middle of a string",
-    "wrong_value": "city: 上海市浦东 is not among the accepted values 上海, 上海市",
-    "missing_call": "get_river_environment was never called",
-    "invented_value": "weather_date: 2023-10-01 is nowhere in the conversation",
-    "unneeded_call": "called query_news although nothing fits the question",
+AIR, RIVER, WEATHER = "get_environment_air_pm", "get_river_environment", "get_history_weather"
+MISTAKES: dict[str, dict[str, Any]] = {
+    error: {"key": key, "values": values}
+    for error, key, values in (
+        ("no_call", "never_called", {"tool": AIR}),
+        ("wrong_tool", "called_other", {"call": RIVER, "accepted": AIR}),
+        ("unparsable", "unparsable", {"said": "not JSON: Unterminated string starting at"}),
+        (
+            "wrong_value",
+            "accepted",
+            {"tool": AIR, "argument": "city='上海市浦东'", "accepted": "'上海' | '上海市'"},
+        ),
+        ("missing_call", "never_called", {"tool": RIVER}),
+        ("invented_value", "returned_by_none", {"tool": WEATHER, "argument": "city_id='7'"}),
+        ("unneeded_call", "called_for_nothing", {"call": "query_news"}),
+    )
 }
 
 
@@ -173,7 +181,7 @@ def _write_evaluation(
                 "family": scenario["family"],
                 "success": right,
                 "error": error,
-                "detail": "" if error is None else MISTAKES[error],
+                "detail": {"key": "as_accepted"} if error is None else MISTAKES[error],
                 "metrics": _metrics(scenario, right, error),
             }
         )
@@ -205,7 +213,7 @@ def _write_decoded(results: Path, subject: str, scenarios: list[dict[str, Any]])
             "family": scenario["family"],
             "success": right,
             "error": None if right else "no_call",
-            "detail": "",
+            "detail": {"key": "as_accepted"},
             "metrics": _metrics(scenario, right, None if right else "no_call"),
         }
         for number, scenario in enumerate(scenarios)

@@ -265,7 +265,7 @@ class TestVerdicts:
     def test_an_output_that_was_cut_off_is_no_answer(self, suite: Suite) -> None:
         chosen = select(suite, categories=["simple_python"])
         (transcript,) = run(chosen, ListEngine([(says(bake()), "length")]))
-        assert score_suite(suite, [transcript])[0].error == "step_limit"
+        assert score_suite(suite, [transcript])[0].error == "cut_off"
 
 
 def test_the_report_shows_choices_within_objects(suite: Suite) -> None:

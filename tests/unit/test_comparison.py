@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from matinee.evaluation.comparison import Pair, compare
-from matinee.messages.transcripts import Verdict
+from matinee.messages.transcripts import Detail, Verdict
 from matinee.report.language import describe, language
 from matinee.report.run_comparison import Skipped, compare_summaries
 from matinee.report.runs import describe_runs
@@ -30,7 +30,7 @@ def _verdicts(subject: str, marks: str, per_family: int = 1) -> list[Verdict]:
             family=f"f{place // per_family}",
             success=mark == "1",
             error=None if mark == "1" else "no_call",
-            detail="",
+            detail=Detail(key="as_accepted"),
             metrics={},
         )
         for place, mark in enumerate(marks)

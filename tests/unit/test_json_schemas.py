@@ -36,7 +36,7 @@ def test_parts_of_a_cent_break_the_rule_which_is_named(amount: float) -> None:
     found = ToolSchemas([TOOL]).problem("pay", {"amount": amount})
     assert found is not None
     assert found.error == "schema_violation"
-    assert "multipleOf 0.01" in found.detail
+    assert "multipleOf 0.01" in str(found.detail.values["said"])
     with pytest.raises(Refusal, match=r"multipleOf=0\.01"):
         Parameters(Tool.from_openai(TOOL)).read(json.dumps({"amount": amount}))
     (problem,) = problems(amount)
@@ -47,7 +47,7 @@ def test_an_integer_beyond_every_float_breaks_the_schema() -> None:
     found = ToolSchemas([TOOL]).problem("pay", {"amount": 10**399})
     assert found is not None
     assert found.error == "schema_violation"
-    assert "multipleOf 0.01" in found.detail
+    assert "multipleOf 0.01" in str(found.detail.values["said"])
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])

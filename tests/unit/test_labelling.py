@@ -88,8 +88,8 @@ def test_the_gold_accepts_what_the_second_labeller_would_do_in_every_case():
 def test_the_other_way_round_only_the_two_documented_choices_differ():
     refused = [verdict for verdict in played(first(), second()) if not verdict.success]
     assert {verdict.error for verdict in refused} == {"extra_argument"}
-    without_accident = [verdict for verdict in refused if "iis_sg=0" in verdict.detail]
-    few_news = [verdict for verdict in refused if "page_size='3'" in verdict.detail]
+    without_accident = [verdict for verdict in refused if "iis_sg=0" in str(verdict.detail)]
+    few_news = [verdict for verdict in refused if "page_size='3'" in str(verdict.detail)]
     assert (len(without_accident), len(few_news), len(refused)) == (22, 3, 25)
 
 

@@ -129,8 +129,9 @@ def test_a_call_that_was_cut_off_ends_the_case_and_is_not_made() -> None:
     assert roles(transcript)[-1] == "assistant"
 
 
-def test_a_reply_that_was_cut_off_is_a_reply() -> None:
-    assert play(air, ("上海" * 9, "length")).stop == "done"
+def test_a_reply_that_was_cut_off_ends_the_case_unanswered() -> None:
+    transcript = play(scenario(turn(ask={"城市": "上海"})), ("请问哪个城市？我", "length"))
+    assert (transcript.stop, transcript.steps[0].reply) == ("token_limit", None)
 
 
 def test_turns_follow_one_another() -> None:

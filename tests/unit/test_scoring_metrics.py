@@ -13,6 +13,7 @@ from cases import (
     chain,
     nothing,
     parallel,
+    retry,
     the_chain,
 )
 from playing import DONE, call, gold, judged, play, says, scenario, suite, tools, turn
@@ -57,10 +58,27 @@ def test_the_lenient_verdict_stands_beside_the_strict_one() -> None:
 
 def test_a_slip_that_the_model_mended_is_not_a_call_made_twice() -> None:
     slip = f"<tool_call>{{'name': '{AIR}', 'arguments': {{'city': '上海'}}}}</tool_call>"
-    mended = play(air, slip, SHANGHAI, DONE)
-    assert score(air, reparse(mended, "hermes", lenient=True), tools()).error == "repeated_call"
-    (verdict,) = score_both_ways(suite(air), [mended], "hermes")
+    (verdict,) = score_both_ways(suite(air), [play(air, slip, SHANGHAI, DONE)], "hermes")
     assert (verdict.success, verdict.metrics["lenient_success"]) == (True, True)
+
+
+def test_the_lenient_verdict_is_judged_alone() -> None:
+    """A call that only the forgiving parser sees is one too many where nothing is due."""
+    bare = f"{{'name': '{AIR}', 'arguments': {{'city': '上海'}}}}"
+    (verdict,) = score_both_ways(suite(nothing), [play(nothing, bare)], "hermes")
+    assert (verdict.error, verdict.metrics["lenient_success"]) == ("call_in_other_form", False)
+    loose = play(nothing, f"Action：{AIR}\nAction Input：{{}}", form="action")
+    (verdict,) = score_both_ways(suite(nothing), [loose], "action")
+    assert verdict.metrics["lenient_success"] is False
+
+
+def test_the_first_try_counts_apart() -> None:
+    refused = says(call(AIR, town="上海"))
+    assert judged(air, SHANGHAI, DONE).metrics["first_try"] is True
+    verdict = judged(air, refused, SHANGHAI, DONE)
+    assert (verdict.success, verdict.metrics["first_try"]) == (True, False)
+    assert judged(air, "<tool_call>", SHANGHAI, DONE).metrics["first_try"] is False
+    assert judged(retry, SHANGHAI, SHANGHAI, DONE).metrics["first_try"] is True
 
 
 def test_the_metrics_of_many_cases() -> None:

@@ -5,17 +5,31 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from matinee.evaluation.simulation.places import cities
-from matinee.evaluation.values import KINDS, equal, kind_of
+from matinee.evaluation.values import KINDS, equal, equal_by_schema, kind_of
 
 SAME = {
     "text": [
         ("鼓楼外大街", " 鼓楼外大街 "),
-        ("abc", "ＡＢＣ"),
+        ("ABC", "ＡＢＣ"),
         ("659", 659),
         ("（上海）", "(上海)"),
-        ("10² M", "10² m"),
+        ("10² m", "10² ｍ"),
     ],
-    "code": [("PEK", "pek"), ("top", "TOP"), ("3", 3), ("3", "３")],
+    "code": [("PEK", "ＰＥＫ"), ("3", 3), ("3", "３")],
+    "any_case": [("PEK", "pek"), ("abc", "ＡＢＣ"), ("3", 3)],
+    "email": [("Li@Juhe.cn", "li@juhe.cn")],
+    "free_text": [("我八点到。", "我八点到"), ("Call me back!", "call  me back"), ("“好”", "好")],
+    "exact": [("Pa55 ", "Pa55 ")],
+    "path": [("/home/Li/a.txt", "/home/Li/a.txt")],
+    "url": [("HTTPS://Juhe.cn", "https://juhe.cn/"), ("https://a.cn/B?x=1", "https://A.cn/B?x=1")],
+    "amount": [(700000, "70万"), ("70万元", "¥700,000"), (12.5, "12.50元"), (88, "88块")],
+    "date_time": [
+        ("2023-05-01T09:00", "2023-05-01 09:00:00"),
+        ("2023-05-01T09:00", "2023年5月1日9点"),
+        ("2023-05-01T09:30", "2023/5/1 9:30"),
+        ("2023-05-01T09:00:00Z", "2023-05-01T17:00:00+08:00"),
+    ],
+    "time": [("9:30", "09:30:00"), ("09:30", "9点30分"), ("21:05", "21:05")],
     "number": [
         (70, "70"),
         (70, "七十"),
@@ -139,7 +153,7 @@ SAME = {
         ("西安", "xi'an"),
         ("没有这个机场", " 没有这个机场"),
     ],
-    "any": [(["七十", {"a": 1}], [70, {"a": "1"}]), ({"a": None}, {"a": None}), ("A", "a")],
+    "any": [(["七十", {"a": 1}], ["七十", {"a": 1.0}]), ({"a": None}, {"a": None}), ("A", "Ａ")],
 }
 
 DIFFERENT = {
@@ -152,7 +166,29 @@ DIFFERENT = {
         ("H₂O", "H2O"),
         ("②号线", "2号线"),
     ],
-    "code": [("A²", "A2"), ("PEK", "PKX"), ("3", "03"), ("3", "3.0"), ("3", "三"), ("1", True)],
+    "any_case": [("PEK", "PKX"), ("10²", "102")],
+    "email": [("li@juhe.cn", "li@juhe.com")],
+    "free_text": [("我八点到", "我九点到"), ("not now", "now")],
+    "exact": [("Pa55", "pa55"), ("Pa55 ", "Pa55"), ("ab", "ａｂ")],
+    "path": [("/home/Li", "/home/li"), ("a.txt", "a.TXT"), ("a/b", "ab")],
+    "url": [("https://a.cn/B", "https://a.cn/b"), ("https://a.cn", "http://a.cn")],
+    "amount": [(70, "70万"), (70, "7"), ("70元", "70万元"), (1, True)],
+    "date_time": [
+        ("2023-05-01T09:00", "2023-05-01T21:00"),
+        ("2023-05-01T09:00", "2023-05-02T09:00"),
+        ("2023-05-01T09:00", "2023-05-01T09:00Z"),
+    ],
+    "time": [("9:30", "21:30"), ("9:30", "9:31")],
+    "code": [
+        ("A²", "A2"),
+        ("PEK", "pek"),
+        ("top", "TOP"),
+        ("PEK", "PKX"),
+        ("3", "03"),
+        ("3", "3.0"),
+        ("3", "三"),
+        ("1", True),
+    ],
     "number": [
         ("1.5", "15"),
         (1.5, 15),
@@ -252,6 +288,11 @@ DIFFERENT = {
         ("国际机场", "PEK"),
     ],
     "any": [
+        ("007", "7"),
+        ("7", 7),
+        (["1.10"], ["1.1"]),
+        ({"a": "1"}, {"a": 1}),
+        ("A", "a"),
         (["10²"], ["102"]),
         ("10²", 102),
         ([1, 2], [2, 1]),
@@ -337,9 +378,84 @@ def test_no_two_provinces_or_cities_of_one_province_are_confused():
         ({"type": "number"}, "number"),
         ({"type": "boolean"}, "boolean"),
         ({"type": "array"}, "any"),
-        ({"type": ["string", "null"]}, "any"),
         ({}, "any"),
     ],
 )
 def test_kinds_that_no_suite_declares_come_from_the_schema_type(schema, kind):
     assert kind_of(schema) == kind
+
+
+DATE = {"type": ["string", "null"], "format": "date"}
+ROOT = {"$defs": {"Code": {"type": "string"}, "Day": {"type": "string", "format": "date"}}}
+BY_SCHEMA = [
+    # schema, accepted, found, the same?
+    ({"type": ["string", "null"]}, "007", "7", False),
+    ({"type": ["string", "null"]}, "007", "007", True),
+    ({"anyOf": [{"type": "string"}, {"type": "null"}]}, "007", "7", False),
+    ({"anyOf": [{"type": "string"}, {"type": "integer"}]}, "007", 7, False),
+    ({"anyOf": [{"type": "string"}, {"type": "integer"}]}, 7, 7, True),
+    ({"oneOf": [{"type": "integer"}, {"type": "number"}]}, 7, 7.0, True),
+    (DATE, "2023-05-01", "2023/5/1", True),
+    (DATE, "2023-05-01", "2023/5/2", False),
+    ({"anyOf": [DATE, {"type": "integer"}]}, "2023-05-01", "20230501", True),
+    ({"$ref": "#/$defs/Code"}, "007", "7", False),
+    ({"$ref": "#/$defs/Day"}, "2023-05-01", "2023年5月1日", True),
+    ({"anyOf": [{"$ref": "#/$defs/Day"}, {"type": "null"}]}, "2023-05-01", "2023.5.1", True),
+    ({"allOf": [{"$ref": "#/$defs/Day"}]}, "2023-05-01", "20230501", True),
+    ({"$ref": "#/$defs/None"}, "007", "7", False),
+    ({"type": "array", "items": {"type": "string"}}, ["1.10"], ["1.1"], False),
+    ({"type": "array", "items": {"type": "number"}}, [1.1], ["1.10"], True),
+    ({"type": "array", "items": {"$ref": "#/$defs/Day"}}, ["2023-05-01"], ["2023/5/1"], True),
+    ({"type": "array", "items": {"enum": ["A", "a"]}}, ["A"], ["a"], False),
+    ({"type": ["array", "null"], "items": {"type": "string"}}, ["07"], ["7"], False),
+    ({"prefixItems": [{"type": "string"}, {"type": "number"}]}, ["07", 1], ["07", "1.0"], True),
+    ({"type": "array", "items": {"type": "string"}}, ["a", "b"], ["b", "a"], False),
+    (
+        {"type": "object", "properties": {"id": {"type": "string"}}},
+        {"id": "07"},
+        {"id": "7"},
+        False,
+    ),
+    (
+        {"type": "object", "properties": {"on": DATE}},
+        {"on": "2023-05-01"},
+        {"on": "2023/5/1"},
+        True,
+    ),
+    ({"type": "object", "additionalProperties": {"type": "number"}}, {"a": 1}, {"a": "1.0"}, True),
+    ({"type": "object", "properties": {"n": {"default": 1}}}, {"a": 1}, {"a": 1, "n": 1}, True),
+    ({"type": "object"}, {"a": 1}, {"a": 1, "b": 2}, False),
+    ({"enum": ["Low", "low"]}, "Low", "low", False),
+    ({"type": "string", "format": "password"}, "Pa55", "pa55", False),
+    ({"type": "string", "format": "date-time"}, "2023-05-01T09:00", "2023-05-01 9:00", True),
+    ({"type": "string", "format": "uuid"}, "AB-1", "ab-1", True),
+    ({"type": ["string", "null"]}, {"null": True}, None, True),
+    ({"type": ["string", "null"]}, "x", None, False),
+    ({}, "007", 7, False),
+    ({}, [1, "a"], [1.0, "a"], True),
+]
+
+
+@pytest.mark.parametrize(("schema", "accepted", "found", "same"), BY_SCHEMA)
+def test_values_are_compared_by_their_elements_schema(schema, accepted, found, same):
+    assert equal_by_schema(schema, accepted, found, None, ROOT) is same
+
+
+def test_a_declared_kind_counts_for_each_element_of_a_list():
+    schema = {"type": "array", "items": {"type": "string"}}
+    assert equal_by_schema(schema, ["江苏"], ["江苏省"], "place")
+    assert not equal_by_schema(schema, ["江苏"], ["江西"], "place")
+
+
+def test_a_schema_that_refers_to_itself_ends():
+    root = {
+        "$defs": {"Loop": {"$ref": "#/$defs/Loop"}, "Tree": {"anyOf": [{"$ref": "#/$defs/Tree"}]}}
+    }
+    for name in ("Loop", "Tree"):
+        assert not equal_by_schema({"$ref": f"#/$defs/{name}"}, "a", "b", None, root)
+
+
+@settings(deadline=None)
+@given(schema=JSON.filter(lambda value: isinstance(value, dict)), value=JSON, other=JSON)
+def test_comparison_by_any_schema_never_raises(schema, value, other):
+    assert isinstance(equal_by_schema({"type": "array", "items": schema}, value, other), bool)

@@ -190,12 +190,12 @@ class _Case:
         observations: tuple[Observation, ...] = ()
         reply: str | None = None
         number = self.turn_number
-        if not parsed.calls and parsed.error is None:
-            self._say(Message("assistant", parsed.content, reasoning=parsed.reasoning))
-            reply = self._user_reply(parsed.content)
-        elif completion.finish == "length":
+        if completion.finish == "length":
             self._say(Message("assistant", completion.text.strip()))
             self.stop = "token_limit"
+        elif not parsed.calls and parsed.error is None:
+            self._say(Message("assistant", parsed.content, reasoning=parsed.reasoning))
+            reply = self._user_reply(parsed.content)
         elif self.simulation is None:
             self._say(_called(parsed, completion.text))
             self.stop = "done"

@@ -2,20 +2,26 @@
 
 | kind | equal | not equal |
 | --- | --- | --- |
-| text | full-width or half-width, upper or lower case, outer whitespace | any other; 10² and 102 |
-| code | as text; a number as its digits | 03 and 3 |
+| text, code | full- or half-width, outer whitespace; a number as its digits | a and A; 03 and 3 |
+| any_case, email | as text, upper or lower case | any other |
+| free_text | also other spaces, quotes and end punctuation | other words |
+| exact, path | nothing else | any other |
+| url | HTTPS://Juhe.cn and https://juhe.cn/ | another path |
 | number | 70, "70", 70.0, 七十, 0.0070万, 1,000 and 1000 | 1.5 and 15; true and 1 |
 | integer | as number, both without a fraction | 5.5 and 5.5 |
 | ten_thousands | 70 (unit 万), 70万, 七十万, 70万元, 700000元, ¥700000 | 70 and 700000 |
 | percent | 3.25, "3.25%", 百分之三点二五 | 3.25 and 0.0325 |
 | boolean | true and "true" | true and 1 |
 | date | 2023-05-01, 2023/5/1, 20230501, 2023年5月1日, 二〇二三年五月一日 | another day |
+| date_time | 2023-05-01T09:00, 2023年5月1日9点 | another moment; with and without zone |
+| time | 9:30, 09:30, 09:30:00 | 9:30 and 21:30 |
+| amount | 700000, 70万, 70万元, ¥700,000 | 70 and 70万 |
 | place | 江苏 and 江苏省, 大理 and 大理白族自治州 | 吉林省 and 吉林市 |
 | place_or_pinyin | as place; 上海, shanghai, Shang Hai | 宜春 and 伊春 |
 | basin | 海河 and 海河流域 | another basin |
 | domain | juhe.cn, https://www.juhe.cn/, JUHE.CN | another host, a path, a port |
 | airport_keyword | names or codes of the same airports | 北京 (two) and 首都机场 (one) |
-| any | structures whose parts are equal as text or number | another shape |
+| any | texts as text, numbers as number, structures part by part | "7" and 7; another shape |
 
 Whether the value has the JSON type that the schema asks for is judged elsewhere: here "70" is 70.
 """
@@ -23,25 +29,41 @@ Whether the value has the JSON type that the schema asks for is judged elsewhere
 from __future__ import annotations
 
 import datetime
+import itertools
 import json
 import re
-from collections.abc import Callable
+import unicodedata
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from decimal import Decimal
 from typing import Any
+from urllib.parse import urlsplit
 
 import cn2an
 
+from matinee.evaluation.gold import as_fields, is_null
 from matinee.evaluation.simulation.airports import meant_by
 from matinee.evaluation.simulation.names import is_chinese, latin, plain, same_basin, same_place
 from matinee.evaluation.simulation.places import cities_named, spellings
 from matinee.evaluation.simulation.sites import bare_domain
 
-_BY_SCHEMA_TYPE = {
-    "string": "text",
-    "integer": "integer",
-    "number": "number",
-    "boolean": "boolean",
+_BY_TYPE = {"string": "text", "integer": "integer", "number": "number", "boolean": "boolean"}
+_BY_FORMAT = {
+    "date": "date",
+    "date-time": "date_time",
+    "time": "time",
+    "email": "email",
+    "idn-email": "email",
+    "hostname": "domain",
+    "idn-hostname": "domain",
+    "uri": "url",
+    "url": "url",
+    "iri": "url",
+    "uuid": "any_case",
+    "password": "exact",
+    "byte": "exact",
+    "binary": "exact",
 }
+_MOST_BRANCHES = 64
 
 _DIGITS = re.compile(r"[+-]?(?:\d{1,30}|\d{1,3}(?:,\d{3}){1,9})(?:\.\d{1,30})?", re.ASCII)
 _SCIENTIFIC = re.compile(r"[+-]?\d{1,30}(?:\.\d{1,30})?e[+-]?\d{1,3}", re.ASCII)
@@ -84,15 +106,157 @@ def equal(kind: str, accepted: Any, found: Any) -> bool:
         return False  # nested deeper than anything that a call could mean
 
 
-def kind_of(schema: dict[str, Any]) -> str:
-    """The kind of a parameter of this JSON Schema whose suite declares none."""
-    if schema.get("type") == "string":
-        if "enum" in schema:
-            return "code"
-        if schema.get("format") == "date":
-            return "date"
+def equal_by_schema(
+    schema: Mapping[str, Any],
+    accepted: Any,
+    found: Any,
+    kind: str | None = None,
+    root: Mapping[str, Any] | None = None,
+) -> bool:
+    """Whether a JSON value is an accepted one, each element compared by its own schema.
+
+    `kind`: what the suite declares, for a list that of its elements. `root`: where `$ref` leads.
+    Where several types are allowed, that of the found value decides: "007" is not 7 there.
+    """
+    try:
+        return _same(schema, accepted, found, kind, root or schema)
+    except RecursionError:
+        return False  # nested deeper than anything that a call could mean
+
+
+def _same(
+    schema: Mapping[str, Any], accepted: Any, found: Any, kind: str | None, root: Mapping[str, Any]
+) -> bool:
+    if accepted is None or is_null(accepted) or found is None:
+        return found is None and (accepted is None or is_null(accepted))
+    branches = list(itertools.islice(_branches(schema, root), _MOST_BRANCHES))
+    fields = as_fields(accepted)
+    if fields is not None or isinstance(accepted, dict):
+        options = fields.fields if fields else {name: [one] for name, one in accepted.items()}
+        return isinstance(found, dict) and any(
+            _same_object(branch, options, found, kind, root) for branch in branches
+        )
+    if isinstance(accepted, list):
+        return isinstance(found, list) and any(
+            _same_list(branch, accepted, found, kind, root) for branch in branches
+        )
+    if isinstance(found, dict | list):
+        return False
+    if kind is not None:
+        return equal(kind, accepted, found)
+    types = {_type(branch) for branch in branches} - {"null"}
+    if types <= {"integer", "number"} or len(types - {"", "object", "array"}) == 1:
+        return any(equal(kind_of(one), accepted, found) for one in branches if _type(one) != "null")
+    # Several types, or none: a text is not the number that it spells.
+    if isinstance(accepted, str) is not isinstance(found, str):
+        return False
+    own = "string" if isinstance(found, str) else ""
+    fitting = [one for one in branches if _type(one) == own] if own else []
+    kinds = {kind_of(one) for one in fitting} or {"text" if own else "any"}
+    return any(equal(one, accepted, found) for one in kinds)
+
+
+def _same_object(
+    schema: Mapping[str, Any],
+    options: Mapping[str, Sequence[Any]],
+    found: Mapping[str, Any],
+    kind: str | None,
+    root: Mapping[str, Any],
+) -> bool:
+    """Key by key; a key may be missing where absence, or its default, is accepted."""
+    properties, others = schema.get("properties", {}), schema.get("additionalProperties")
+    for name in {**options, **found}:
+        due = properties.get(name, others if isinstance(others, Mapping) else {})
+        due = due if isinstance(due, Mapping) else {}
+        accepted = list(options.get(name, [None]))
+        if name not in options and "default" in due:
+            accepted.append(due["default"])
+        absent = None in accepted or any(one == due.get("default", ...) for one in accepted)
+        if name not in found and not absent:
+            return False
+        values = [one for one in accepted if one is not None or name in options]
+        if name in found and not any(_same(due, one, found[name], kind, root) for one in values):
+            return False
+    return True
+
+
+def _same_list(
+    schema: Mapping[str, Any],
+    accepted: Sequence[Any],
+    found: Sequence[Any],
+    kind: str | None,
+    root: Mapping[str, Any],
+) -> bool:
+    first, rest = schema.get("prefixItems", []), schema.get("items", {})
+    if isinstance(rest, list):  # draft-07's tuples
+        first, rest = rest, schema.get("additionalItems", {})
+    inner = [*first, *[rest] * len(accepted)]
+    return len(accepted) == len(found) and all(
+        _same(due if isinstance(due, Mapping) else {}, one, other, kind, root)
+        for due, one, other in zip(inner, accepted, found, strict=False)
+    )
+
+
+def _branches(
+    schema: Mapping[str, Any], root: Mapping[str, Any], depth: int = 0
+) -> Iterator[Mapping[str, Any]]:
+    """The schemas of one type each that a value may fit; references within the root followed."""
+    if depth > 16:
+        return
+    reference = schema.get("$ref")
+    if isinstance(reference, str):
+        rest = {key: value for key, value in schema.items() if key != "$ref"}
+        yield from _branches({**_target(reference, root), **rest}, root, depth + 1)
+        return
+    for key in ("anyOf", "oneOf", "allOf"):
+        parts = schema.get(key)
+        if isinstance(parts, list) and parts:
+            bare = {name: value for name, value in schema.items() if name != key}
+            sound = [part for part in parts if isinstance(part, Mapping)]
+            if key == "allOf":
+                merged = {k: v for part in sound for k, v in _resolved(part, root).items()}
+                yield from _branches({**merged, **bare}, root, depth + 1)
+            else:
+                for part in sound:
+                    yield from _branches({**bare, **_resolved(part, root)}, root, depth + 1)
+            return
+    kinds = schema.get("type")
+    for kind in kinds if isinstance(kinds, list) and kinds else [kinds]:
+        yield {**schema, "type": kind}
+
+
+def _resolved(schema: Mapping[str, Any], root: Mapping[str, Any]) -> Mapping[str, Any]:
+    reference = schema.get("$ref")
+    return {**_target(reference, root), **schema} if isinstance(reference, str) else schema
+
+
+def _target(reference: str, root: Mapping[str, Any]) -> Mapping[str, Any]:
+    """What a reference within the root points at; empty where it leads nowhere."""
+    found: Any = root
+    for part in reference.removeprefix("#").split("/")[1:]:
+        found = found.get(part.replace("~1", "/").replace("~0", "~"), {}) if found else {}
+        if not isinstance(found, Mapping):
+            return {}
+    return {key: value for key, value in found.items() if key != "$ref" or value != reference}
+
+
+def _type(schema: Mapping[str, Any]) -> str:
     due = schema.get("type")
-    return _BY_SCHEMA_TYPE.get(due, "any") if isinstance(due, str) else "any"
+    if isinstance(due, str):
+        return due
+    values = schema.get("enum", [schema["const"]] if "const" in schema else [])
+    texts = isinstance(values, list) and bool(values)
+    return "string" if texts and all(isinstance(value, str) for value in values) else ""
+
+
+def kind_of(schema: Mapping[str, Any]) -> str:
+    """The kind of a value of this JSON Schema, of one type, where the suite declares none."""
+    due = _type(schema)
+    if due == "string":
+        if "enum" in schema or "const" in schema:
+            return "code"
+        return _BY_FORMAT.get(str(schema.get("format")), "text")
+    return _BY_TYPE.get(due, "any")
 
 
 def _identical(one: Any, other: Any) -> bool:
@@ -117,8 +281,76 @@ def _on_text(compare: Callable[[str, str], bool]) -> Callable[[Any, Any], bool]:
     return compare_values
 
 
+def _half_width(text: str) -> str:
+    return unicodedata.normalize("NFKC", text).strip()
+
+
 def _same_text(one: str, other: str) -> bool:
-    return plain(one) == plain(other) and _RAISED.findall(one) == _RAISED.findall(other)
+    raised = _RAISED.findall(one) == _RAISED.findall(other)
+    return raised and _half_width(one) == _half_width(other)
+
+
+def _same_in_any_case(one: str, other: str) -> bool:
+    return _same_text(one.casefold(), other.casefold())
+
+
+def _same_wording(one: str, other: str) -> bool:
+    """What free text says: without case, spaces, quotes and the punctuation at its end."""
+    words = (re.sub(r"[\s\"'“”‘’]|[。.!！?？~～]+$", "", plain(text)) for text in (one, other))
+    return next(words) == next(words)
+
+
+def _same_exactly(one: str, other: str) -> bool:
+    return one == other
+
+
+def _same_url(one: str, other: str) -> bool:
+    """Scheme and host in any case, a bare host with or without its slash; the rest as it is."""
+    parts = [urlsplit(text.strip()) for text in (one, other)]
+    first, second = (
+        (part.scheme.lower(), part.netloc.lower(), part.path or "/", part.query, part.fragment)
+        for part in parts
+    )
+    return first == second
+
+
+def _moment(text: str) -> datetime.datetime | None:
+    """A day and a time, in ISO's or a usual Chinese form."""
+    figures = re.sub(r"[点时分](?=\d)", ":", _figures(text).removesuffix("秒"))
+    figures = re.sub(r"[点时]$", ":00", figures).removesuffix("分").upper()
+    found = re.fullmatch(r"(.+?)[T ]*(\d{1,2}:\d{2}.*)", figures)
+    day = date(found[1].strip().lower()) if found else date(figures)
+    if day is None:
+        return None
+    try:
+        told = found[2].replace(" ", "") if found else "00:00"
+        clock = datetime.time.fromisoformat(told if told[1] != ":" else f"0{told}")
+    except ValueError:
+        return None
+    return datetime.datetime.combine(day, clock)
+
+
+def _same_moment(one: str, other: str) -> bool:
+    first, second = _moment(one), _moment(other)
+    if first is None or second is None:
+        return _same_text(one, other)
+    return (first.tzinfo is None) is (second.tzinfo is None) and first == second
+
+
+def _same_time(one: str, other: str) -> bool:
+    return _same_moment(f"2000-01-01T{one.strip()}", f"2000-01-01T{other.strip()}")
+
+
+def _yuan(value: Any) -> Decimal | None:
+    """An amount of money: a bare number, or one with 元, 块, ¥, 万 or 亿."""
+    found = _ten_thousands(value)
+    text = _as_text(value)
+    return found * 10_000 if found is not None and text and _IN_YUAN.search(text) else found
+
+
+def _same_sum(accepted: Any, found: Any) -> bool:
+    one = _yuan(accepted)
+    return one is not None and one == _yuan(found)
 
 
 def number(value: Any) -> Decimal | None:
@@ -240,7 +472,7 @@ def _same_place_or_pinyin(one: str, other: str) -> bool:
     if len(chinese) == 1:
         return written[0] in spellings(chinese[0])
     if not written[0]:
-        return _same_text(one, other)
+        return _same_in_any_case(one, other)
     # Two spellings of one city: lasa and Lhasa.
     return written[0] == written[1] or bool(cities_named(one) & cities_named(other))
 
@@ -266,36 +498,42 @@ def _unicode_domain(text: str) -> str:
 
 def _same_airport(one: str, other: str) -> bool:
     codes = meant_by(one)
-    return _same_text(one, other) or (bool(codes) and codes == meant_by(other))
+    return _same_in_any_case(one, other) or (bool(codes) and codes == meant_by(other))
 
 
-def _same_structure(accepted: Any, found: Any) -> bool:
-    if isinstance(accepted, list) and isinstance(found, list):
-        return len(accepted) == len(found) and all(
-            equal("any", one, other) for one, other in zip(accepted, found, strict=True)
-        )
-    if isinstance(accepted, dict) and isinstance(found, dict):
-        return accepted.keys() == found.keys() and all(
-            equal("any", accepted[key], found[key]) for key in accepted
-        )
-    return _on_text(_same_text)(accepted, found) or _same_number(accepted, found)
+def _same_any(accepted: Any, found: Any) -> bool:
+    """Of no declared type: a text as it is, a number by its value, a structure part by part."""
+    if isinstance(accepted, list | dict) or isinstance(found, list | dict):
+        return _same({}, accepted, found, None, {})
+    if isinstance(accepted, str) is not isinstance(found, str):
+        return False
+    return (_on_text(_same_text) if isinstance(found, str) else _same_number)(accepted, found)
 
 
 _COMPARISONS: dict[str, Callable[[Any, Any], bool]] = {
     "text": _on_text(_same_text),
     "code": _on_text(_same_text),
+    "any_case": _on_text(_same_in_any_case),
+    "free_text": _on_text(_same_wording),
+    "exact": _on_text(_same_exactly),
+    "path": _on_text(_same_exactly),
+    "email": _on_text(_same_in_any_case),
+    "url": _on_text(_same_url),
     "number": _same_number,
     "integer": _same_integer,
     "ten_thousands": _same_amount,
     "percent": _same_percent,
     "boolean": _same_boolean,
     "date": _same_date,
+    "date_time": _on_text(_same_moment),
+    "time": _on_text(_same_time),
+    "amount": _same_sum,
     "place": _on_text(same_place),
     "place_or_pinyin": _on_text(_same_place_or_pinyin),
     "basin": _on_text(same_basin),
     "domain": _on_text(_same_domain),
     "airport_keyword": _on_text(_same_airport),
-    "any": _same_structure,
+    "any": _same_any,
 }
 
 KINDS = frozenset(_COMPARISONS)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
+from pydantic import Field
+
 from matinee.runtime.strict import Strict
 
 
@@ -65,8 +67,26 @@ class Transcript(Strict):
     stop: Literal["done", "step_limit", "token_limit", "cycle"]
 
 
+class Detail(Strict):
+    """What a verdict says, as facts: a sentence's key and what it is about (another one, too).
+
+    The words, in either language, are in `report/details.yaml`.
+    """
+
+    key: str
+    values: dict[str, str | int | Detail] = Field(default={})
+
+
+# Of the faults of a reply, the first that fits: `call_in_other_form` (a call, but not in the form
+# that is asked for), `echo` (the prompt or a tool's text again), `garbage` (noise, or the same over
+# and over), `empty`, `cut_off` (the token limit came first).
 ErrorClass = Literal[
     "no_call",
+    "call_in_other_form",
+    "echo",
+    "garbage",
+    "empty",
+    "cut_off",
     "unneeded_call",
     "wrong_tool",
     "unknown_tool",
@@ -88,7 +108,7 @@ ErrorClass = Literal[
 
 
 class Verdict(Strict):
-    """What one transcript is worth. `error` is the first fault, `detail` says it in words."""
+    """What one transcript is worth. `error` is the first fault, `detail` what it is about."""
 
     case: str
     subject: str
@@ -98,5 +118,5 @@ class Verdict(Strict):
     repeat: int = 0
     success: bool
     error: ErrorClass | None
-    detail: str
+    detail: Detail
     metrics: dict[str, float | int | bool | None]

@@ -1,4 +1,4 @@
-"""The sentences that scoring and parsing write in English, said in the page's language."""
+"""What verdicts say as facts, put into the page's language; and what a parser says in English."""
 
 from __future__ import annotations
 
@@ -6,19 +6,13 @@ import functools
 import re
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
+
+from matinee.messages.transcripts import Detail
 
 SENTENCES = Path(__file__).with_name("details.yaml")
 # What a name in braces may stand for; any other may stand for anything.
-SHAPES = {
-    "tool": r"[^\s:;]+",
-    "number": r"\d+",
-    "place": r"\d+",
-    "wanted": r"[^:;]+",
-    "where": r"[^\s:]+",
-    "lookup": r"\w+",
-}
-# These are sentences themselves.
-NESTED = frozenset({"detail", "accepted"})
+SHAPES = {"number": r"\d+", "place": r"\d+"}
 _PLACEHOLDER = re.compile(r"{(\w+)}")
 
 
@@ -35,10 +29,31 @@ class Sentence:
         if found is None:
             return None
         parts = {
-            name: in_chinese(value) if name in NESTED else value
+            name: in_chinese(value) if name == "detail" else value
             for name, value in found.groupdict().items()
         }
         return _PLACEHOLDER.sub(lambda name: parts[name[1]], self.translation)
+
+
+def said(detail: Detail, language: str = "en") -> str:
+    """What a verdict says, in `en` or `zh`."""
+    parts = {
+        name: said(value, language) if isinstance(value, Detail) else value
+        for name, value in detail.values.items()
+    }
+    if language == "zh" and detail.key == "unparsable":
+        parts["said"] = in_chinese(str(parts["said"]))
+    return str(_table()["verdicts"][detail.key][language].format(**parts))
+
+
+@functools.cache
+def _table() -> dict[str, Any]:
+    import yaml
+
+    loaded: dict[str, Any] = yaml.load(
+        SENTENCES.read_text(encoding="utf-8"), Loader=yaml.CSafeLoader
+    )
+    return loaded
 
 
 def in_chinese(text: str) -> str:
@@ -53,10 +68,7 @@ def in_chinese(text: str) -> str:
 @functools.cache
 def sentences() -> tuple[Sentence, ...]:
     """The table, in its order."""
-    import yaml
-
-    rows = yaml.load(SENTENCES.read_text(encoding="utf-8"), Loader=yaml.CSafeLoader)
-    return tuple(Sentence(_pattern(row["en"]), row["zh"]) for row in rows)
+    return tuple(Sentence(_pattern(row["en"]), row["zh"]) for row in _table()["parsing"])
 
 
 def _pattern(english: str) -> re.Pattern[str]:

@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from matinee.evaluation.comparison import Result
-from matinee.report.details import in_chinese
+from matinee.messages.transcripts import Detail
+from matinee.report.details import in_chinese, said
 
 STRINGS = Path(__file__).with_name("strings.yaml")
 
@@ -35,9 +36,11 @@ class Language:
         found = self.strings[group].get(key)
         return str(found) if found is not None else key.replace("_", " ")
 
-    def detail(self, sentence: str) -> str:
-        """What scoring or parsing wrote in English, in this language."""
-        return in_chinese(sentence) if self.code == "zh" else sentence
+    def detail(self, told: Detail | str) -> str:
+        """What a verdict says, or what a parser wrote in English, in this language."""
+        if isinstance(told, Detail):
+            return said(told, self.code)
+        return in_chinese(told) if self.code == "zh" else told
 
     def block(self, group: str) -> dict[str, str]:
         """All texts of one group, for the page's script."""

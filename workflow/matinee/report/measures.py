@@ -8,13 +8,12 @@ from dataclasses import dataclass
 from typing import Any
 
 from matinee.evaluation import significance
-from matinee.evaluation.scoring.aggregates import Metrics, aggregate, seconds_per_case
+from matinee.evaluation.scoring.metrics import METRICS, Metrics, aggregate, seconds_per_case
 from matinee.messages.transcripts import Verdict
 from matinee.report.data import ReportData
 from matinee.report.language import Language, number, percent
 
-# These are no shares.
-PLAIN_NUMBERS = ("steps_over_shortest", "tokens_per_case")
+_DECLARED = {metric.name: metric for metric in METRICS}
 
 
 @dataclass(frozen=True)
@@ -99,14 +98,8 @@ def measure_rows(data: ReportData, suite: str, words: Language) -> list[MeasureR
     for name in names:
         values = [column.get(name) for column in columns]
         if any(value is not None for value in values):
-            key, _, power = name.partition("^")
-            rows.append(
-                MeasureRow(
-                    words(f"measures.{key}", k=power) if power else words(f"measures.{key}"),
-                    words(f"measure_meanings.{key}"),
-                    tuple(_shown(key, value) for value in values),
-                )
-            )
+            shown = tuple(_shown(name, value) for value in values)
+            rows.append(MeasureRow(*_titles(name, words), shown))
     return rows
 
 
@@ -120,7 +113,17 @@ def _column(data: ReportData, subject: str, suite: str) -> Metrics:
     return column
 
 
+def _titles(name: str, words: Language) -> tuple[str, str]:
+    """A measure's name and meaning: a declared metric's own, else a decoding's."""
+    if name in _DECLARED:
+        return _DECLARED[name].titles(words.code)
+    key, _, power = name.partition("^")
+    title = words(f"measures.{key}", k=power) if power else words(f"measures.{key}")
+    return title, words(f"measure_meanings.{key}")
+
+
 def _shown(name: str, value: float | None) -> str:
     if value is None:
         return "–"
-    return number(float(value)) if name in PLAIN_NUMBERS else percent(value)
+    share = name not in _DECLARED or _DECLARED[name].share
+    return percent(value) if share else number(float(value))

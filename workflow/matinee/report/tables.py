@@ -8,9 +8,10 @@ from typing import Any
 
 from matinee.evaluation import significance
 from matinee.evaluation.comparison import ALL
-from matinee.evaluation.scoring.aggregates import aggregate, seconds_per_case
+from matinee.evaluation.scoring.metrics import aggregate, seconds_per_case
 from matinee.messages.transcripts import Verdict
 from matinee.report.data import Evaluated, ReportData, Subject
+from matinee.report.details import said
 from matinee.report.summary import summary
 from matinee.runtime.records import whole
 
@@ -65,7 +66,7 @@ def case_rows(data: ReportData) -> Iterator[dict[str, Any]]:
                     "family": verdict.family,
                     "success": verdict.success,
                     "error": verdict.error,
-                    "detail": verdict.detail,
+                    "detail": said(verdict.detail),
                     **costs.get((verdict.case, verdict.repeat), {}),
                 }
 

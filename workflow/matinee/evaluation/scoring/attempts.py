@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
-from matinee.evaluation.scoring.schemas import FormProblem, ToolSchemas
+from matinee.evaluation.scoring.replies import reply_fault
+from matinee.evaluation.scoring.schemas import Fault, ToolSchemas
 from matinee.messages.scenarios import Scenario
 from matinee.messages.transcripts import Observation, Step, Transcript
 
@@ -25,6 +26,9 @@ FORM_REFUSALS = frozenset(
     }
 )
 
+# Refusals that would have met any call.
+PASSING = frozenset({"timeout", "rate_limit", "server_error", "empty"})
+
 
 @dataclass(frozen=True)
 class Attempt:
@@ -33,16 +37,17 @@ class Attempt:
     `step`: position of its step in the transcript. `observation`: None where it was never sent.
     `problem`: what the tool's schema says against it. `sources`: user messages and results (not
     error messages) that the model had seen when it wrote the call. `final`: the call counts as it
-    stands, because nothing answers it.
+    stands, because nothing answers it. `unsent`: found in a text that the run could not read.
     """
 
     step: int
     name: str
     arguments: dict[str, Any]
     observation: Observation | None
-    problem: FormProblem | None
+    problem: Fault | None
     sources: tuple[str, ...]
     final: bool = False
+    unsent: bool = False
 
     @cached_property
     def key(self) -> str:
@@ -53,7 +58,7 @@ class Attempt:
     def refused(self) -> bool:
         """Nothing was executed: the schema, the tool or an injected fault was against it."""
         failed = self.observation is not None and self.observation.error is not None
-        return not self.final and (failed or self.problem is not None)
+        return not self.final and (failed or self.unsent or self.problem is not None)
 
     @property
     def malformed(self) -> bool:
@@ -62,20 +67,24 @@ class Attempt:
         return not self.final and (self.problem is not None or refusal in FORM_REFUSALS)
 
     def seen(self, value: Any) -> bool:
-        """Whether a value stood in the sources, not as part of a longer word or number."""
+        """Whether a value stood in the sources in any case, not as part of a longer word."""
         text = re.escape(str(value))
-        pattern = re.compile(rf"(?<![0-9A-Za-z_]){text}(?![0-9A-Za-z_])")
+        pattern = re.compile(rf"(?<![0-9A-Za-z_]){text}(?![0-9A-Za-z_])", re.IGNORECASE)
         return any(pattern.search(source) for source in self.sources)
 
 
 @dataclass(frozen=True)
 class TurnRecord:
-    """The steps of one turn and the calls in them; `last` where the loop ended in this turn."""
+    """The steps of one turn and the calls in them; `last` where the loop ended in this turn.
+
+    `faults`: per step without a call, what keeps it from being a reply.
+    """
 
     steps: tuple[Step, ...]
     attempts: tuple[Attempt, ...]
     first_step: int
     last: bool
+    faults: tuple[Fault | None, ...]
 
     @property
     def final_text(self) -> str:
@@ -85,9 +94,15 @@ class TurnRecord:
         return self.steps[-1].parse.content
 
     @property
+    def fault(self) -> Fault | None:
+        """The first output without a call that is no reply."""
+        return next((one for one in self.faults if one is not None), None)
+
+    @property
     def tried_to_call(self) -> bool:
-        """Whether any output held a call or what broke as one."""
-        return any(step.parse.calls or step.parse.error for step in self.steps)
+        """Whether any output held a call, in whatever form, or what broke as one."""
+        other = any(one is not None and one.error == "call_in_other_form" for one in self.faults)
+        return other or any(step.parse.calls or step.parse.error for step in self.steps)
 
 
 def turn_records(
@@ -98,19 +113,25 @@ def turn_records(
     `final`: see `Attempt`.
     """
     sources: list[str] = []
+    said: list[str] = []
     records: list[TurnRecord] = []
     played = max((step.turn for step in transcript.steps), default=0)
     for number, turn in enumerate(scenario.turns):
         sources.append(turn.user)
+        said.append(turn.user)
         indexed = [(i, step) for i, step in enumerate(transcript.steps) if step.turn == number]
         attempts: list[Attempt] = []
+        faults: list[Fault | None] = []
         for index, step in indexed:
+            calls = step.parse.calls or step.parse.error
+            faults.append(None if calls else reply_fault(step, said, schemas))
             attempts += _attempts(index, step, tuple(sources), schemas, final)
             sources += [seen.content for seen in step.observations if seen.error is None]
             sources += [step.reply] if step.reply else []
+            said += [step.reply] if step.reply else []
         steps = tuple(step for _, step in indexed)
         first = indexed[0][0] if indexed else 0
-        records.append(TurnRecord(steps, tuple(attempts), first, number == played))
+        records.append(TurnRecord(steps, tuple(attempts), first, number == played, tuple(faults)))
     return tuple(records)
 
 
@@ -124,9 +145,12 @@ def _attempts(
     paired: Sequence[Observation | None] = step.observations
     if [seen.tool for seen in step.observations] != names:
         paired = [None] * len(names)
+    unsent = any(seen.error == "unparsable" for seen in step.observations)
     attempts = []
     for call, observation in zip(step.parse.calls, paired, strict=True):
         arguments = dict(json.loads(call.arguments))
         problem = schemas.problem(call.name, arguments)
-        attempts.append(Attempt(index, call.name, arguments, observation, problem, sources, final))
+        attempts.append(
+            Attempt(index, call.name, arguments, observation, problem, sources, final, unsent)
+        )
     return attempts

@@ -9,19 +9,10 @@ from typing import Any, Literal
 from matinee.evaluation import plain_values, values
 from matinee.evaluation.gold import as_lookup, as_verbatim, is_null
 from matinee.evaluation.scoring.attempts import Attempt
-from matinee.evaluation.scoring.schemas import ToolSchemas, shown
-from matinee.messages.scenarios import GoldCall
+from matinee.evaluation.scoring.schemas import Fault, ToolSchemas, blame, shown
+from matinee.messages.scenarios import GoldCall, Lookup
 
-ArgumentError = Literal["missing_argument", "extra_argument", "wrong_value", "invented_value"]
 LookUp = Callable[[str, str], str]
-
-
-@dataclass(frozen=True)
-class ArgumentProblem:
-    """One argument that is not as accepted."""
-
-    error: ArgumentError
-    detail: str
 
 
 @dataclass(frozen=True)
@@ -37,11 +28,11 @@ class Matcher:
     kinds: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     defaults: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
 
-    def problems(self, gold: GoldCall, attempt: Attempt) -> tuple[ArgumentProblem, ...]:
+    def problems(self, gold: GoldCall, attempt: Attempt) -> tuple[Fault, ...]:
         """What is wrong with the arguments of a call of the right tool; nothing when accepted."""
         return tuple(self._problems(gold, attempt))
 
-    def _problems(self, gold: GoldCall, attempt: Attempt) -> Iterator[ArgumentProblem]:
+    def _problems(self, gold: GoldCall, attempt: Attempt) -> Iterator[Fault]:
         for name, accepted in gold.arguments.items():
             options = accepted if isinstance(accepted, list) else [accepted]
             # Where null is a value of its own, it says what absence says elsewhere.
@@ -53,32 +44,41 @@ class Matcher:
                 if None not in options:
                     yield from self._value_problem(gold.tool, name, options, attempt)
             elif not self._may_be_absent(gold.tool, name, options):
-                yield ArgumentProblem("missing_argument", f"{gold.tool} lacks {name}")
+                yield blame("missing_argument", "lacks", tool=gold.tool, name=name)
         for name, found in attempt.arguments.items():
             if name in gold.arguments or found is None:
                 continue
             if not self._is_default(gold.tool, name, found):
-                yield ArgumentProblem(
-                    "extra_argument",
-                    f"{gold.tool}: {name}={shown(found)} was not asked for",
-                )
+                told = f"{name}={shown(found)}"
+                yield blame("extra_argument", "not_asked_for", tool=gold.tool, argument=told)
 
     def _value_problem(
         self, tool: str, name: str, options: list[Any], attempt: Attempt
-    ) -> Iterator[ArgumentProblem]:
+    ) -> Iterator[Fault]:
         found = attempt.arguments[name]
-        told = f"{tool}: {name}={shown(found)}"
-        wanted = [lookup for lookup in map(as_lookup, options) if lookup is not None]
+        told = f"{name}={shown(found)}"
+        wanted = _lookups(options)
         plain = [o for o in options if o is not None and as_lookup(o) is None]
         if any(self._equal(tool, name, option, found) for option in plain):
             return
         if wanted and not attempt.seen(found):
-            yield ArgumentProblem("invented_value", f"{told} was returned by no earlier call")
+            yield blame("invented_value", "returned_by_none", tool=tool, argument=told)
         elif not any(self.look_up(one.lookup, one.name) == found for one in wanted):
-            accepted = ", ".join(
-                [*(f"{one.lookup} of {one.name}" for one in wanted), *map(shown, plain)]
-            )
-            yield ArgumentProblem("wrong_value", f"{told}; accepted: {shown(accepted)}")
+            accepted = [*(f"{one.lookup}({one.name})" for one in wanted), *map(shown, plain)]
+            listed = " | ".join(accepted)[:160]
+            yield blame("wrong_value", "accepted", tool=tool, argument=told, accepted=listed)
+
+    def guess(self, golds: Sequence[GoldCall], attempt: Attempt) -> Fault | None:
+        """A value that only a tool supplies, written before any supplied it; hit or miss."""
+        for gold in golds:
+            for name, accepted in gold.arguments.items() if gold.tool == attempt.name else ():
+                options = accepted if isinstance(accepted, list) else [accepted]
+                found = attempt.arguments.get(name)
+                if found is not None and _lookups(options):
+                    for problem in self._value_problem(gold.tool, name, options, attempt):
+                        if problem.error == "invented_value":
+                            return problem
+        return None
 
     def _may_be_absent(self, tool: str, name: str, options: list[Any]) -> bool:
         """`null` is accepted, or the default, which absence means, is one of the values.
@@ -105,8 +105,8 @@ class Matcher:
         schema = self.schemas.parameter(tool, name)
         if self.comparison == "plain":
             return plain_values.equal(schema, accepted, found)
-        kind = self.kinds.get(tool, {}).get(name) or values.kind_of(dict(schema))
-        return values.equal(kind, accepted, found)
+        kind = self.kinds.get(tool, {}).get(name)
+        return values.equal_by_schema(schema, accepted, found, kind, self.schemas.of(tool))
 
     def pair(self, golds: Sequence[GoldCall], attempts: Sequence[Attempt]) -> Pairing:
         """Assigns calls to accepted calls, one to one.
@@ -133,6 +133,10 @@ class Matcher:
         )
 
 
+def _lookups(options: Sequence[Any]) -> list[Lookup]:
+    return [wanted for wanted in map(as_lookup, options) if wanted is not None]
+
+
 @dataclass(frozen=True)
 class Pairing:
     """`matched`: position of an accepted call → position of the call that fulfils it.
@@ -147,7 +151,7 @@ class Pairing:
 def _assign(
     golds: Sequence[GoldCall],
     attempts: Sequence[Attempt],
-    problems: dict[tuple[int, int], tuple[ArgumentProblem, ...]],
+    problems: dict[tuple[int, int], tuple[Fault, ...]],
     accepted: set[tuple[int, int]],
 ) -> list[tuple[int, int]]:
     """The cheapest one-to-one assignment of calls (rows) to accepted calls (columns)."""

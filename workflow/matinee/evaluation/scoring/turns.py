@@ -6,19 +6,11 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 from matinee.evaluation.asking import asked_slots, asks_after, is_question
-from matinee.evaluation.scoring.attempts import Attempt, TurnRecord
+from matinee.evaluation.scoring.attempts import PASSING, Attempt, TurnRecord
 from matinee.evaluation.scoring.matching import Matcher, Pairing
-from matinee.evaluation.scoring.schemas import shown
+from matinee.evaluation.scoring.schemas import Fault, blame, shown
 from matinee.messages.scenarios import GoldCall, Turn
-from matinee.messages.transcripts import ErrorClass
-
-
-@dataclass(frozen=True)
-class Fault:
-    """One thing that went wrong."""
-
-    error: ErrorClass
-    detail: str
+from matinee.messages.transcripts import ErrorClass, Step
 
 
 @dataclass(frozen=True)
@@ -28,6 +20,7 @@ class TurnJudgement:
     `asked`: a question that was due was asked, or one was asked instead of a call. `due`,
     `fulfilled`: accepted calls that are not optional, and those made. `named`: of the due ones,
     those whose tool was called at all. `tools_right`: the due tools and no others were called.
+    `first_try`: no call was refused for what it says. `well_formed`: every output could be read.
     """
 
     fault: Fault | None
@@ -38,6 +31,8 @@ class TurnJudgement:
     named: int
     tools_right: bool
     refused: int
+    first_try: bool
+    well_formed: bool
     mentioned: bool
 
 
@@ -49,7 +44,7 @@ class _Asking:
     complete: bool
     questions: int
     too_early: Attempt | None
-    broke_early: str | None
+    broke_early: Fault | None
 
 
 def judge_turn(
@@ -73,23 +68,21 @@ def judge_turn(
     pairing = matcher.pair(turn.calls, record.attempts)
     due = [j for j, gold in enumerate(turn.calls) if not gold.optional]
     missing = [j for j in due if j not in pairing.matched]
-    fault = _asking_fault(turn, asking)
-    if fault is None and all(gold.early and gold.optional for gold in turn.calls):
-        fault = _uncalled_for(turn, record, early)
-    if fault is None:
-        fault = _carried_out_fault(turn, record, before, pairing, matcher)
-    if fault is None:
-        fault = _order_fault(turn, record, pairing)
-    if fault is None and missing:
-        fault = _missing_fault(turn, record, pairing, missing[0], stop, matcher)
-    if fault is None:
-        fault = _stop_fault(record, stop)
-    if fault is None:
-        fault = _reply_fault(turn, record)
+    nothing_due = all(gold.early and gold.optional for gold in turn.calls)
+    found = (
+        _asking_fault(turn, asking)
+        or (_uncalled_for(turn, record, early) if nothing_due else None)
+        or _carried_out_fault(turn, record, before, pairing, matcher)
+        or _order_fault(turn, record, pairing)
+        or (_missing_fault(turn, record, pairing, missing[0], stop, matcher) if missing else None)
+        or record.fault
+        or _stop_fault(record, stop)
+        or _reply_fault(turn, record)
+    )
     names = [attempt.name for attempt in record.attempts]
     needless = bool(missing) and is_question(record.final_text)
     return TurnJudgement(
-        fault=fault,
+        fault=found,
         called=record.tried_to_call,
         asked=bool(asking.asked & set(turn.ask))
         if turn.ask
@@ -99,6 +92,8 @@ def judge_turn(
         named=_named(turn.calls, due, names),
         tools_right=_tools_right(turn.calls, due, names),
         refused=sum(1 for step in record.steps for seen in step.observations if seen.error),
+        first_try=_first_try(turn, record),
+        well_formed=record.fault is None and not any(one.parse.error for one in record.steps),
         mentioned=all(any(word in record.final_text for word in words) for words in turn.mention),
     )
 
@@ -108,17 +103,20 @@ def _asking(turn: Turn, record: TurnRecord, free: Collection[int]) -> _Asking:
     asked: set[str] = set()
     questions = 0
     too_early: Attempt | None = None
-    broke_early: str | None = None
-    for position, step in enumerate(record.steps, start=record.first_step):
+    broke_early: Fault | None = None
+    for offset, step in enumerate(record.steps):
         if _settled(turn, asked):
             break
+        position = record.first_step + offset
         if step.parse.calls or step.parse.error:
             made = [i for i, attempt in enumerate(record.attempts) if attempt.step == position]
             early = [record.attempts[i] for i in made if i not in free]
             if made and not early:
                 continue
             too_early = early[0] if early else None
-            broke_early = step.parse.error or "the output was cut off"
+            broke_early = _unread(step)
+            break
+        if (broke_early := record.faults[offset]) is not None:
             break
         asked.update(asked_slots(turn, step.parse.content, asked))
         questions += is_question(step.parse.content)
@@ -138,26 +136,29 @@ def _asking_fault(turn: Turn, asking: _Asking) -> Fault | None:
     if asking.too_early is not None:
         return _too_early(turn, asking.too_early, wanted)
     if asking.broke_early is not None:
-        return Fault(
-            "unparsable",
-            f"tried to call before asking for {wanted}: {asking.broke_early}",
-        )
+        return _told(asking.broke_early, "before_asking", wanted=wanted)
     if asking.questions and not asking.asked & set(turn.ask):
-        return Fault("asked_wrong_thing", f"asked back, but not for {wanted}")
-    if turn.invalid:
-        return Fault("gave_up", f"did not say what is wrong with {wanted}")
-    return Fault("gave_up", f"neither called anything nor asked for {wanted}")
+        return blame("asked_wrong_thing", "asked_otherwise", wanted=wanted)
+    return blame("gave_up", "not_invalid" if turn.invalid else "neither", wanted=wanted)
+
+
+def _told(found: Fault, key: str, **values: str) -> Fault:
+    """The same fault, and where it stood."""
+    return blame(found.error, key, detail=found.detail, **values)
 
 
 def _too_early(turn: Turn, attempt: Attempt, wanted: str) -> Fault:
-    told = f"called {shown(attempt.name)} before asking for {wanted}"
-    if attempt.problem is not None:
-        return Fault(attempt.problem.error, f"{told}: {attempt.problem.detail}")
+    told = {"call": shown(attempt.name), "wanted": wanted}
+    if attempt.problem is not None and attempt.problem.error == "unknown_tool":
+        return _told(attempt.problem, "called_before_asking_and", **told)
     if turn.calls and attempt.name not in {gold.tool for gold in turn.calls}:
-        return Fault("wrong_tool", told)
+        return blame("wrong_tool", "called_before_asking", **told)
+    if attempt.problem is not None:
+        return _told(attempt.problem, "called_before_asking_and", **told)
+    error: ErrorClass = "invented_value"
     if not attempt.arguments:
-        return Fault("wrong_order" if turn.calls else "unneeded_call", told)
-    return Fault("invented_value", told)
+        error = "wrong_order" if turn.calls else "unneeded_call"
+    return blame(error, "called_before_asking", **told)
 
 
 def _uncalled_for(turn: Turn, record: TurnRecord, free: Collection[int]) -> Fault | None:
@@ -165,14 +166,25 @@ def _uncalled_for(turn: Turn, record: TurnRecord, free: Collection[int]) -> Faul
     if attempts:
         name = shown(attempts[0].name)
         if turn.ask and attempts[0].arguments:
-            return Fault("invented_value", f"called {name} although the user did not know")
-        return Fault("unneeded_call", f"called {name} where nothing was to be called")
+            return blame("invented_value", "called_unknowing", call=name)
+        return blame("unneeded_call", "called_for_nothing", call=name)
     for step in record.steps:
         if step.parse.error is not None:
-            return Fault("unparsable", f"where nothing was to be called: {step.parse.error}")
+            return _told(_unparsable(step), "for_nothing")
         if step.parse.calls and not free:
-            return Fault("unneeded_call", "began a call where nothing was to be called")
+            return blame("unneeded_call", "began_for_nothing")
     return None
+
+
+def _unparsable(step: Step) -> Fault:
+    return blame("unparsable", "unparsable", said=step.parse.error or "")
+
+
+def _unread(step: Step) -> Fault:
+    """Why the calls of an output were not made."""
+    if step.finish == "length":
+        return blame("cut_off", "cut_off")
+    return _unparsable(step)
 
 
 def _carried_out_fault(
@@ -188,9 +200,12 @@ def _carried_out_fault(
         earlier[attempt.key] = earlier.get(attempt.key, False) or not attempt.refused
     excused = {record.attempts[i].key for i in fulfilling if record.attempts[i].refused}
     for position, attempt in enumerate(record.attempts):
+        guessed = matcher.guess(turn.calls, attempt)
+        if guessed is not None:
+            return guessed
         stray = position not in fulfilling and not attempt.refused
         if stray and earlier.get(attempt.key, False):
-            return Fault("repeated_call", f"called {attempt.name} again with the same arguments")
+            return blame("repeated_call", "called_again", tool=attempt.name)
         if stray and attempt.key not in excused:
             return _diagnosis(turn.calls, position, attempt, pairing, matcher)
         earlier[attempt.key] = earlier.get(attempt.key, False) or not attempt.refused
@@ -205,21 +220,22 @@ def _diagnosis(
     matcher: Matcher,
 ) -> Fault:
     """What is wrong with a call that fulfils nothing."""
-    if attempt.problem is not None:
-        return Fault(attempt.problem.error, attempt.problem.detail)
+    problem = attempt.problem
     same_tool = [j for j, gold in enumerate(golds) if gold.tool == attempt.name]
-    if not same_tool:
+    if not same_tool and (problem is None or problem.error != "unknown_tool"):
         due = ", ".join(dict.fromkeys(gold.tool for gold in golds))
-        return Fault("wrong_tool", f"called {shown(attempt.name)}; accepted: {due}")
+        return blame("wrong_tool", "called_other", call=shown(attempt.name), accepted=due)
+    if problem is not None:
+        return problem
     # A refused attempt may have lost its place to the correct one that followed.
     nearest = pairing.nearest.get(position)
     if nearest is None and not attempt.refused:
-        return Fault("unneeded_call", f"one more call of {attempt.name} than accepted")
+        return blame("unneeded_call", "one_more", tool=attempt.name)
     problems = matcher.problems(golds[same_tool[0] if nearest is None else nearest], attempt)
     if problems:
-        return Fault(problems[0].error, problems[0].detail)
-    said = attempt.observation.content if attempt.observation else ""
-    return Fault("schema_violation", f"{attempt.name} refused the arguments: {shown(said)}")
+        return problems[0]
+    said = shown(attempt.observation.content if attempt.observation else "")
+    return blame("schema_violation", "tool_refused", tool=attempt.name, said=said)
 
 
 def _order_fault(turn: Turn, record: TurnRecord, pairing: Pairing) -> Fault | None:
@@ -229,7 +245,7 @@ def _order_fault(turn: Turn, record: TurnRecord, pairing: Pairing) -> Fault | No
                 continue
             first = record.attempts[pairing.matched[earlier]]
             if first.step >= record.attempts[pairing.matched[j]].step:
-                return Fault("wrong_order", f"{gold.tool} did not wait for {first.name}")
+                return blame("wrong_order", "no_wait", tool=gold.tool, other=first.name)
     return None
 
 
@@ -241,23 +257,20 @@ def _missing_fault(
     stop: str,
     matcher: Matcher,
 ) -> Fault:
-    wanted = f"{turn.calls[missing].tool} was never called as accepted"
-    unmended = _unmended(turn, record, pairing, matcher)
-    if unmended is not None:
-        return unmended
-    halted = _stop_fault(record, stop)
-    if halted is not None:
-        return halted
+    unmade = blame("missing_call", "never_called", tool=turn.calls[missing].tool)
+    found = _unmended(turn, record, pairing, matcher) or record.fault or _stop_fault(record, stop)
+    if found is not None:
+        return found
     if is_question(record.final_text):
-        return Fault("asked_needlessly", f"asked back although all was known; {wanted}")
+        return blame("asked_needlessly", "asked_knowing", detail=unmade.detail)
     if not record.attempts:
         if turn.ask:
-            return Fault("gave_up", f"no call after the user's answer; {wanted}")
-        return Fault("no_call", wanted)
+            return blame("gave_up", "no_call_after_answer", detail=unmade.detail)
+        return Fault("no_call", unmade.detail)
     last = [step for step in record.steps if step.observations]
     if last and any(seen.error for seen in last[-1].observations):
-        return Fault("gave_up", f"stopped after an error; {wanted}")
-    return Fault("missing_call", wanted)
+        return blame("gave_up", "stopped_after_error", detail=unmade.detail)
+    return unmade
 
 
 def _unmended(turn: Turn, record: TurnRecord, pairing: Pairing, matcher: Matcher) -> Fault | None:
@@ -265,7 +278,7 @@ def _unmended(turn: Turn, record: TurnRecord, pairing: Pairing, matcher: Matcher
     fulfilling = set(pairing.matched.values())
     for number, step in enumerate(record.steps, start=record.first_step):
         if step.parse.error is not None and not any(a.step > number for a in record.attempts):
-            return Fault("unparsable", step.parse.error)
+            return _unread(step)
         for position, attempt in enumerate(record.attempts):
             if attempt.step != number or not attempt.refused or position in fulfilling:
                 continue
@@ -281,24 +294,31 @@ def _unmended(turn: Turn, record: TurnRecord, pairing: Pairing, matcher: Matcher
 def _stop_fault(record: TurnRecord, stop: str) -> Fault | None:
     """Where the loop was stopped in this turn, or before it."""
     if not record.steps:
-        return Fault("step_limit", "the turn was never reached")
+        return blame("step_limit", "never_reached")
     if stop == "done" or not record.last:
         return None
     if stop == "cycle":
-        return Fault("repeated_call", "made the same call with the same result three times")
-    limit = "steps" if stop == "step_limit" else "tokens"
-    return Fault("step_limit", f"ran into the limit of {limit}")
+        return blame("repeated_call", "cycle")
+    if stop == "step_limit":
+        return blame("step_limit", "step_limit")
+    return blame("cut_off", "cut_off")
 
 
 def _reply_fault(turn: Turn, record: TurnRecord) -> Fault | None:
     """What the reply that ends the turn lacks."""
     if turn.ask_after and not asks_after(turn, record.final_text):
         error: ErrorClass = "asked_wrong_thing" if is_question(record.final_text) else "gave_up"
-        return Fault(error, f"did not ask for {', '.join(turn.ask_after)} after the result")
+        return blame(error, "not_asked_after", wanted=", ".join(turn.ask_after))
     for words in turn.must_say:
         if not any(word in record.final_text for word in words):
-            return Fault("unsaid", f"did not say: {' or '.join(words)}")
+            return blame("unsaid", "unsaid", wanted=" | ".join(words))
     return None
+
+
+def _first_try(turn: Turn, record: TurnRecord) -> bool:
+    """Nothing was refused for what it says; a time-out and an empty result say nothing."""
+    errors = [seen.error for step in record.steps for seen in step.observations]
+    return bool(turn.invalid) or not any(error and error not in PASSING for error in errors)
 
 
 def _named(golds: Sequence[GoldCall], due: Sequence[int], names: Sequence[str]) -> int:

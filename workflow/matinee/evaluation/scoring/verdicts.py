@@ -4,26 +4,30 @@ Principle: a case succeeds when all accepted calls and no others were carried ou
 questions that were due. A call that was refused (not parsed, against the schema, an error from
 the tool) was not carried out: the model may correct it, and is not blamed for it afterwards.
 
-1. Something must be asked: a call before that is at fault (its form; `wrong_tool`; `wrong_order`
-   without arguments; else `invented_value`); never asked: `asked_wrong_thing` where something
-   else was asked, else `gave_up`. A user who does not know ends the asking.
+1. Something must be asked: a call before that is at fault (`wrong_tool`; its form; `wrong_order`
+   without arguments; else `invented_value`); an output that is no reply (see 7); never asked:
+   `asked_wrong_thing` where something else was asked, else `gave_up`. A user who does not know
+   ends the asking.
 2. No call is accepted: any attempt is `unneeded_call` (`unparsable` where it broke on the way,
    `invented_value` after the user said that he does not know).
-3. Calls carried out but not accepted, in order of time: `repeated_call` (the same was carried out
-   before; after an error it is a retry and free), `wrong_tool`, then against the accepted call
-   that is nearest: `missing_argument`, `extra_argument`, `invented_value`, `wrong_value`;
-   `unneeded_call` where the tool's accepted calls are all taken.
+3. Calls in order of time: a value that only a tool supplies, written before one did, is
+   `invented_value`, hit or miss. Then those carried out but not accepted: `repeated_call` (the same
+   was carried out before; after an error it is a retry and free), `wrong_tool`, then against the
+   accepted call that is nearest: `missing_argument`, `extra_argument`, `invented_value`,
+   `wrong_value`; `unneeded_call` where the tool's accepted calls are all taken.
 4. `wrong_order`: a call in the same output as, or before, one that it must come after.
 5. An accepted call is missing. Why: the first refused attempt that nothing made good
-   (`unparsable`, its form, its values); `repeated_call` (cycle); `step_limit` (steps or tokens);
-   `asked_needlessly`; `gave_up` (after an error or an answer); `no_call` (nothing was called);
-   `missing_call`.
+   (`unparsable`, `wrong_tool`, its form, its values); an output that is no reply; `repeated_call`
+   (cycle); `step_limit`; `asked_needlessly`; `gave_up` (after an error or an answer); `no_call`
+   (nothing was called); `missing_call`.
 6. The loop was stopped although all was called: `repeated_call` (cycle), `step_limit`.
+7. An output without a call must be a reply, wherever one is due: it holds no call in any other form
+   (`call_in_other_form`), is no copy of the prompt (`echo`), no noise (`garbage`), not `empty`, and
+   ended by itself (`cut_off`).
 
 An argument whose accepted value is a Lookup must have stood in an earlier result or user message.
 In a suite of single outputs (`Suite.single_output`) nothing answers a call, so that none is refused
 or mended: every call of the output counts, and accepted is what the gold accepts.
-A reply without a call that was cut off at the token limit still counts as a reply.
 """
 
 from __future__ import annotations
@@ -34,12 +38,12 @@ from typing import Any
 
 from matinee.evaluation.scoring.attempts import Attempt, TurnRecord, turn_records
 from matinee.evaluation.scoring.matching import LookUp, Matcher
-from matinee.evaluation.scoring.metrics import metrics
+from matinee.evaluation.scoring.metrics import Played, case_metrics
 from matinee.evaluation.scoring.schemas import ToolSchemas
 from matinee.evaluation.scoring.turns import TurnJudgement, judge_turn
 from matinee.evaluation.simulation import lookup
 from matinee.messages.scenarios import Scenario, Suite, Turn
-from matinee.messages.transcripts import Transcript, Verdict
+from matinee.messages.transcripts import Detail, Transcript, Verdict
 
 
 def score(
@@ -87,12 +91,12 @@ def _score(
         judgements.append(_judged(turn, record, before, transcript.stop, matcher))
         before += record.attempts
     faults = [(i, j.fault) for i, j in enumerate(judgements) if j.fault is not None]
-    error, detail = None, "as accepted"
+    error, detail = None, Detail(key="as_accepted")
     if faults:
-        number, fault = faults[0]
-        error = fault.error
-        place = f"turn {number + 1}: " if len(scenario.turns) > 1 else ""
-        detail = place + fault.detail
+        number, found = faults[0]
+        error, detail = found.error, found.detail
+        if len(scenario.turns) > 1:
+            detail = Detail(key="turn", values={"number": number + 1, "detail": detail})
     return Verdict(
         case=transcript.case,
         subject=transcript.subject,
@@ -103,7 +107,7 @@ def _score(
         success=error is None,
         error=error,
         detail=detail,
-        metrics=metrics(scenario, transcript, judgements, single_output=single_output),
+        metrics=case_metrics(Played(scenario, transcript, judgements, single_output)),
     )
 
 
