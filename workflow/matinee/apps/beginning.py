@@ -33,7 +33,6 @@ class Beginning:
     openapi: Path | None = None
     logs: Path | None = None
     reader: str = "openai"
-    template: str = "chatml_action"
     language: Literal["zh", "en"] = "zh"
 
 
@@ -245,7 +244,7 @@ datasets:
 variants:
   - id: mine
     model: start
-    template: {template}        # how prompts are spelled
+    template: {template}        # native: the prompts of the model's own chat template
     data: {data}
     cutoff_length: 4096     # longest row in tokens
     training:
@@ -294,11 +293,20 @@ def _experiment(given: Beginning, rows: int) -> str:
     return EXPERIMENT.format(
         source=source,
         datasets="".join(texts),
-        template=given.template,
+        template=_template(model),
         data="[" + ", ".join(f"{{dataset: {name}}}" for name in names) + "]",
         title=f"{model.name} learns to call the tools of {given.folder.name}",
         language=given.language,
     )
+
+
+def _template(model: Path) -> str:
+    """The model's own; a form of the project's where a folder shows that it has none."""
+    if not model.is_dir() or (model / "chat_template.jinja").exists():
+        return "native"
+    settings = model / "tokenizer_config.json"
+    own = settings.exists() and "chat_template" in records.read_json(settings)
+    return "native" if own else "chatml_action"
 
 
 def trial(folder: Path) -> dict[str, Any]:
