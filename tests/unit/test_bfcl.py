@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -100,10 +101,14 @@ class TestReading:
             ("BFCL_v4_multiple.json", ('"role": "user"', '"role": "tool"'), "not a row of BFCL v4"),
             ("BFCL_v4_multiple.json", ("{", "["), "not JSON"),
             ("possible_answer/BFCL_v4_multiple.json", ("order_b", "buy_b"), "which the question l"),
-            ("possible_answer/BFCL_v4_multiple.json", ("multiple_0", "x"), "its ids are not those"),
+            (
+                "possible_answer/BFCL_v4_multiple.json",
+                ("multiple_0", "x"),
+                "no accepted answer",
+            ),
         ],
     )
-    def test_a_row_that_cannot_be_used_is_named_with_its_line(
+    def test_a_row_that_cannot_be_used_is_named_and_the_others_stay(
         self, tmp_path: Path, file: str, change: tuple[str, str], expected: str
     ) -> None:
         path = write_data(tmp_path) / file
@@ -111,6 +116,15 @@ class TestReading:
         with pytest.raises(ScenarioError, match=expected) as raised:
             load_bfcl(tmp_path, "bfcl", ["multiple"])
         assert "BFCL_v4_multiple.json" in str(raised.value)
+        good = {"id": "multiple_9", "question": [[{"role": "user", "content": "Bake!"}]]}
+        with (tmp_path / "BFCL_v4_multiple.json").open("a") as questions:
+            questions.write(json.dumps({**good, "function": [BAKE]}) + "\n")
+        with (tmp_path / "possible_answer/BFCL_v4_multiple.json").open("a") as answers:
+            truth = [{BAKE["name"]: {"dish": ["pie"], "degrees": [180]}}]
+            answers.write(json.dumps({"id": "multiple_9", "ground_truth": truth}) + "\n")
+        read = load_bfcl(tmp_path, "bfcl", ["multiple"])
+        assert [case.id for case in read.suite.scenarios] == ["multiple_9"]
+        assert any(re.search(expected, text) for text in read.left_out.values())
 
     @pytest.mark.parametrize(
         ("answer", "reason"),

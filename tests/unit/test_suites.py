@@ -11,8 +11,12 @@ from typing import Any
 
 import pytest
 
-from matinee.evaluation.simulation import lookup, world
-from matinee.evaluation.suites import CATEGORIES, check_suite, load_suite, select
+from matinee.evaluation.playing import run_suite
+from matinee.evaluation.scoring import score_suite
+from matinee.evaluation.scripted import GoldEngine
+from matinee.evaluation.simulation import FixtureSimulation, RecordedAnswer, lookup, world
+from matinee.evaluation.suites import CATEGORIES, check_suite, load_suite, select, too_few
+from matinee.messages.conversations import Tool
 from matinee.messages.scenarios import GoldCall, Suite
 from matinee.runtime.errors import ScenarioError
 
@@ -404,3 +408,166 @@ def test_a_category_that_the_suite_lacks_is_refused(folder: Path) -> None:
     suite = load_suite(folder, folder.parent / "tools.json")
     with pytest.raises(ScenarioError, match="no scenarios in chain_two; it has single_tool"):
         select(suite, categories=["chain_two"])
+
+
+# --- What a suite of one's own can say ---
+
+OWN_HEAD = """id: mine
+today: "2024-01-25"
+kinds: {get_news: {type: code}}
+defaults: {get_news: {type: top}}
+categories: {refunds: {en: Refunds, zh: 退款}}
+"""
+OWN = """category: refunds
+cases:
+  - id: own-1
+    family: own
+    tools:
+      - get_news
+      - name: refund
+        parameters: {type: object, properties: {count: {type: integer, maximum: 9}}}
+    opening:
+      - {role: user, content: 你好}
+      - {role: assistant, content: 请讲}
+    turns:
+      - user: 退20件
+        invalid: [count]
+        slots: {count: {asked_by: [最多], answer: 9件}}
+        calls: [{tool: refund, arguments: {count: 9}}]
+      - user: 有什么新闻
+        calls: [{tool: get_news, early: true}]
+        alternatives:
+          - [{tool: get_news, arguments: {type: {as_written: tiyu}}}]
+          - []
+        ask_after: [kind]
+        slots: {kind: {asked_by: [哪种]}}
+        must_say: [[有, 没有]]
+      - user: 体育
+"""
+
+
+@pytest.fixture
+def own(folder: Path) -> Path:
+    (folder / "suite.yaml").write_text(OWN_HEAD, encoding="utf-8")
+    (folder / "own.yaml").write_text(OWN, encoding="utf-8")
+    return folder
+
+
+def test_a_suite_of_ones_own_says_what_the_shipped_one_and_bfcl_say(own: Path) -> None:
+    suite = load_suite(own, own.parent / "tools.json")
+    case = next(case for case in suite.scenarios if case.id == "own-1")
+    assert (case.category, suite.categories["refunds"].zh) == ("refunds", "退款")
+    assert [tool["name"] for tool in suite.tools_of(case)] == ["get_news", "refund"]
+    assert [said.content for said in case.opening] == ["你好", "请讲"]
+    assert [len(calls) for calls in case.turns[1].ways] == [1, 1, 0]
+    assert (suite.kinds, suite.defaults) == (
+        {"get_news": {"type": "code"}},
+        {"get_news": {"type": "top"}},
+    )
+    assert select(suite, categories=["refunds"]).scenarios == (case,)
+
+
+def test_a_suite_of_ones_own_is_played_and_judged_like_the_shipped_one(own: Path) -> None:
+    suite = load_suite(own, own.parent / "tools.json")
+    fixtures = own.parent / "fixtures.yaml"
+    fixtures.write_text(
+        "- {tool: refund, returns: {done: true}}\n- {tool: get_news, returns: []}\n"
+        "- {tool: get_cities, returns: [南京]}\n",
+        encoding="utf-8",
+    )
+    recorded = FixtureSimulation.read(fixtures, [Tool.from_openai(t) for t in suite.all_tools()])
+    transcripts = run_suite(
+        select(suite, categories=["refunds"]),
+        GoldEngine(suite, "hermes"),
+        subject="gold",
+        form="hermes",
+        max_steps=6,
+        max_new_tokens=100,
+        simulation=lambda today, faults, tools: recorded.anew(faults, tools),
+    )
+    assert [verdict.detail for verdict in score_suite(suite, transcripts)] == ["as accepted"]
+
+
+@pytest.mark.parametrize(
+    ("right", "wrong", "expected"),
+    [
+        ("      - get_news\n", "      - get_nevs\n", "own.yaml:6: own-1: unknown tool 'get_nevs'"),
+        ("name: refund", "nam: refund", "own.yaml:7: own-1: tool 2: has no name"),
+        ("type: integer", "type: int", "own.yaml:8: own-1: tool 2: Tool refund: its parameters"),
+        ("{count: 9}", "{count: 20}", "own.yaml:16: own-1: count: 20 is not accepted by the tool"),
+        ("asked_by: [最多]", "asked_by: [20件]", "'20件' stands in the user's own message"),
+        ("answer: 9件", "answer: null", "'count' is never answered, so no call can become due"),
+        ("invalid: [count]", "invalid: [size]", "asks for 'size', which slots does not define"),
+        ("          - []\n", "          - [{tool: x}]\n", "own.yaml:21: own-1: unknown tool 'x'"),
+        ("      - user: 体育\n", "", "own.yaml:22: own-1: the question that ends the last turn"),
+        ("role: user,", "role: tool,", "own.yaml:10: own-1: role: Input should be 'system', 'use"),
+        ("category: refunds", "category: refund", 'unknown category "refund"; allowed: single_t'),
+        ("category: refunds", "category: [a]", 'unknown category ["a"]'),
+    ],
+)
+def test_mistakes_in_what_is_ones_own_are_told_with_their_line(
+    own: Path, right: str, wrong: str, expected: str
+) -> None:
+    assert OWN.count(right) == 1
+    (own / "own.yaml").write_text(OWN.replace(right, wrong), encoding="utf-8")
+    assert any(expected in problem for problem in problems_of(own)), problems_of(own)
+
+
+@pytest.mark.parametrize(
+    ("right", "wrong", "expected"),
+    [
+        ("{type: code}", "{type: colour}", "suite.yaml:3: unknown kind 'colour'; allowed: airport"),
+        ("{type: code}", "{typ: code}", "suite.yaml:3: get_news has no parameter 'typ'; allowed"),
+        ("kinds: {get_news", "kinds: {get_nevs", "suite.yaml:3: unknown tool 'get_nevs'; allowed"),
+        ("{type: top}", "{type: x}", 'suite.yaml:4: type: "x" is not accepted by the tool'),
+        ("{refunds:", "{no_tool:", "suite.yaml:5: 'no_tool': a category of your own is named in"),
+        (", zh: 退款", "", "suite.yaml:5: the key 'zh' is missing"),
+        ('"2024-01-25"', "null", "suite.yaml:2: today may be null only with"),
+    ],
+)
+def test_mistakes_in_the_head_are_told_with_their_line(
+    own: Path, right: str, wrong: str, expected: str
+) -> None:
+    (own / "suite.yaml").write_text(OWN_HEAD.replace(right, wrong), encoding="utf-8")
+    assert any(expected in problem for problem in problems_of(own)), problems_of(own)
+
+
+def test_in_a_suite_of_single_outputs_nothing_can_be_asked_or_wait(folder: Path) -> None:
+    (folder / "suite.yaml").write_text(
+        "id: x\ntoday: null\nsingle_output: true\n", encoding="utf-8"
+    )
+    assert problems_of(folder) == [
+        "mine.yaml:14: news-1: ask cannot be in a suite of single outputs, where nothing answers"
+    ]
+
+
+def test_a_suite_with_few_families_is_told_that_nothing_can_be_shown(own: Path) -> None:
+    suite = load_suite(own, own.parent / "tools.json")
+    warnings = too_few(suite)
+    assert warnings[0].startswith("suite mine: cases of 3 families; with fewer than 6")
+    assert len(warnings) == 3
+    assert too_few(load_suite(RESOURCES / "scenarios", RESOURCES / "tools.json")) == []
+
+
+CASES = Path(__file__).parents[3] / "shared" / "cases" / "suites"
+
+
+@pytest.mark.skipif(not CASES.is_dir(), reason="the shared cases are not beside the checkout")
+@pytest.mark.parametrize("name", ["strict", "han"])
+def test_shared_suites_are_sound_and_played_to_the_end(name: str) -> None:
+    suite = load_suite(CASES / name / "scenarios", CASES / name / "tools.json")
+    recorded = FixtureSimulation(
+        [Tool.from_openai(tool) for tool in suite.tools],
+        [RecordedAnswer(tool=tool["name"], returns=1) for tool in suite.tools],
+    )
+    transcripts = run_suite(
+        suite,
+        GoldEngine(suite, "hermes"),
+        subject="gold",
+        form="hermes",
+        max_steps=6,
+        max_new_tokens=100,
+        simulation=lambda today, faults, tools: recorded.anew(faults),
+    )
+    verdicts = score_suite(suite, transcripts)
+    assert [verdict.detail for verdict in verdicts] == ["as accepted"] * len(suite.scenarios)

@@ -23,7 +23,7 @@ from matinee.runtime.errors import EngineError, ScenarioError
 CYCLE_LENGTH = 3
 
 Stop = Literal["done", "step_limit", "token_limit", "cycle"]
-SimulationFactory = Callable[[datetime.date, Sequence[Fault]], Simulation]
+SimulationFactory = Callable[[datetime.date, Sequence[Fault], Sequence[Tool]], Simulation]
 _WEEKDAYS = "一二三四五六日"
 
 
@@ -62,10 +62,10 @@ def run_suite(
     `max_steps`: model outputs per turn. `max_new_tokens`: per output. `max_observation`:
     characters of a tool's answer that the model reads; the record keeps all. `sampling`: how tokens
     are chosen; each output draws from a seed of its own, made of this one, the case, the repeat and
-    the output's number, so that it depends on no other case. `simulation`: makes
-    the tools of one case from today's date and the case's faults. Raises EngineError where the
-    engine fails, or leaves a case without an end. `on_finished` gets each transcript as its case
-    ends.
+    the output's number, so that it depends on no other case. `simulation`: makes the
+    tools of one case from today's date, the case's faults and tools. `on_finished` gets each
+    transcript as its case ends. Raises EngineError where the engine fails, or leaves a case without
+    an end.
     """
     today = datetime.date.fromisoformat(suite.today) if suite.today else None
     limits = _Limits(max_steps, max_new_tokens, max_observation, sampling)
@@ -116,7 +116,8 @@ def _simulation_of(
         return None
     if today is None:
         raise ScenarioError(f"suite {suite.id}: its tools need a date; give `today`.")
-    return make(today, scenario.faults)
+    tools = [Tool.from_openai(tool) for tool in suite.tools_of(scenario)]
+    return make(today, scenario.faults, tools)
 
 
 @dataclass(frozen=True)

@@ -192,7 +192,8 @@ def _read(
             head_document.report(text, at)
     problems = [*problems, *head_document.problems]
     if fixtures is not None:
-        problems += fixture_problems(fixtures, tools)
+        listed = {tool["name"]: tool for case in scenarios for tool in case.tools}
+        problems += fixture_problems(fixtures, [*{**listed, **(known or {})}.values()])
     if problems or head is None:
         return None, problems
     return Suite(tools=tuple(tools), scenarios=tuple(scenarios), **head.model_dump()), []

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import datetime
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -18,8 +17,8 @@ from matinee.stages.options import Gpus, Input, Inputs, Output, hold_devices, to
 
 if TYPE_CHECKING:
     from matinee.engines.base import Engine
-    from matinee.evaluation.simulation import Simulation
-    from matinee.messages.scenarios import Fault, Suite
+    from matinee.evaluation.playing import SimulationFactory
+    from matinee.messages.scenarios import Suite
     from matinee.messages.transcripts import Transcript
 
 app = typer.Typer()
@@ -127,18 +126,18 @@ def run_scenarios(
     )
 
 
-def _simulation(
-    fixtures: Path | None, suite: Suite
-) -> Callable[[datetime.date, Sequence[Fault]], Simulation]:
-    """The tools of one case, from today's date and the case's faults."""
+def _simulation(fixtures: Path | None, suite: Suite) -> SimulationFactory:
+    """The tools of one case, from today's date, the case's faults and the tools that it lists."""
     from matinee.evaluation.simulation import FixtureSimulation, world
     from matinee.messages.conversations import Tool
 
     if fixtures is None:
         return world
     # Read once: every case and repeat has its own simulation, of the same answers.
-    recorded = FixtureSimulation.read(fixtures, [Tool.from_openai(tool) for tool in suite.tools])
-    return lambda today, faults: recorded.anew(faults)
+    recorded = FixtureSimulation.read(
+        fixtures, [Tool.from_openai(tool) for tool in suite.all_tools()]
+    )
+    return lambda today, faults, tools: recorded.anew(faults, tools)
 
 
 def _engine(params: RunScenarios, suite: Suite, model: Path | None) -> Engine:

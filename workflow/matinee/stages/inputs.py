@@ -21,13 +21,15 @@ def check_scenarios(
     ] = None,
 ) -> None:
     """Say what is wrong with a folder of scenarios and a tool list, by file and line."""
-    from matinee.evaluation.suites import check_suite
+    from matinee.evaluation.suites import check_suite, load_suite, too_few
 
     problems = check_suite(scenarios, tools, fixtures)
     for problem in problems:
         typer.echo(problem)
     if problems:
         raise typer.Exit(1)
+    for warning in too_few(load_suite(scenarios, tools)):
+        typer.echo(f"warning: {warning}")
     typer.echo("All scenarios are sound.")
 
 

@@ -12,10 +12,6 @@ from typing import Any
 from matinee.messages.scenarios import Fields, GoldCall, Null
 
 
-class Unanswerable(ValueError):
-    """An accepted call that the tool's own description rules out, so that no call is accepted."""
-
-
 def gold_call(answer: dict[str, Any], tools: dict[str, dict[str, Any]]) -> GoldCall:
     """One accepted call; `tools` by name, bare. Raises ValueError where it cannot be one."""
     if len(answer) != 1:
@@ -31,12 +27,12 @@ def gold_call(answer: dict[str, Any], tools: dict[str, dict[str, Any]]) -> GoldC
 def _refuse_unanswerable(tool: str, parameters: dict[str, Any], schema: dict[str, Any]) -> None:
     for name in schema.get("required", []):
         if name not in parameters:
-            raise Unanswerable(f"{tool} requires {name!r}, for which no value is accepted")
+            raise ValueError(f"{tool} requires {name!r}, for which no value is accepted")
     for name, values in parameters.items():
         if not values:
-            raise Unanswerable(f"{tool}: {name!r} may neither have a value nor be absent")
+            raise ValueError(f"{tool}: {name!r} may neither have a value nor be absent")
         if name not in schema.get("properties", {}) and "" not in values:
-            raise Unanswerable(f"{tool} has no parameter {name!r}, which a call must have")
+            raise ValueError(f"{tool} has no parameter {name!r}, which a call must have")
 
 
 def _options_by_name(

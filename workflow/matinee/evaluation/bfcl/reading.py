@@ -15,13 +15,12 @@ from typing import Any, Literal, TypeVar, get_args
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from matinee.evaluation.bfcl.accepted import Unanswerable, gold_call
+from matinee.evaluation.bfcl.accepted import gold_call
 from matinee.evaluation.bfcl.schemas import as_tool
 from matinee.messages.scenarios import BfclCategory, Said, Scenario, Suite, Turn
 from matinee.runtime.errors import ScenarioError
 
 CATEGORIES: tuple[BfclCategory, ...] = get_args(BfclCategory)
-Row = TypeVar("Row", bound=BaseModel)
 _WITHOUT_CALLS = ("irrelevance", "live_irrelevance")
 
 
@@ -53,9 +52,12 @@ class _Answer(BaseModel):
     ground_truth: list[dict[str, dict[str, list[Any]]]]
 
 
+Row = TypeVar("Row", _Question, _Answer)
+
+
 @dataclass(frozen=True)
 class BfclSuite:
-    """The suite, and why which questions were left out: no call would be accepted."""
+    """The suite, and why which questions were left out, by id or by file and line."""
 
     suite: Suite
     left_out: dict[str, str]
@@ -64,7 +66,8 @@ class BfclSuite:
 def load_bfcl(data: Traversable, identifier: str, categories: Sequence[str] = ()) -> BfclSuite:
     """The suite of these categories (none named: all), in BFCL's order.
 
-    `data`: the folder of the question files. Raises ScenarioError with file and line.
+    `data`: the folder of the question files. A row that cannot be used is left out and told; where
+    a category has no other, ScenarioError says why.
     """
     unknown = [name for name in categories if name not in CATEGORIES]
     if unknown:
@@ -72,14 +75,25 @@ def load_bfcl(data: Traversable, identifier: str, categories: Sequence[str] = ()
             f"suite {identifier}: BFCL has no categories {', '.join(unknown)} that can be run "
             f"here; choose among {', '.join(CATEGORIES)}."
         )
-    wanted = [name for name in CATEGORIES if not categories or name in categories]
     left_out: dict[str, str] = {}
-    scenarios = [case for name in wanted for case in _category(data, name, left_out)]
+    scenarios: dict[str, Scenario] = {}
+    for name in CATEGORIES:
+        if not categories or name in categories:
+            unusable: dict[str, str] = {}
+            found = {case.id: case for case in _category(data, name, unusable)}
+            if not found:
+                why = "; ".join(f"{key}: {text}" for key, text in list(unusable.items())[:5])
+                raise ScenarioError(
+                    f"BFCL_v4_{name}.json has no question that can be used ({why or 'it is empty'})"
+                    ". Take questions and answers from the same version of BFCL."
+                )
+            scenarios |= found
+            left_out |= unusable
     suite = Suite(
         id=identifier,
         today=None,
         tools=(),
-        scenarios=tuple(scenarios),
+        scenarios=tuple(scenarios.values()),
         single_output=True,
         values="plain",
     )
@@ -89,51 +103,40 @@ def load_bfcl(data: Traversable, identifier: str, categories: Sequence[str] = ()
 def _category(
     data: Traversable, category: BfclCategory, left_out: dict[str, str]
 ) -> Iterator[Scenario]:
-    questions = list(_lines(data / f"BFCL_v4_{category}.json", _Question))
-    answers = _answers(data, category, [question.id for _, question in questions])
-    for (where, question), answer in zip(questions, answers, strict=True):
+    questions = _rows(data / f"BFCL_v4_{category}.json", _Question, left_out)
+    answers: dict[str, _Answer] | None = None
+    if category not in _WITHOUT_CALLS:
+        answers = _rows(data / "possible_answer" / f"BFCL_v4_{category}.json", _Answer, left_out)
+    for name, question in questions.items():
         try:
-            yield _scenario(category, question, answer)
-        except Unanswerable as error:
-            left_out[question.id] = str(error)
-        except ValueError as error:
-            raise ScenarioError(f"{where}: {question.id}: {error}") from error
+            if answers is not None and name not in answers:
+                raise ValueError("no accepted answer that can be used")
+            yield _scenario(category, question, answers[name] if answers else None)
+        except (ValueError, RecursionError) as error:
+            left_out[name] = str(error)
 
 
-def _answers(
-    data: Traversable, category: BfclCategory, ids: Sequence[str]
-) -> Sequence[_Answer | None]:
-    """The answer to each question; None where nothing may be called."""
-    if category in _WITHOUT_CALLS:
-        return [None] * len(ids)
-    file = data / "possible_answer" / f"BFCL_v4_{category}.json"
-    answers = [answer for _, answer in _lines(file, _Answer)]
-    if [answer.id for answer in answers] != list(ids):
-        raise ScenarioError(
-            f"{file}: its ids are not those of the questions, in their order. "
-            "Take questions and answers from the same version of BFCL."
-        )
-    return answers
-
-
-def _lines(file: Traversable, kind: type[Row]) -> Iterator[tuple[str, Row]]:
-    """Each row with "file:line"."""
+def _rows(file: Traversable, kind: type[Row], left_out: dict[str, str]) -> dict[str, Row]:
+    """The rows that can be used, by id; the others are noted as "file:line"."""
     try:
         lines = file.read_text(encoding="utf-8").split("\n")
     except (OSError, KeyError, UnicodeDecodeError) as error:
         raise ScenarioError(f"{file}: cannot be read ({error}).") from error
+    rows: dict[str, Row] = {}
     for number, line in enumerate(lines, start=1):
-        if line.strip():
-            try:
-                yield f"{file}:{number}", kind.model_validate(json.loads(line))
-            except ValidationError as error:
-                first = error.errors()[0]
-                place = ".".join(map(str, first["loc"]))
-                raise ScenarioError(
-                    f"{file}:{number}: not a row of BFCL v4 ({place}: {first['msg']})."
-                ) from error
-            except ValueError as error:
-                raise ScenarioError(f"{file}:{number}: not JSON ({error}).") from error
+        try:
+            row = kind.model_validate(json.loads(line)) if line.strip() else None
+            if row is not None and rows.setdefault(row.id, row) is not row:
+                raise ValueError(f"the id {row.id} stands twice")
+        except ValidationError as error:
+            first = error.errors()[0]
+            place = ".".join(map(str, first["loc"]))
+            left_out[f"{file.name}:{number}"] = f"not a row of BFCL v4 ({place}: {first['msg']})"
+        except json.JSONDecodeError as error:
+            left_out[f"{file.name}:{number}"] = f"not JSON ({error})"
+        except (ValueError, RecursionError) as error:
+            left_out[f"{file.name}:{number}"] = str(error) or "nested too deeply"
+    return rows
 
 
 def _scenario(category: BfclCategory, row: _Question, answer: _Answer | None) -> Scenario:

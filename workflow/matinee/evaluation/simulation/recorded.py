@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
-import yaml
-from pydantic import Field, TypeAdapter, ValidationError
+from pydantic import Field, ValidationError
 
 from matinee.evaluation.simulation.answers import Problem, Refusal
 from matinee.evaluation.simulation.api import SimulatedApi
 from matinee.messages import documents
-from matinee.messages.conversations import Tool, canonical_json
+from matinee.messages.conversations import Tool
+from matinee.messages.json_schemas import ParameterSchema
 from matinee.messages.scenarios import Fault
 from matinee.messages.transcripts import Observation
 from matinee.runtime.errors import ScenarioError
@@ -41,44 +41,26 @@ class FixtureSimulation:
         answers: Sequence[RecordedAnswer],
         faults: Sequence[Fault] = (),
     ) -> None:
-        known = {tool.name: tool.schema.get("properties", {}) for tool in tools}
-        for answer in answers:
-            _refuse_unfit(answer, known)
         self._tools = tuple(tools)
         self._answers = tuple(answers)
-        self._api = SimulatedApi(tools, self._recorded, faults)
+        # A tool that two cases describe differently: each case has its own.
+        listed = {tool.name: tool for tool in reversed(self._tools)}
+        self._api = SimulatedApi(list(listed.values()), self._recorded, faults)
 
     @classmethod
     def read(
         cls, path: Path, tools: Sequence[Tool], faults: Sequence[Fault] = ()
     ) -> FixtureSimulation:
         """The simulation of a YAML file: a list of {tool, when, returns}. Raises ScenarioError."""
-        try:
-            entries = yaml.safe_load(path.read_text(encoding="utf-8"))
-            answers = TypeAdapter(list[RecordedAnswer]).validate_python(entries)
-            for answer in answers:
-                canonical_json([answer.when, answer.returns])
-        except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-            raise ScenarioError(f"{path}: cannot be read ({error}).") from error
-        except ValidationError as error:
-            first = error.errors()[0]
-            where = ".".join(map(str, first["loc"]))
-            raise ScenarioError(
-                f"{path}: entry {where or '(file)'}: {first['msg']}. "
-                "The file is a list of entries with the keys tool, when (optional) and returns."
-            ) from error
-        except TypeError as error:
-            raise ScenarioError(
-                f"{path}: holds a value that JSON cannot hold ({error}). Put dates in quotes."
-            ) from error
-        try:
-            return cls(tools, answers, faults)
-        except ScenarioError as error:
-            raise ScenarioError(f"{path}: {error}") from error
+        answers, problems = _read(path, {tool.name: ParameterSchema(tool.schema) for tool in tools})
+        if problems:
+            lines = "\n".join(f"  {problem}" for problem in problems)
+            raise ScenarioError(f"{path}: recorded answers that cannot be used:\n{lines}")
+        return cls(tools, answers, faults)
 
-    def anew(self, faults: Sequence[Fault] = ()) -> FixtureSimulation:
+    def anew(self, faults: Sequence[Fault] = (), tools: Sequence[Tool] = ()) -> FixtureSimulation:
         """The same answers for another run of a case; its file is not read again."""
-        return FixtureSimulation(self._tools, self._answers, faults)
+        return FixtureSimulation(tools or self._tools, self._answers, faults)
 
     def call(self, name: str, arguments: str) -> Observation:
         """The observation of one call; never raises on model input."""
@@ -99,38 +81,34 @@ def fixture_problems(file: Path, tools: Sequence[dict[str, Any]]) -> list[docume
 
     `tools`: bare; none leaves them out of the check.
     """
+    return _read(file, {tool["name"]: ParameterSchema(tool["parameters"]) for tool in tools})[1]
+
+
+def _read(
+    file: Path, known: Mapping[str, ParameterSchema]
+) -> tuple[list[RecordedAnswer], list[documents.Problem]]:
     document = documents.open_document(file, kind=list)
-    known = {tool["name"]: tool["parameters"].get("properties", {}) for tool in tools}
+    answers = []
     for number, entry in enumerate(document.value or ()):
         try:
             answer = RecordedAnswer.model_validate(entry)
-            canonical_json([answer.when, answer.returns])
-            if known:
-                _refuse_unfit(answer, known)
         except ValidationError as error:
             for fault in error.errors():
                 where = ".".join(map(str, fault["loc"])) or "the entry"
                 document.report(f"{where}: {fault['msg']}", (number, *fault["loc"]))
-        except TypeError as error:
-            text = f"holds a value that JSON cannot hold ({error}); put dates in quotes"
+            continue
+        answers.append(answer)
+        if known and answer.tool not in known:
+            listed = ", ".join(known)
+            text = (
+                f"an answer names the tool {answer.tool!r}, which is not listed. Listed: {listed}."
+            )
             document.report(text, (number,))
-        except ScenarioError as error:
-            document.report(str(error), (number,))
-    return document.problems
-
-
-def _refuse_unfit(answer: RecordedAnswer, known: dict[str, Any]) -> None:
-    if answer.tool not in known:
-        raise ScenarioError(
-            f"an answer names the tool {answer.tool!r}, which is not listed. "
-            f"Listed: {', '.join(known)}."
-        )
-    stray = sorted(answer.when.keys() - known[answer.tool].keys())
-    if stray:
-        raise ScenarioError(
-            f"an answer of {answer.tool} has a condition on {', '.join(stray)}, which is no "
-            f"parameter of it. Its parameters: {', '.join(known[answer.tool]) or 'none'}."
-        )
+        elif known and (stray := sorted(known[answer.tool].unknown(answer.when))):
+            has = ", ".join(known[answer.tool].parameters) or "none"
+            text = f"an answer of {answer.tool} has a condition on {', '.join(stray)}, which is no "
+            document.report(f"{text}parameter of it. Its parameters: {has}.", (number,))
+    return answers, document.problems
 
 
 def _same_json(one: Any, other: Any) -> bool:

@@ -16,6 +16,7 @@ from matinee.evaluation.simulation.resources import eleven_tools
 from matinee.evaluation.simulation.sites import icp_query
 from matinee.evaluation.simulation.vehicles import chejian_query
 from matinee.evaluation.simulation.weather import get_history_weather
+from matinee.messages.conversations import Tool
 from matinee.messages.scenarios import Fault
 
 # By name: a function of today and, as keywords, of the tool's own parameters.
@@ -37,13 +38,18 @@ FUNCTIONS: Mapping[str, Callable[..., Any]] = {
 }
 
 
-def world(today: datetime.date, faults: Sequence[Fault] = ()) -> Simulation:
+def world(
+    today: datetime.date, faults: Sequence[Fault] = (), tools: Sequence[Tool] = ()
+) -> Simulation:
     """The eleven tools as they answer on the day `today`, with nothing called yet.
 
+    `tools`: as a case lists them; arguments are checked against these where they are of the eleven.
     Raises ScenarioError for a fault of a tool that is not one of the eleven.
     """
 
     def answer(name: str, arguments: dict[str, Any]) -> Any:
         return FUNCTIONS[name](today, **arguments)
 
-    return SimulatedApi(eleven_tools(), answer, faults)
+    shipped = {tool.name: tool.schema["properties"].keys() for tool in eleven_tools()}
+    offered = [t for t in tools if shipped.get(t.name) == t.schema.get("properties", {}).keys()]
+    return SimulatedApi(offered or eleven_tools(), answer, faults)
