@@ -537,7 +537,7 @@ def test_in_a_suite_of_single_outputs_nothing_can_be_asked_or_wait(folder: Path)
         "id: x\ntoday: null\nsingle_output: true\n", encoding="utf-8"
     )
     assert problems_of(folder) == [
-        "mine.yaml:14: news-1: ask cannot be in a suite of single outputs, where nothing answers"
+        "mine.yaml:15: news-1: ask cannot be in a suite of single outputs, where nothing answers"
     ]
 
 
