@@ -174,10 +174,10 @@ def trained(model: Path, renderer: Renderer, recipe: dict[str, Any], folder: Pat
     settings = SynthesisSettings.model_validate(recipe["synthesis"])
     with tempfile.TemporaryDirectory() as scratch:
         domains = split_catalogue(CATALOGUE, "train", Path(scratch) / "train")
-        rows = renderer.rows(list(generate(settings, domains)))
+        made = renderer.rows(list(generate(settings, domains)))
     job = Job(
         model=model,
-        rows=[(row.ids, row.mask) for row in rows],
+        rows=[(row.ids, row.mask) for several in made for row in several],
         settings=Training.model_validate(recipe["training"]),
         seed=recipe["seed"],
         shuffle=True,

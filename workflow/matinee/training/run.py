@@ -112,11 +112,11 @@ def _train_once(job: Job, pace: Pace, shortages: Sequence[str] = ()) -> dict[str
     from transformers import set_seed
 
     settings = pace.settings
-    keep_freed()
     set_seed(job.seed)
     take_own_device()
     placement = place(settings.precision)
     model: Any = load_trainable(job.model, settings, placement)
+    keep_freed()  # now: what loading freed is given back
     # peft counts a quantised weight by what it stands for, not by its bytes.
     trainable, total = model.get_nb_trainable_parameters()
     trainer = make_trainer(job, settings, placement, model, pace.lanes)
