@@ -5,13 +5,14 @@ from __future__ import annotations
 import random
 from dataclasses import dataclass
 from datetime import date
+from typing import Any
 
 from matinee.config.synthesis import Language
 from matinee.data.synthesis.catalogue import CatalogueTool, Parameter
 from matinee.data.synthesis.naming import Names
 from matinee.data.synthesis.texts import Pair
-from matinee.data.synthesis.values import Maker, Setting
-from matinee.messages.conversations import canonical_json
+from matinee.data.synthesis.values import Setting
+from matinee.messages.conversations import Tool, canonical_json
 
 _TERSE_CODES = ("{code}：{word}", "{code}-{word}", "{code} {word}", "{word}={code}")
 _WRITTEN_CODES = ("{code}为{word}", "{code}表示{word}", "{code}（{word}）", "{word}填{code}")
@@ -81,73 +82,100 @@ def draw_dialect(rng: random.Random, layout: random.Random, written_out_share: f
     )
 
 
-def about_tool(tool: CatalogueTool, language: Language, dialect: Dialect, names: Names) -> str:
-    """The tool's own description; written out, also what it needs and what it can be told."""
-    about = tool.about[language]
-    if not dialect.written_out:
-        return about
-    zh = language == "zh"
-    sentences = [about.rstrip("。.") + ("。" if zh else ".")]
-    own = [item.label[language] for item in tool.parameters if item.required and item.maker]
-    others = [item.label[language] for item in tool.parameters if not item.required]
-    for form, labels in ((dialect.needs, own), (dialect.takes, others)):
-        if labels:
-            sentences.append(form[language].format(("、" if zh else ", ").join(labels)))
-    for item in tool.parameters:
-        if item.required and item.source_tool:
-            source = names.tool(item.source_tool)
-            sentences.append(
-                dialect.first[language].format(label=item.label[language], tool=source)
+@dataclass(frozen=True)
+class Describer:
+    """Writes the tools of one list as its prompt shows them."""
+
+    rng: random.Random
+    language: Language
+    dialect: Dialect
+    names: Names
+    today: date | None
+
+    @property
+    def _zh(self) -> bool:
+        return self.language == "zh"
+
+    @property
+    def _comma(self) -> str:
+        return "，" if self._zh else ", "
+
+    def tool(self, tool: CatalogueTool, extras: dict[str, dict[str, Any]]) -> Tool:
+        """The tool with its schema; `extras` are parameters by name that it does not have."""
+        properties = {
+            self.names.parameter(tool.name, item.name): self._schema(item)
+            for item in tool.parameters
+        }
+        properties |= {name: extra for name, extra in extras.items() if name not in properties}
+        schema: dict[str, Any] = {"type": "object", "properties": properties}
+        if tool.required or self.dialect.empty_required:
+            schema["required"] = [self.names.parameter(tool.name, name) for name in tool.required]
+        return Tool(self.names.tool(tool.name), self._about(tool), canonical_json(schema))
+
+    def _schema(self, parameter: Parameter) -> dict[str, Any]:
+        schema: dict[str, Any] = {"type": parameter.json_type}
+        if parameter.json_type == "array":
+            schema["items"] = {"type": "string"}
+        schema["description"] = self._about_parameter(parameter)
+        if parameter.codes and self.dialect.enumerated:
+            schema["enum"] = list(parameter.codes)
+        if parameter.default is not None and self.dialect.default_key:
+            schema["default"] = parameter.default
+        return schema
+
+    def _about(self, tool: CatalogueTool) -> str:
+        """The tool's own description; written out, also what it needs and what it can be told."""
+        about, dialect = tool.about[self.language], self.dialect
+        if not dialect.written_out:
+            return about
+        sentences = [about.rstrip("。.") + ("。" if self._zh else ".")]
+        own = [
+            item.label[self.language] for item in tool.parameters if item.required and item.maker
+        ]
+        others = [item.label[self.language] for item in tool.parameters if not item.required]
+        for form, labels in ((dialect.needs, own), (dialect.takes, others)):
+            if labels:
+                listed = ("、" if self._zh else ", ").join(labels)
+                sentences.append(form[self.language].format(listed))
+        sentences += [
+            dialect.first[self.language].format(
+                label=item.label[self.language], tool=self.names.tool(item.source_tool)
             )
-    if not tool.parameters:
-        sentences.append(_NOTHING[language])
-    return ("" if zh else " ").join(sentences)
+            for item in tool.supplied
+        ]
+        if not tool.parameters:
+            sentences.append(_NOTHING[self.language])
+        return ("" if self._zh else " ").join(sentences)
 
+    def _about_parameter(self, parameter: Parameter) -> str:
+        """Label, note, codes, source, format, example and default, as far as there are any."""
+        dialect, maker = self.dialect, parameter.maker
+        notes = [parameter.label[self.language]]
+        if parameter.note:
+            notes.append(parameter.note[self.language])
+        if parameter.codes:
+            notes[-1] += ("：" if self._zh else ": ") + self._codes(parameter)
+        if parameter.source:
+            source = self.names.tool(parameter.source_tool)
+            notes.append(dialect.source_note.format(name=source) if self._zh else f"from {source}")
+        if maker and maker.hint:
+            notes.append(maker.hint[self.language])
+        shows_example = maker and not parameter.codes and maker.kind not in ("int", "num")
+        if maker and shows_example and self.rng.random() < dialect.example_share:
+            value = maker.draw(Setting(self.rng, self.language, self.today)).value
+            example = canonical_json(value) if isinstance(value, list) else str(value)
+            notes.append(dialect.example[self.language].format(example))
+        if parameter.default is not None:
+            default = canonical_json(parameter.default).strip('"')
+            told = "默认为" if dialect.written_out else "默认"
+            notes.append(f"{told}{default}" if self._zh else f"default {default}")
+        elif dialect.written_out and not parameter.required:
+            notes.append(_ONLY_IF[self.language])
+        return self._comma.join(notes)
 
-def about_parameter(
-    rng: random.Random,
-    parameter: Parameter,
-    language: Language,
-    dialect: Dialect,
-    names: Names,
-    today: date | None,
-) -> str:
-    """Label, note, codes, source, format, example and default, as far as there are any."""
-    zh = language == "zh"
-    notes = [parameter.label[language]]
-    if parameter.note:
-        notes.append(parameter.note[language])
-    if parameter.codes:
-        notes[-1] += ("：" if zh else ": ") + _codes(parameter, language, dialect)
-    if parameter.source_tool:
-        source = names.tool(parameter.source_tool)
-        notes.append(dialect.source_note.format(name=source) if zh else f"from {source}")
-    maker = parameter.maker
-    if maker and maker.hint:
-        notes.append(maker.hint[language])
-    shows_example = maker and not parameter.codes and maker.kind not in ("int", "num")
-    if maker and shows_example and rng.random() < dialect.example_share:
-        example = _example(rng, maker, language, today)
-        notes.append(dialect.example[language].format(example))
-    if parameter.default is not None:
-        default = canonical_json(parameter.default).strip('"')
-        told = "默认为" if dialect.written_out else "默认"
-        notes.append(f"{told}{default}" if zh else f"default {default}")
-    elif dialect.written_out and not parameter.required:
-        notes.append(_ONLY_IF[language])
-    return ("，" if zh else ", ").join(notes)
-
-
-def _example(rng: random.Random, maker: Maker, language: Language, today: date | None) -> str:
-    value = maker.draw(Setting(rng, language, today)).value
-    return canonical_json(value) if isinstance(value, list) else str(value)
-
-
-def _codes(parameter: Parameter, language: Language, dialect: Dialect) -> str:
-    separator = "，" if language == "zh" else ", "
-    return separator.join(
-        dialect.codes[language].format(
-            code=canonical_json(value).strip('"'), word=word.words(language)[0]
+    def _codes(self, parameter: Parameter) -> str:
+        form = self.dialect.codes[self.language]
+        return self._comma.join(
+            form.format(code=canonical_json(value).strip('"'), word=word.words(self.language)[0])
+            for value, word in parameter.words
         )
-        for value, word in parameter.words
-    )

@@ -10,9 +10,9 @@ from datetime import date
 from typing import Any
 
 from matinee.config.synthesis import Language, SynthesisSettings
-from matinee.data.synthesis.catalogue import Catalogue, CatalogueTool, Parameter
+from matinee.data.synthesis.catalogue import Catalogue, CatalogueTool
 from matinee.data.synthesis.dates import draw_today
-from matinee.data.synthesis.describing import Dialect, about_parameter, about_tool, draw_dialect
+from matinee.data.synthesis.describing import Describer, Dialect, draw_dialect
 from matinee.data.synthesis.naming import Names, mask_tools, rename_parameters
 from matinee.data.synthesis.texts import Pair
 from matinee.messages.conversations import Tool, canonical_json
@@ -68,10 +68,11 @@ class Composer:
         shuffled = layout.random() < self.settings.shuffled_share
         dialect = draw_dialect(rng, layout, self.settings.written_out_share)
         today = draw_today(rng) if rng.random() < self.settings.system_share else None
+        describer = Describer(rng, language, dialect, names, today)
         rendered = []
         for tool in tools:
             extras = _draw_extras(layout, tool, language, self.settings.extras_share)
-            shown = _render(rng, tool, language, dialect, names, today, extras)
+            shown = describer.tool(tool, extras)
             rendered.append(_with_shuffled_parameters(layout, shown) if shuffled else shown)
         return ToolList(list_id, tuple(tools), names, language, today, dialect, tuple(rendered))
 
@@ -139,27 +140,6 @@ def _draw_extras(
     return extras
 
 
-def _render(
-    rng: random.Random,
-    tool: CatalogueTool,
-    language: Language,
-    dialect: Dialect,
-    names: Names,
-    today: date | None,
-    extras: dict[str, dict[str, Any]],
-) -> Tool:
-    properties: dict[str, Any] = {}
-    for parameter in tool.parameters:
-        name = names.parameter(tool.name, parameter.name)
-        properties[name] = _schema(rng, parameter, language, dialect, names, today)
-    properties |= {name: extra for name, extra in extras.items() if name not in properties}
-    schema: dict[str, Any] = {"type": "object", "properties": properties}
-    if tool.required or dialect.empty_required:
-        schema["required"] = [names.parameter(tool.name, name) for name in tool.required]
-    about = about_tool(tool, language, dialect, names)
-    return Tool(names.tool(tool.name), about, canonical_json(schema))
-
-
 def _with_shuffled_parameters(rng: random.Random, tool: Tool) -> Tool:
     """The tool with its parameters in another order, not with the most important ones first."""
     schema = tool.schema
@@ -167,22 +147,3 @@ def _with_shuffled_parameters(rng: random.Random, tool: Tool) -> Tool:
     rng.shuffle(order)
     properties = {name: schema["properties"][name] for name in order}
     return replace(tool, parameters=canonical_json(schema | {"properties": properties}))
-
-
-def _schema(
-    rng: random.Random,
-    parameter: Parameter,
-    language: Language,
-    dialect: Dialect,
-    names: Names,
-    today: date | None,
-) -> dict[str, Any]:
-    schema: dict[str, Any] = {"type": parameter.json_type}
-    if parameter.json_type == "array":
-        schema["items"] = {"type": "string"}
-    schema["description"] = about_parameter(rng, parameter, language, dialect, names, today)
-    if parameter.codes and dialect.enumerated:
-        schema["enum"] = list(parameter.codes)
-    if parameter.default is not None and dialect.default_key:
-        schema["default"] = parameter.default
-    return schema
