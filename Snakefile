@@ -5,10 +5,6 @@
 #   make demo                            two small models on any machine
 
 
-# Under `--directory` the checkout's own, unless there is another.
-configfile: "config.yaml" if Path("config.yaml").exists() else f"{workflow.basedir}/config.yaml"
-
-
 report: "workflow/report/workflow.rst"
 
 

@@ -24,15 +24,17 @@ INTRODUCTION = """\
 This page is generated from `workflow/matinee/config/` by `python scripts/configuration_doc.py`.
 Editors get the same from the JSON Schema in `workflow/schemas/config.schema.json`.
 
-`snakemake -n` checks a configuration without running anything. Unknown keys, wrong types, values
-out of range and missing files are all reported at once, each with its key, what was found and what
-is allowed.
+`snakemake -n` checks a configuration without running anything. Unknown keys, keys that stand twice,
+wrong types, values out of range and missing files are all reported at once, each with file, line
+and key, what was found and what is allowed.
 
 - **Presets** overlay `config.yaml`: `snakemake --configfile config.yaml my.yaml`. Mappings are
   merged; a list replaces the whole list.
 - **Paths** are relative to the folder that the run starts in.
 - **Changing a key** runs again only what depends on it; [design.md](design.md) says what that is.
-- **Numbers** may be written `5e-4`.
+- **Values** are read as YAML 1.2: `5e-4` is a number, `010` is ten, `1:30` and `no` are texts, and
+  text is no number. Files are UTF-8.
+- **Secrets** never stand here: `api_key_env` and `token_env` name the variable that holds one.
 
 Beyond the tables, these are checked:
 

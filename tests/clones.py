@@ -19,6 +19,7 @@ import yaml
 
 from matinee.config.checking import parse_configuration
 from matinee.config.plan import Plan
+from matinee.messages.documents import open_document
 
 ROOT = Path(__file__).parents[1]
 COPIED = ("Snakefile", "config.yaml", "environment.yml", "profiles", "slurm", "workflow")
@@ -93,7 +94,7 @@ class Clone:
         """The smoke preset, and what else lies over it, as the rules see it."""
         values: dict[str, Any] = {}
         for name in (*SMOKE, *overlays):
-            values |= yaml.safe_load((self.folder / name).read_text(encoding="utf-8"))
+            values |= open_document(self.folder / name).value
         return Plan(parse_configuration(values, self.folder))
 
     def summary(self) -> dict[str, Any]:

@@ -5,18 +5,20 @@ from __future__ import annotations
 
 import copy
 import json
+import random
 from pathlib import Path
 from typing import Any
 
 import pytest
+from config_mutations import mutation, outcome
 
 from matinee.config import (
     CALL_FORMS,
     Configuration,
-    Training,
     json_schema,
 )
-from matinee.config.checking import parse_configuration
+from matinee.config.checking import parse_configuration, read_configuration
+from matinee.messages.documents import open_document
 from matinee.messages.forms import templates
 from matinee.runtime.errors import ConfigurationError
 
@@ -183,10 +185,114 @@ def test_all_problems_come_at_once(root: Path) -> None:
     ]
 
 
-def test_a_number_that_yaml_reads_as_text_is_a_number() -> None:
-    # PyYAML follows YAML 1.1, where 5e-4 without a point is text.
-    values = {"learning_rate": "5e-4", "epochs": 1, "batch_size": 1}
-    assert Training.model_validate(values).learning_rate == 5e-4
+CONFIG = """\
+models: [{id: small, sources: [{kind: random}]}]
+datasets: [{id: made, synthesis: {conversations: 10}}]
+variants:
+  - id: first
+    model: small
+    template: chatml_hermes
+    data: [{dataset: made}]
+    training:
+      learning_rate: 5e-4
+      epochs: 1
+      batch_size: 4
+evaluation:
+  suites: [{id: suite, scenarios: scenarios, tools: tools.json}]
+  references: [{id: r, base_url: "http://h/v1", model: m, api_key_env: KEY}]
+"""
+
+
+def read(root: Path, text: str | bytes, over: str = "", given: Any = None) -> Configuration:
+    (root / "config.yaml").write_bytes(text if isinstance(text, bytes) else text.encode())
+    (root / "over.yaml").write_text(over)
+    names = ["config.yaml", "over.yaml"] if over else ["config.yaml"]
+    return read_configuration([root / name for name in names], given or {}, root)
+
+
+class TestFiles:
+    def test_numbers_are_those_of_yaml_1_2(self, root: Path) -> None:
+        assert read(root, CONFIG).variants[0].training.learning_rate == 5e-4
+        ten = read(root, CONFIG.replace("batch_size: 4", "batch_size: 010"))
+        assert ten.variants[0].training.batch_size == 10
+
+    def test_what_lies_over_it_merges_mappings_and_replaces_lists(self, root: Path) -> None:
+        found = read(root, CONFIG, "evaluation: {parts: 2}\nreport: {title: T}", {"offline": True})
+        assert (found.evaluation.parts, found.report.title, found.offline) == (2, "T", True)
+        assert found.evaluation.suites[0].id == "suite"
+
+    @pytest.mark.parametrize(
+        ("change", "line", "words"),
+        [
+            (("epochs: 1", "epochs: true"), 10, "epochs: found True. Input should be a valid number"),
+            (("epochs: 1", "epochs: 1:30"), 10, "epochs: found '1:30'"),
+            (("epochs: 1", "epochs: '1'"), 10, "epochs: found '1'"),
+            (("epochs: 1", "epochs: .inf"), 10, ".inf is not a finite number"),
+            (("epochs: 1", "epochs: " + "9" * 5000), 10, "a number of 5000 characters"),
+            (("epochs: 1", "epochs: 1e999"), 10, "1e999"),
+            (("epochs: 1", "epochs: 1\n      epochs: 2"), 11, "duplicate key 'epochs'"),
+            (("epochs: 1", "epohcs: 1"), 10, "unknown key (found 1). Did you mean `epochs`?"),
+            (("batch_size: 4", f"batch_size: {2**60}"), 11, "No number here is above"),
+            (("batch_size: 4", "batch_size: 4\n    seeds: [-1]"), 12, "seeds[0]: found -1"),
+            (("batch_size: 4", f"batch_size: 4\n    seeds: [{2**32}]"), 12, "seeds[0]: found"),
+            (("conversations: 10", "conversations: true"), 2, "conversations: found True"),
+            (("conversations: 10", "noise_share: true"), 2, "noise_share: found True"),
+            (("conversations: 10", "mix: {single: true}"), 2, "mix.single: found True"),
+            (("conversations: 10", "tools_per_list: [true, 4]"), 2, "tools_per_list[0]: found True"),
+            (("model: small", "model: smal"), 5, "'smal' is not among models"),
+            (("scenarios: scenarios", "scenarios: tools.json"), 13, "tools.json is not a folder"),
+            (("tools: tools.json", "tools: scenarios"), 13, "scenarios is not a file"),
+            (("tools: tools.json", "tools: ''"), 13, "tools: is empty"),
+            (("tools: tools.json", "tools: 'a{b}'"), 13, "tools: holds '{'"),
+            (("tools: tools.json", "tools: " + "x" * 300), 13, "cannot be looked at"),
+            (("http://h/v1", "http://[h"), 14, "base_url: is no address"),
+            (("models:", "models: &a [*a]\nmodel:"), 1, "*a contains itself"),
+            (("models:", "models: " + "[" * 500), 1, "nested deeper"),
+            (("models:", "models: ]"), 1, "not YAML"),
+        ],
+        ids=lambda value: str(value)[:40],
+    )  # fmt: skip
+    def test_a_mistake_is_told_with_file_and_line(
+        self, root: Path, change: tuple[str, str], line: int, words: str
+    ) -> None:
+        with pytest.raises(ConfigurationError) as refused:
+            read(root, CONFIG.replace(*change))
+        told = str(refused.value)
+        assert f"{root / 'config.yaml'}:{line}: " in told
+        assert words in told
+
+    @pytest.mark.parametrize("encoding", ["latin-1", "utf-16"])
+    def test_other_encodings_are_named(self, root: Path, encoding: str) -> None:
+        with pytest.raises(ConfigurationError, match=r"config\.yaml:\d+: not UTF-8"):
+            read(root, (CONFIG + "# é\n").encode(encoding))
+
+    def test_the_file_that_says_it_last_is_named(self, root: Path) -> None:
+        with pytest.raises(ConfigurationError, match=r"over\.yaml:2: evaluation\.parts: found 0"):
+            read(root, CONFIG, "evaluation:\n  parts: 0\n")
+        with pytest.raises(ConfigurationError, match=r"--config: report\.title: found 3"):
+            read(root, CONFIG, given={"report": {"title": 3}})
+
+    @pytest.mark.parametrize("secret", ["sk-abcdefghijkl", "hf_abcdefghijkl", "AbCdEfGh123"])
+    def test_a_key_in_the_place_of_its_variable_is_refused_and_not_shown(
+        self, root: Path, secret: str
+    ) -> None:
+        with pytest.raises(ConfigurationError, match="name of an environment variable") as refused:
+            read(root, CONFIG.replace("api_key_env: KEY", f"api_key_env: {secret}"))
+        assert secret not in str(refused.value)
+
+    def test_a_source_on_a_hub_says_which_files(self, root: Path) -> None:
+        source = "{kind: hf, repo: a/b, revision: main, files: []}"
+        text = CONFIG.replace(
+            "synthesis: {conversations: 10}", f"reader: alpaca, sources: [{source}]"
+        )
+        with pytest.raises(ConfigurationError, match=r"config\.yaml:2: datasets\[0\]: .*`files`"):
+            read(root, text)
+
+
+def test_no_mistake_ends_in_a_traceback(root: Path) -> None:
+    draw = random.Random(14)
+    found = [outcome(mutation(draw), root) for _ in range(300)]
+    assert {"accepted", "refused"} == set(found)
 
 
 def test_every_template_has_a_call_form() -> None:
@@ -211,10 +317,8 @@ def test_the_published_schema_is_that_of_the_models() -> None:
 
 
 def test_the_preset_of_bfcl_lies_over_the_demo() -> None:
-    import yaml
-
     demo, overlay = (
-        yaml.safe_load((REPOSITORY / f"workflow/presets/{name}.yaml").read_text(encoding="utf-8"))
+        open_document(REPOSITORY / f"workflow/presets/{name}.yaml").value
         for name in ("demo", "bfcl")
     )
     merged = demo | overlay | {"evaluation": demo["evaluation"] | overlay["evaluation"]}
@@ -230,13 +334,11 @@ def test_the_preset_of_bfcl_lies_over_the_demo() -> None:
 )
 def test_every_shipped_configuration_is_valid(overlay: Path | None) -> None:
     """Presets lie over config.yaml, and `bfcl` over the demo besides; a list replaces a list."""
-    import yaml
-
     layers = [REPOSITORY / "config.yaml", REPOSITORY / "workflow/presets/demo.yaml", overlay]
     values: dict[str, Any] = {}
     for path in layers if overlay and overlay.stem == "bfcl" else (layers[0], overlay):
         if path is not None:
-            values = _laid_over(values, yaml.safe_load(path.read_text(encoding="utf-8")))
+            values = _laid_over(values, open_document(path).value)
     assert isinstance(parse_configuration(values, REPOSITORY), Configuration)
 
 

@@ -6,11 +6,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
 
 from matinee.config import Configuration
 from matinee.config.checking import parse_configuration
 from matinee.config.plan import Plan
+from matinee.messages.documents import open_document
 
 ROOT = Path(__file__).parents[2]
 
@@ -103,7 +103,7 @@ def test_jobs_on_gpus_share_the_cores(cores: int | None, gpus: int | None, threa
 
 @pytest.mark.parametrize(("engine", "of_model"), [("transformers", 1), ("gold", 0)])
 def test_only_what_computes_here_takes_a_gpu(engine: str, of_model: int) -> None:
-    values = yaml.safe_load((ROOT / "config.yaml").read_text(encoding="utf-8"))
+    values = open_document(ROOT / "config.yaml").value
     values["evaluation"]["engine"] = engine
     values["evaluation"]["references"] = [
         {"id": "vendor", "base_url": "http://127.0.0.1:9/v1", "model": "x"}

@@ -15,6 +15,7 @@ from unit.report_fixture import CATEGORIES, Shape, make_results
 
 from matinee.config import Configuration
 from matinee.config.checking import parse_configuration
+from matinee.messages.documents import open_document
 from matinee.report import collect, write_report, write_summary, write_tables
 from matinee.report.costs import evaluation_costs
 from matinee.report.data import ReportData
@@ -328,7 +329,7 @@ def test_the_data_profile_shows_bars_and_the_mask(page: str) -> None:
 
 def test_the_shipped_configuration_states_the_published_settings(data: ReportData) -> None:
     root = Path(__file__).parents[2]
-    values = yaml.safe_load((root / "config.yaml").read_text(encoding="utf-8"))
+    values = open_document(root / "config.yaml").value
     shipped = replace(data, configuration=parse_configuration(values, root), trainings=(), runs=())
     for variant in shipped.configuration.variants:
         published = published_variants()[variant.id]["settings"]

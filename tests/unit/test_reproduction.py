@@ -13,6 +13,7 @@ from tiny import training
 from matinee.config import Configuration, Lora, Variant
 from matinee.config.checking import parse_configuration
 from matinee.messages.conversations import Conversation, Message, write_conversations
+from matinee.messages.documents import open_document
 from matinee.messages.rendering import silent_row
 from matinee.models.packing import pack
 from matinee.training.batching import EpochBatches
@@ -26,12 +27,11 @@ OAAST_ROWS = 689
 
 @cache
 def configuration() -> Configuration:
-    import yaml
 
     path = REPOSITORY / "config.yaml"
     if not path.exists():
         pytest.skip("config.yaml is not there")
-    return parse_configuration(yaml.safe_load(path.read_text(encoding="utf-8")), REPOSITORY)
+    return parse_configuration(open_document(path).value, REPOSITORY)
 
 
 def variants(model: str) -> list[Variant]:

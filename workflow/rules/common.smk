@@ -9,7 +9,7 @@ min_version("9.0")
 sys.path.insert(0, str(Path(workflow.basedir) / "workflow"))
 
 from matinee.runtime import driver
-from matinee.config.checking import parse_configuration
+from matinee.config.checking import configuration_files, read_configuration
 from matinee.data.sources import require_sources
 from matinee.runtime.errors import UserError
 from matinee.config import paths
@@ -29,7 +29,12 @@ runs_jobs = (
 try:
     if with_conda and workflow.is_main_process:
         driver.require_conda()
-    plan = Plan(parse_configuration(config, Path.cwd()))
+    # Not `configfile:`, which reads YAML 1.1, lets the last of two equal keys win, and tells no line.
+    settings = workflow.config_settings
+    files = configuration_files(
+        settings.configfiles, alone=settings.replace_workflow_config
+    )
+    plan = Plan(read_configuration(files, settings.config, Path.cwd()))
     require_sources(plan.configuration, Path("results"))
     if runs_jobs:
         driver.require_writable(Path("results"))
@@ -41,6 +46,8 @@ except UserError as error:
     # Not a WorkflowError: that one is silent under `--quiet all`, and shows a line of this file.
     sys.exit(str(error))
 
+# What `snakemake --report` shows.
+config.update(plan.configuration.model_dump(mode="json"))
 plan.tell_environment(
     Path(deployment.conda_prefix or ".snakemake/conda") if with_conda else None
 )

@@ -5,6 +5,7 @@ Every field description is the user's manual: `schemas/config.schema.json` is ma
 
 from __future__ import annotations
 
+from functools import cache
 from typing import Any, Literal
 
 from pydantic import Field, model_validator
@@ -175,6 +176,7 @@ def _repeated(key: str, entries: list[Any]) -> list[str]:
     return problems
 
 
+@cache
 def json_schema() -> dict[str, Any]:
     """The JSON Schema of `config.yaml`, for editors."""
     return Configuration.model_json_schema()

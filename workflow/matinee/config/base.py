@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 from typing import Annotated
 from urllib.parse import urlsplit
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
 
 SECRET_PARAMETER = re.compile(r"signature|token|secret|password|api_?key|\bsig=", re.IGNORECASE)
 
 
 def _without_secrets(address: str) -> str:
-    parts = urlsplit(address)
+    try:
+        parts = urlsplit(address)
+    except ValueError as error:
+        raise ValueError(f"is no address ({error})") from None
     if parts.password or parts.username or SECRET_PARAMETER.search(parts.query):
         raise ValueError(
             "holds a secret (a password, a token or a signature), which would be written to logs "
@@ -35,10 +39,27 @@ Identifier = Annotated[
 ]
 
 
+def _usable(path: object) -> object:
+    if isinstance(path, str):
+        if not path.strip():
+            raise ValueError("is empty; give a path, or leave the key out")
+        if found := re.search(r"[{}\x00-\x1f\x7f]", path):
+            raise ValueError(f"holds {found[0]!r}, which Snakemake takes in no path; rename it")
+    return path
+
+
+UserPath = Annotated[Path, Field(strict=False), BeforeValidator(_usable)]
+
+# What NumPy, torch and Snakemake's wildcards all take.
+Seed = Annotated[int, Field(ge=0, lt=2**32)]
+# Never shown where it does not fit: what stands there may be the secret itself.
+VariableName = Annotated[str, Field(pattern=r"^[A-Z][A-Z0-9_]*$", max_length=64)]
+
+
 class Settings(BaseModel):
     """Base of all settings: unknown keys are refused, no value is made from one of another type.
 
-    Fields that are `strict=False` take text too: YAML 1.1 reads 5e-4 as text, and paths are text.
+    Numbers are finite. Paths alone are made from text.
     """
 
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)

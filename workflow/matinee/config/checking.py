@@ -1,37 +1,137 @@
-"""Checks `config.yaml` before anything runs, and says at once all that is wrong."""
+"""Reads and checks `config.yaml` before anything runs, and says at once all that is wrong."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import contextlib
+import difflib
+import os
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from pydantic import ValidationError
 
-from matinee.config import Configuration, Dataset, Model, PathSource
+from matinee.config import Configuration, Dataset, Model, PathSource, json_schema
+from matinee.messages.documents import Document, Place, open_document
 from matinee.runtime.errors import ConfigurationError
-from matinee.runtime.places import in_checkout
+from matinee.runtime.places import PROJECT, in_checkout
 
-# What pydantic calls the members of `lora.target`, and a mapping's key, in the place of an error.
-MEMBERS = ("literal['all-linear']", "list[str]", "[key]")
+# What pydantic calls the members of `lora.target` and `limit`, and a mapping's key, in a place.
+MEMBERS = ("literal['all-linear']", "list[str]", "constrained-int", "[key]")
+# No setting needs more; what JSON readers and 64 bits hold exactly.
+LARGEST_NUMBER = 2**53
+HIDDEN = ("api_key_env", "token_env")
+SECRET = re.compile(r"key|token|secret|password", re.IGNORECASE)
 
 
-def parse_configuration(values: dict[str, Any], root: Path) -> Configuration:
+@dataclass(frozen=True)
+class Layer:
+    """What one file, or the command line, says; later ones lie over earlier ones."""
+
+    values: dict[str, Any]
+    document: Document | None = None
+
+    def at(self, place: Place) -> str:
+        """`config.yaml:12`."""
+        if self.document is None:
+            return "--config"
+        return f"{self.document.file}:{self.document.line(place)}"
+
+
+def configuration_files(given: Sequence[Path], *, alone: bool) -> list[Path]:
+    """`config.yaml` of the working folder, else the checkout's, and what `--configfile` lays over
+    it. `alone`: without the former.
+    """
+    files = [Path(os.path.relpath(file)) for file in given]
+    base = Path("config.yaml")
+    if not base.exists():
+        base = Path(os.path.relpath(PROJECT / base))
+    if not (alone and files) and base not in files:
+        files.insert(0, base)
+    return files
+
+
+def read_configuration(
+    files: Sequence[Path], given: Mapping[str, Any], root: Path
+) -> Configuration:
+    """The checked configuration of files that lie over one another, `given` over all of them.
+
+    Mappings are merged, everything else is replaced. Raises ConfigurationError that lists every
+    problem with file, line, key path, what was found and what is allowed.
+    """
+    documents = [open_document(file) for file in files]
+    if problems := [str(problem) for document in documents for problem in document.problems]:
+        raise ConfigurationError(_headline(problems))
+    layers = [Layer(document.value, document) for document in documents]
+    if given:
+        layers.append(Layer(dict(given)))
+    merged: dict[str, Any] = {}
+    for layer in layers:
+        merged = _merged(merged, layer.values)
+    return parse_configuration(merged, root, layers)
+
+
+def parse_configuration(
+    values: dict[str, Any], root: Path, layers: Sequence[Layer] = ()
+) -> Configuration:
     """The checked configuration.
 
-    `root` is the folder that relative paths start from. Raises ConfigurationError that lists
-    every problem with its key path, what was found and what is allowed.
+    `root` is the folder that relative paths start from; `layers` tell the lines. Raises
+    ConfigurationError that lists every problem with its key path, what was found and what is
+    allowed.
     """
-    try:
-        configuration = Configuration.model_validate(_found_in_checkout(values, root))
-    except ValidationError as error:
-        problems = [problem for detail in error.errors() for problem in _describe(detail)]
-        # A union reports one mistake once for each of its members.
-        raise ConfigurationError(_headline(list(dict.fromkeys(problems)))) from None
-    missing = list(_missing_paths(configuration, root))
-    if missing:
-        raise ConfigurationError(_headline(missing))
+    found = list(_too_large(values, ()))
+    if not found:
+        try:
+            configuration = Configuration.model_validate(_found_in_checkout(values, root))
+        except ValidationError as error:
+            # A union reports one mistake once for each of its members.
+            found = list(dict.fromkeys(line for one in error.errors() for line in _describe(one)))
+        else:
+            found = list(_wrong_paths(configuration, root))
+    if found:
+        raise ConfigurationError(_headline([_placed(line, layers) for line in found]))
     return configuration
+
+
+def _merged(under: Any, over: Mapping[str, Any]) -> dict[str, Any]:
+    made = dict(under) if isinstance(under, Mapping) else {}
+    for key, value in over.items():
+        made[key] = _merged(made.get(key), value) if isinstance(value, Mapping) else value
+    return made
+
+
+def _placed(line: str, layers: Sequence[Layer]) -> str:
+    """The line with the file and line that its key comes from before it."""
+    keys = line.split(": ")[0] if ": " in line else ""
+    place = tuple(int(n) if n else name for n, name in re.findall(r"\[(\d+)\]|([^.\[\]]+)", keys))
+    owner = _owner(layers, place)
+    return f"{owner.at(place)}: {line}" if owner else line
+
+
+_NOTHING = object()
+
+
+def _inside(value: Any, step: str | int) -> Any:
+    if isinstance(value, list):
+        return value[step] if isinstance(step, int) and step < len(value) else _NOTHING
+    return value.get(step, _NOTHING) if isinstance(value, Mapping) else _NOTHING
+
+
+def _owner(layers: Sequence[Layer], place: Place) -> Layer | None:
+    """The layer whose value counts at a place, or at the nearest that there is."""
+    having: list[tuple[Layer, Any]] = [(layer, layer.values) for layer in layers]
+    for step in place:
+        inner = [(layer, _inside(value, step)) for layer, value in having]
+        inner = [(layer, value) for layer, value in inner if value is not _NOTHING]
+        if not inner:
+            break
+        # What is no mapping replaces all that lies under it.
+        last = max((n for n, (_, v) in enumerate(inner) if not isinstance(v, Mapping)), default=0)
+        having = inner[last:]
+    return having[-1][0] if having else None
 
 
 def _found_in_checkout(value: Any, root: Path) -> Any:
@@ -40,8 +140,11 @@ def _found_in_checkout(value: Any, root: Path) -> Any:
         return {key: _found_in_checkout(inner, root) for key, inner in value.items()}
     if isinstance(value, list):
         return [_found_in_checkout(inner, root) for inner in value]
-    shipped = isinstance(value, str) and value.startswith("workflow/")
-    return in_checkout(value, root) if shipped else value
+    if isinstance(value, str) and value.startswith("workflow/"):
+        # What cannot be a path is refused as one.
+        with contextlib.suppress(OSError, ValueError):
+            return in_checkout(value, root)
+    return value
 
 
 def _headline(problems: list[str]) -> str:
@@ -50,15 +153,31 @@ def _headline(problems: list[str]) -> str:
     return f"The configuration has {len(problems)} {noun}:\n{listed}"
 
 
+def _too_large(value: Any, place: Place) -> Iterator[str]:
+    if isinstance(value, dict | list):
+        inner = value.items() if isinstance(value, dict) else enumerate(value)
+        for key, one in inner:
+            yield from _too_large(one, (*place, key))
+    elif isinstance(value, int) and abs(value) > LARGEST_NUMBER:
+        yield f"{_key_path(place)}: found {value}. No number here is above {LARGEST_NUMBER:,}."
+
+
 def _describe(detail: Any) -> list[str]:
     """One pydantic error in the user's words: key path, found, allowed."""
-    path = _key_path(detail["loc"]) or "the configuration"
+    place = _plain(detail["loc"])
+    path = _key_path(place) or "the configuration"
     found = detail["input"]
     shown = repr(found) if not isinstance(found, dict | list) else f"a {_kind(found)}"
-    message = detail["msg"]
     match detail["type"]:
+        case _ if path.endswith(HIDDEN) and detail["type"] != "extra_forbidden":
+            return [
+                f"{path}: found something else than the name of an environment variable (capitals, "
+                "digits, _). Put the secret into a variable, and the variable's name here."
+            ]
         case "extra_forbidden":
-            return [f"{path}: unknown key (found {shown}). See docs/configuration.md for all keys."]
+            hint = _meant(str(place[-1]), _keys_at(place[:-1]))
+            shown = "" if SECRET.search(str(place[-1])) else f" (found {shown})"
+            return [f"{path}: unknown key{shown}.{hint} See docs/configuration.md for all keys."]
         case "missing":
             return [f"{path}: missing; it is required."]
         case "value_error":
@@ -72,57 +191,99 @@ def _describe(detail: Any) -> list[str]:
         case _ if path.endswith("lora.target"):
             return [f"{path}: found {shown}. Input should be 'all-linear' or a list of names."]
         case _:
-            return [f"{path}: found {shown}. {message}."]
+            return [f"{path}: found {shown}. {detail['msg']}."]
 
 
 def _kind(value: object) -> str:
     return "mapping" if isinstance(value, dict) else "list"
 
 
-def _key_path(location: tuple[int | str, ...]) -> str:
-    """`('variants', 0, 'training')` as `variants[0].training`; union tags are left out."""
-    path = ""
-    for position, part in enumerate(location):
-        # Pydantic names the union's member behind `sources[0]` and behind `target`.
-        is_tag = location[max(0, position - 2) : position - 1] == ("sources",) or part in MEMBERS
-        if isinstance(part, int):
-            path += f"[{part}]"
-        elif not is_tag:
-            path += f".{part}" if path else part
-    return path
+def _meant(name: str, known: Sequence[str]) -> str:
+    close = difflib.get_close_matches(name, known, n=1)
+    return f" Did you mean `{close[0]}`?" if close else ""
 
 
-def _missing_paths(configuration: Configuration, root: Path) -> list[str]:
-    named: list[tuple[str, Path]] = []
+def _keys_at(place: Place) -> list[str]:
+    """The keys that the mapping at a place may have."""
+    root = json_schema()
+    nodes: list[dict[str, Any]] = [root]
+    for step in (*place, None):
+        nodes = [leaf for node in nodes for leaf in _leaves(node, root)]
+        if step is not None:
+            inner = [
+                node.get("items") if isinstance(step, int) else node.get("properties", {}).get(step)
+                for node in nodes
+            ]
+            nodes = [node for node in inner if isinstance(node, dict)]
+    return [name for node in nodes for name in node.get("properties", {})]
+
+
+def _leaves(node: dict[str, Any], root: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    """The schema itself, or those that it refers to."""
+    if "$ref" in node:
+        yield from _leaves(root["$defs"][node["$ref"].rsplit("/", 1)[1]], root)
+    for option in (*node.get("anyOf", ()), *node.get("oneOf", ())):
+        yield from _leaves(option, root)
+    yield node
+
+
+def _plain(location: tuple[int | str, ...]) -> Place:
+    """A place in the file: without what pydantic names between its steps, the unions' members."""
+    return tuple(
+        part
+        for position, part in enumerate(location)
+        # Behind `sources[0]` stands the kind of source.
+        if location[max(0, position - 2) : position - 1] != ("sources",)
+        and part not in MEMBERS
+        and not str(part).startswith("dict[")
+    )
+
+
+def _key_path(place: Place) -> str:
+    """`("variants", 0, "training")` as `variants[0].training`."""
+    steps = (f"[{part}]" if isinstance(part, int) else f".{part}" for part in place)
+    return "".join(steps).removeprefix(".")
+
+
+def _wrong_paths(configuration: Configuration, root: Path) -> Iterator[str]:
+    """Paths that do not exist, or are files where folders are meant, or the reverse."""
+    for key, path, kind in _named_paths(configuration):
+        try:
+            exists, is_kind = (root / path).exists(), kind(root / path)
+        except (OSError, ValueError) as error:
+            yield f"{key}: {path} cannot be looked at ({error})."
+            continue
+        if not exists:
+            yield f"{key}: {path} does not exist (looked in {root}). Check the spelling."
+        elif not is_kind:
+            meant = "a folder" if kind is Path.is_dir else "a file"
+            yield f"{key}: {path} is not {meant}, which is meant here."
+
+
+def _named_paths(configuration: Configuration) -> Iterator[tuple[str, Path, Any]]:
+    """Key, path, and what the path has to be."""
     for number, suite in enumerate(configuration.evaluation.suites):
         key = f"evaluation.suites[{number}]"
-        files = {
-            "scenarios": suite.scenarios,
-            "tools": suite.tools,
-            "fixtures": suite.fixtures,
-            "bfcl.path": suite.bfcl.path if suite.bfcl else None,
-        }
-        named += [(f"{key}.{name}", file) for name, file in files.items() if file is not None]
+        for name, path, kind in (
+            ("scenarios", suite.scenarios, Path.is_dir),
+            ("tools", suite.tools, Path.is_file),
+            ("fixtures", suite.fixtures, Path.is_file),
+            ("bfcl.path", suite.bfcl.path if suite.bfcl else None, Path.is_dir),
+        ):
+            if path is not None:
+                yield f"{key}.{name}", path, kind
     fetched: list[tuple[str, Sequence[Model | Dataset]]] = [
         ("models", configuration.models),
         ("datasets", configuration.datasets),
     ]
     for key, entries in fetched:
         for number, entry in enumerate(entries):
-            named += [
-                (f"{key}[{number}].sources[{place}].path", source.path)
-                for place, source in enumerate(entry.sources)
-                if isinstance(source, PathSource) and len(entry.sources) == 1
-            ]
+            for place, source in enumerate(entry.sources):
+                # One of several may be missing: the next one is taken.
+                if isinstance(source, PathSource) and len(entry.sources) == 1:
+                    yield f"{key}[{number}].sources[{place}].path", source.path, Path.exists
     for number, dataset in enumerate(configuration.datasets):
         if dataset.catalogue is not None:
-            named.append((f"datasets[{number}].catalogue", dataset.catalogue))
-    named += [
-        (f"report.compare_with[{number}]", path)
-        for number, path in enumerate(configuration.report.compare_with)
-    ]
-    return [
-        f"{key}: {path} does not exist (looked in {root}). Check the spelling."
-        for key, path in named
-        if not (root / path).exists()
-    ]
+            yield f"datasets[{number}].catalogue", dataset.catalogue, Path.is_dir
+    for number, path in enumerate(configuration.report.compare_with):
+        yield f"report.compare_with[{number}]", path, Path.is_file

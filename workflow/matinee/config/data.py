@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
-from matinee.config.base import Address, Identifier, Settings
+from matinee.config.base import Address, Identifier, Seed, Settings, UserPath
 from matinee.config.synthesis import SynthesisSettings
 
 
@@ -69,14 +68,14 @@ class PathSource(Settings):
     """A file or folder on this machine."""
 
     kind: Literal["path"]
-    path: Path = Field(strict=False, description="Relative to the folder that the run starts in.")
+    path: UserPath = Field(description="Relative to the folder that the run starts in.")
 
 
 class RandomSource(Settings):
     """A tiny Llama with random weights and a small tokenizer, for testing the workflow itself."""
 
     kind: Literal["random"]
-    seed: int = Field(default=0, description="Decides the weights.")
+    seed: Seed = Field(default=0, description="Decides the weights.")
     hidden_size: int = Field(default=64, ge=16, description="Width of the model.")
     layers: int = Field(default=2, ge=1, description="Number of layers.")
 
@@ -112,8 +111,8 @@ class Dataset(Settings):
     synthesis: SynthesisSettings | None = Field(
         default=None, description="Make the data from the catalogue of tools instead."
     )
-    catalogue: Path | None = Field(
-        default=None, strict=False, description="Your own catalogue folder for `synthesis`."
+    catalogue: UserPath | None = Field(
+        default=None, description="Your own catalogue folder for `synthesis`."
     )
     on_bad_row: Literal["error", "skip"] = Field(
         default="error",
@@ -127,6 +126,8 @@ class Dataset(Settings):
             raise ValueError("needs `sources` and `reader`, or `synthesis`")
         if self.synthesis is not None and (self.sources or self.reader):
             raise ValueError("has `synthesis` and also `sources` or `reader`; choose one")
+        if any(isinstance(source, HubSource) and not source.files for source in self.sources):
+            raise ValueError("a source on a hub needs `files`: patterns of the files to fetch")
         return self
 
 
@@ -137,7 +138,9 @@ class MixPart(Settings):
     max_samples: int | None = Field(
         default=None, ge=1, description="The first N rows (after the shuffle, if one is asked for)."
     )
-    shuffle_seed: int | None = Field(default=None, description="Shuffle before taking the first N.")
+    shuffle_seed: Seed | None = Field(
+        default=None, description="Shuffle before taking the first N."
+    )
     deduplicate: Literal["none", "exact", "near"] = Field(
         default="none",
         description="Drop rows that say what an earlier row of the mix says, before taking the "
@@ -147,6 +150,5 @@ class MixPart(Settings):
         default=1.0,
         gt=0,
         le=100,
-        strict=False,
         description="How often the taken rows are written: 2 twice, 0.5 the first half of them.",
     )

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated, Literal, Self, get_args
 
 from pydantic import Field, model_validator
 
-from matinee.config.base import Address, Identifier, Settings
+from matinee.config.base import Address, Identifier, Seed, Settings, UserPath, VariableName
 from matinee.messages.scenarios import BfclCategory
 
 Count = Annotated[int, Field(ge=1)]
@@ -26,9 +25,8 @@ class BfclSource(Settings):
         pattern=r"^[0-9a-f]{64}$",
         description="Checksum of the wheel.",
     )
-    path: Path | None = Field(
+    path: UserPath | None = Field(
         default=None,
-        strict=False,
         description="Folder with `BFCL_v4_….json` and `possible_answer/`, instead of the wheel.",
     )
 
@@ -37,18 +35,13 @@ class SuiteSettings(Settings):
     """A set of scenarios with its tools: files of your own, or questions of BFCL."""
 
     id: Identifier
-    scenarios: Path | None = Field(
-        default=None, strict=False, description="Folder of scenario files."
-    )
-    tools: Path | None = Field(
-        default=None, strict=False, description="JSON list of the tools under test."
-    )
+    scenarios: UserPath | None = Field(default=None, description="Folder of scenario files.")
+    tools: UserPath | None = Field(default=None, description="JSON list of the tools under test.")
     bfcl: BfclSource | None = Field(
         default=None, description="Take the suite from BFCL v4 instead (see docs/bfcl.md)."
     )
-    fixtures: Path | None = Field(
+    fixtures: UserPath | None = Field(
         default=None,
-        strict=False,
         description="What your own tools return (see docs/scenarios.md).",
     )
     limit: Count | dict[str, Count] | None = Field(
@@ -85,11 +78,11 @@ class Reference(Settings):
         pattern=r"^https?://", description="Where /chat/completions is, for example https://…/v1."
     )
     model: str = Field(description="The model's name at the endpoint.")
-    api_key_env: str = Field(
+    api_key_env: VariableName = Field(
         default="OPENAI_API_KEY", description="Name of the variable, not the key."
     )
     concurrency: int = Field(default=4, ge=1, description="Requests at a time.")
-    timeout: float = Field(default=60.0, gt=0, strict=False, description="Seconds per request.")
+    timeout: float = Field(default=60.0, gt=0, description="Seconds per request.")
     retries: int = Field(default=4, ge=0, description="Further tries of a request that failed.")
 
 
@@ -119,13 +112,13 @@ class SampledRuns(Settings):
     """Every subject runs each case again with drawn tokens: is it right each time?"""
 
     temperature: float = Field(
-        default=0.7, gt=0, le=2, strict=False, description="How far from the likeliest token."
+        default=0.7, gt=0, le=2, description="How far from the likeliest token."
     )
     top_p: float = Field(
-        default=1.0, gt=0, le=1, strict=False, description="Keep the likeliest tokens of that mass."
+        default=1.0, gt=0, le=1, description="Keep the likeliest tokens of that mass."
     )
     repeats: int = Field(default=4, ge=2, le=64, description="Runs of each case.")
-    seed: int = Field(default=0, ge=0, description="Of all draws.")
+    seed: Seed = Field(default=0, description="Of all draws.")
 
 
 class Evaluation(Limits):

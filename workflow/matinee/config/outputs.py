@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import Annotated, Literal
+from typing import Literal
 
 from pydantic import Field
 
-from matinee.config.base import Settings
+from matinee.config.base import Settings, UserPath, VariableName
 
 GgufType = Literal["f32", "f16", "bf16", "q8_0", "q6_k", "q5_k_m", "q4_k_m", "q4_0", "q3_k_m"]
 
@@ -34,7 +33,6 @@ class Export(Settings):
     tolerance: float = Field(
         default=1e-4,
         gt=0,
-        strict=False,
         description="Largest accepted difference between the logits of the merge in fp32 and of "
         "the adapter on its base, relative to the largest logit. How far the weights' own type "
         "rounds is measured beside it and needs no bound.",
@@ -51,7 +49,7 @@ class Publish(Settings):
         description="Name of the repository; it must tell variants and seeds apart.",
     )
     private: bool = Field(default=True, description="Whether a new repository is private.")
-    token_env: str = Field(
+    token_env: VariableName = Field(
         default="HF_TOKEN", description="Name of the variable with the token, not the token."
     )
 
@@ -80,11 +78,10 @@ class ReportSettings(Settings):
     price_per_hour: float | None = Field(
         default=None,
         gt=0,
-        strict=False,
         description="What an hour of the machine costs; the page then says what each stage cost.",
     )
     currency: str = Field(default="USD", description="The currency of that price, as it is shown.")
-    compare_with: list[Annotated[Path, Field(strict=False)]] = Field(
+    compare_with: list[UserPath] = Field(
         default=[],
         description="The summary.json of earlier runs. The page then says what got better or worse "
         "since, and which cases flipped.",

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, field_validator, model_validator
 
-from matinee.runtime.strict import Strict
+from matinee.config.base import Seed, Settings
 
 Category = Literal[
     "single",
@@ -41,7 +41,7 @@ DEFAULT_MIX: dict[Category, float] = {
 }
 
 
-class SynthesisSettings(Strict):
+class SynthesisSettings(Settings):
     """How many tool-calling conversations to make, and of which kinds."""
 
     conversations: Annotated[int, Field(ge=1)] = Field(
@@ -53,6 +53,7 @@ class SynthesisSettings(Strict):
     )
     tools_per_list: tuple[int, int] = Field(
         default=(3, 8),
+        strict=False,  # a list, too; its numbers are as strict as others
         description="Fewest and most tools in a list, both included. Longer lists make choosing "
         "harder and the prompt dearer. A chain brings the tools that it needs, so the least "
         "useful maximum is 4.",
@@ -112,7 +113,7 @@ class SynthesisSettings(Strict):
         default=0.06,
         description="Share of user messages with a typing slip or a foreign word.",
     )
-    seed: int = Field(default=1, description="The same seed gives the same rows, byte for byte.")
+    seed: Seed = Field(default=1, description="The same seed gives the same rows, byte for byte.")
 
     @field_validator("languages", "mix")
     @classmethod

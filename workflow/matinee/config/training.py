@@ -6,7 +6,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import AfterValidator, Field, WithJsonSchema, model_validator
 
-from matinee.config.base import Identifier, Settings
+from matinee.config.base import Identifier, Seed, Settings
 from matinee.config.data import MixPart
 from matinee.messages.forms import NATIVE, templates
 
@@ -35,15 +35,14 @@ class Lora(Settings):
     """The adapter."""
 
     r: int = Field(default=8, ge=1, description="Rank.")
-    alpha: float = Field(default=16, gt=0, strict=False, description="Scale is alpha / r.")
+    alpha: float = Field(default=16, gt=0, description="Scale is alpha / r.")
     dropout: float = Field(
-        default=0.0, ge=0, lt=1, strict=False, description="Share of the adapter's inputs left out."
+        default=0.0, ge=0, lt=1, description="Share of the adapter's inputs left out."
     )
     layers: float = Field(
         default=1.0,
         gt=0,
         le=1,
-        strict=False,
         description="Share of the layers that are adapted, counted from the last. Below them no "
         "gradient is computed: less time and memory, and less to learn with.",
     )
@@ -56,7 +55,7 @@ class Training(Settings):
     """LoRA supervised fine-tuning."""
 
     lora: Lora = Lora()
-    learning_rate: float = Field(gt=0, lt=1, strict=False, description="Highest rate of AdamW.")
+    learning_rate: float = Field(gt=0, lt=1, description="Highest rate of AdamW.")
     schedule: Literal["cosine", "linear", "constant"] = Field(
         default="cosine", description="cosine and linear fall to zero at the last step."
     )
@@ -65,25 +64,22 @@ class Training(Settings):
         ge=0,
         description="Steps in which the rate rises from zero, before the schedule begins.",
     )
-    epochs: float = Field(gt=0, strict=False, description="Passes over the data.")
+    epochs: float = Field(gt=0, description="Passes over the data.")
     max_steps: int | None = Field(
         default=None, ge=1, description="Stop after so many optimizer steps."
     )
     batch_size: int = Field(ge=1, description="Rows per device and micro-batch.")
     gradient_accumulation: int = Field(default=1, ge=1, description="Micro-batches per step.")
-    weight_decay: float = Field(
-        default=0.0, ge=0, strict=False, description="AdamW's, on the adapter's weights."
-    )
+    weight_decay: float = Field(default=0.0, ge=0, description="AdamW's, on the adapter's weights.")
     adam_beta2: float = Field(
         default=0.999,
         gt=0,
         lt=1,
-        strict=False,
         description="AdamW's memory of squared gradients. In trainings of less than a few hundred "
         "steps 0.95 to 0.99 follows a growing gradient sooner, and prevents jumps of the loss.",
     )
     max_grad_norm: float = Field(
-        default=1.0, gt=0, strict=False, description="A gradient of larger norm is scaled to it."
+        default=1.0, gt=0, description="A gradient of larger norm is scaled to it."
     )
     precision: Literal["auto", "fp32", "bf16", "fp16"] = Field(
         default="auto",
@@ -167,7 +163,6 @@ class Variant(Settings):
         default=0.0,
         ge=0,
         le=0.5,
-        strict=False,
         description="Share of the different rows that is held out of training. Their loss is "
         "measured ten times over the run and at its end, without learning from them.",
     )
@@ -176,7 +171,7 @@ class Variant(Settings):
     )
     cutoff_length: int = Field(default=1024, ge=32, description="Longest row in tokens.")
     training: Training
-    seeds: list[int] = Field(default=[42], min_length=1, description="One training run per seed.")
+    seeds: list[Seed] = Field(default=[42], min_length=1, description="One training run per seed.")
 
     @model_validator(mode="after")
     def _validation_is_not_spread(self) -> Self:
