@@ -20,5 +20,6 @@ rule all:
     input:
         paths.PAGE,
         paths.SUMMARY,
+        plan.everything(),
         plan.published(),
         plan.converted(),

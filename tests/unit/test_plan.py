@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from matinee.config import Configuration
+from matinee.config import Configuration, PathSource
 from matinee.config.checking import parse_configuration
 from matinee.config.plan import Plan
 from matinee.messages.documents import open_document
@@ -51,6 +51,32 @@ def test_files_of_local_data_sets_are_inputs(
         (tmp_path / name).write_text("[]")
     found = plan([fetched("rows.jsonl", "folder", "gone.json")], [{"dataset": "mine"}])
     assert found.dataset_files("mine") == ["folder/a.json", "folder/inner/b.json", "rows.jsonl"]
+
+
+def test_what_a_stage_reads_is_its_input(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name in ("scenarios/a.yaml", "scenarios/b.yml", "scenarios/notes.txt", "mine/config.json"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text("")
+    found = plan([made(10)], [{"dataset": "made"}])
+    assert found.suite_files("zh") == ["scenarios/a.yaml", "scenarios/b.yml", "tools.json"]
+    source = PathSource(kind="path", path=Path("mine"))
+    found.configuration.models[0].sources[:] = [source]
+    assert found.model_files("tiny") == ["mine/config.json"]
+
+
+def test_all_that_is_made_on_the_way_is_asked_for() -> None:
+    asked = set(plan([made(10)], [{"dataset": "made"}]).everything())
+    assert {
+        "results/model/tiny",
+        "results/dataset/made/conversations.jsonl",
+        "results/data/chat/tokens.parquet",
+        "results/training/chat/s42/adapter",
+        "results/merged/chat/s42/merge.json",
+        "results/merged/chat/s42/model",
+        "results/evaluation/chat-tuned-s42/zh/parts/0.jsonl",
+        "results/evaluation/chat-untuned/zh/transcripts.jsonl",
+    } <= asked
 
 
 @pytest.mark.parametrize(

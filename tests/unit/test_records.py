@@ -9,6 +9,8 @@ from pathlib import Path
 import pytest
 
 from matinee.runtime import records
+from matinee.runtime.errors import DataError
+from matinee.runtime.records import read_json, read_lines, read_texts
 
 
 def test_a_file_takes_its_place_when_it_is_finished(tmp_path: Path) -> None:
@@ -95,3 +97,21 @@ def test_a_line_for_people_gives_time_and_memory() -> None:
     time, memory = records.Recorder("x", {}).summary().split(", ")
     assert time.endswith(" s")
     assert memory.endswith(" GB")
+
+
+@pytest.mark.parametrize("content", [b'{"a": "\xe6\xb1"}', b'{"a": 1', b"[" * 100_000])
+def test_a_damaged_file_is_named(tmp_path: Path, content: bytes) -> None:
+    file = tmp_path / "rows.jsonl"
+    file.write_bytes(b'{"a": 1}\n' + content)
+    with pytest.raises(DataError, match=r"rows\.jsonl:2: damaged .* made anew"):
+        read_lines(file)
+    file.write_bytes(content)
+    with pytest.raises(DataError, match=r"rows\.jsonl: damaged"):
+        read_json(file)
+
+
+def test_a_text_that_was_cut_inside_of_a_character_is_named(tmp_path: Path) -> None:
+    file = tmp_path / "conversations.jsonl"
+    file.write_bytes("好\n".encode() + "好".encode()[:2])
+    with pytest.raises(DataError, match=r"conversations\.jsonl:2: damaged"):
+        list(read_texts(file))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import json
 
+import pytest
 import yaml
 from clones import SMOKE, Clone
 
@@ -89,6 +90,21 @@ class TestWhatRunsAgain:
     def test_a_title_changes_the_report_alone(self, finished):
         overlay = finished.overlay("title.yaml", {"report": {"title": "another"}})
         assert finished.planned(overlay) == {"render_report", "all"}
+
+    @pytest.mark.parametrize(
+        ("gone", "rule"),
+        [
+            ("training/chat/s42/adapter", "train_adapter"),
+            ("merged/base/s42/merge.json", "merge_model"),
+            ("data/chat/tokens.parquet", "tokenize_data"),
+            ("evaluation/chat-untuned/zh/parts/1.jsonl", "run_scenarios"),
+        ],
+    )
+    def test_what_was_deleted_is_made_again(self, finished, gone, rule):
+        path = finished.folder / "results" / gone
+        aside = path.rename(finished.folder / "aside")
+        assert rule in finished.planned()
+        aside.rename(path)
 
     def test_publishing_uploads_the_models_and_trains_nothing(self, finished):
         overlay = finished.overlay("publish.yaml", {"publish": {"owner": "someone"}})

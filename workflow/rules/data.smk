@@ -2,6 +2,8 @@
 
 
 rule fetch_model:
+    input:
+        lambda wildcards: plan.model_files(wildcards.model),
     output:
         directory(paths.MODEL),
     log:

@@ -153,11 +153,7 @@ class Plan:
             folder = settings.bfcl.path
             return sorted(map(str, folder.rglob("*.json"))) if folder else []
         scenarios = settings.scenarios
-        files = [
-            file
-            for file in (sorted(scenarios.iterdir()) if scenarios and scenarios.is_dir() else [])
-            if file.suffix in (".yaml", ".yml")
-        ]
+        files = sorted(scenarios.glob("*.y*ml")) if scenarios else []
         return [str(file) for file in (*files, settings.tools, settings.fixtures) if file]
 
     def fixture_files(self, suite: str) -> list[str]:
@@ -192,6 +188,30 @@ class Plan:
             for variant in self.configuration.variants
             for seed in variant.seeds
         ]
+
+    def everything(self) -> list[str]:
+        """All that is made on the way to the report, so that what was deleted is made again."""
+        variants = self.configuration.variants
+        made = [
+            *(paths.MODEL.of(model=model) for model in {variant.model for variant in variants}),
+            *(file for variant in variants for file in self.mix_inputs(variant.id)),
+            *(
+                artefact.of(variant=variant)
+                for artefact in (paths.MIXED, paths.TOKENS, paths.PROFILE, paths.LEAKAGE)
+                for variant in self.variant_ids
+            ),
+            *(paths.SUITE.of(suite=suite) for suite in self.suite_ids),
+            *self.trained(paths.ADAPTER, paths.METRICS, paths.TRAINER_STATE),
+            *self.trained(paths.MERGED_MODEL, paths.CERTIFICATE),
+            *(
+                part
+                for subject in self.subjects
+                for s in self.suite_ids
+                for part in self.parts(subject, s)
+            ),
+            *self.evaluated(paths.TRANSCRIPTS, paths.VERDICTS),
+        ]
+        return list(dict.fromkeys(made))
 
     def published(self) -> list[str]:
         """The record of every upload; none where nothing is to be published."""

@@ -11,6 +11,7 @@ from typing import Any, Literal
 
 from matinee.config import MixPart
 from matinee.messages.conversations import SPLIT, VALIDATION, canonical_json
+from matinee.runtime import records
 from matinee.runtime.errors import DataError
 
 # Near duplicates: three quarters of the character 5-grams in common (estimated from 128 hashes,
@@ -63,9 +64,7 @@ def mix(
 
 
 def _take(part: MixPart, path: Path, seen: _Seen) -> tuple[list[str], dict[str, int]]:
-    # Not splitlines(): text may hold U+2028, which JSON leaves as it is.
-    with path.open(encoding="utf-8", newline="\n") as lines:
-        rows = [line if line.endswith("\n") else line + "\n" for line in lines if line.strip()]
+    rows = [line if line.endswith("\n") else line + "\n" for line in records.read_texts(path)]
     available = len(rows)
     if part.shuffle_seed is not None:
         random.Random(part.shuffle_seed).shuffle(rows)

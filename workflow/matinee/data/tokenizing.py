@@ -13,6 +13,7 @@ from matinee.data.mix_profile import RowTokens, Tally
 from matinee.data.tokens import TokenWriter, as_batch
 from matinee.messages.conversations import Conversation, parse_row
 from matinee.messages.rendering import Renderer, TokenRow, silent_row
+from matinee.runtime import records
 from matinee.runtime.parallel import in_order
 
 if TYPE_CHECKING:
@@ -88,10 +89,9 @@ def tokenize(
 
 
 def _blocks(conversations: Path) -> Iterator[Lines]:
-    with conversations.open(encoding="utf-8", newline="\n") as lines:
-        numbered = enumerate(lines, start=1)
-        while block := list(itertools.islice(numbered, BLOCK_ROWS)):
-            yield block
+    numbered = enumerate(records.read_texts(conversations), start=1)
+    while block := list(itertools.islice(numbered, BLOCK_ROWS)):
+        yield block
 
 
 def _tokenize(prompts: Prompts, path: str, lines: Lines) -> tuple[pa.RecordBatch, Tokenized]:

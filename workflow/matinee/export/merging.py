@@ -38,7 +38,7 @@ class Adapter:
     def __init__(self, folder: Path) -> None:
         from safetensors import safe_open
 
-        config = json.loads((folder / "adapter_config.json").read_text(encoding="utf-8"))
+        config = records.read_json(folder / "adapter_config.json")
         for key in ("use_dora", "modules_to_save", "fan_in_fan_out", "alora_invocation_tokens"):
             if config.get(key):
                 raise MergeError(f"{folder}: an adapter with {key} cannot be merged by addition.")

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import importlib.util
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from matinee.models.devices import Placement
+from matinee.runtime import records
 from matinee.runtime.errors import EngineError
 
 if TYPE_CHECKING:
@@ -48,7 +48,7 @@ def require_known_architecture(folder: Path) -> None:
     """
     from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
 
-    kind = json.loads((folder / "config.json").read_text(encoding="utf-8")).get("model_type")
+    kind = records.read_json(folder / "config.json").get("model_type")
     if kind not in MODEL_FOR_CAUSAL_LM_MAPPING_NAMES:
         raise EngineError(
             f"{folder}: the architecture {kind!r} is not one of transformers' causal language "

@@ -125,6 +125,11 @@ def _lines(path: Path, decode: Callable[[bytes], Decoded]) -> Iterator[Decoded]:
                 yield _decode(f"{path}:{number}", partial(decode, line))
 
 
+def read_texts(path: Path) -> Iterator[str]:
+    """The lines of a text file, with their ends. Raises DataError with the one that is no UTF-8."""
+    return _lines(path, lambda line: line.decode())
+
+
 def read_lines(path: Path) -> list[dict[str, Any]]:
     """The rows of a JSON Lines file. Raises DataError with the line that is damaged."""
     return list(_lines(path, json.loads))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
 import shutil
@@ -60,20 +61,21 @@ def require(path: Path, promised: Checksum, origin: str) -> None:
     )
 
 
-def link_or_copy(source: Path, target: Path) -> None:
-    """A hard link, which costs nothing, or a copy where the file systems differ."""
+def link_or_copy(source: Path, target: Path, *, copy: bool = False) -> None:
+    """A hard link, which costs nothing, or a copy: where it is asked for, and across disks."""
     if target.exists() and target.samefile(source):
         return
     target.parent.mkdir(parents=True, exist_ok=True)
     target.unlink(missing_ok=True)
-    try:
-        os.link(source.resolve(), target)
-    except OSError:
-        shutil.copyfile(source, target)
+    if not copy:
+        with contextlib.suppress(OSError):
+            os.link(source.resolve(), target)
+            return
+    shutil.copyfile(source, target)
 
 
-def link_all(base: Path, names: Iterable[str], folder: Path) -> None:
-    """Links files of `base` into `folder`. To be called when all of them have been checked.
+def link_all(base: Path, names: Iterable[str], folder: Path, *, copy: bool = False) -> None:
+    """Links (or copies) files of `base` into `folder`, to be called when all have been checked.
 
     Raises SourceError for a link that leads out of `base`: the file of a stranger's choice would
     be published with the model. In a hub's cache a snapshot links to the blobs beside it.
@@ -90,7 +92,7 @@ def link_all(base: Path, names: Iterable[str], folder: Path) -> None:
                 "there, or take the link away"
             )
     for name in names:
-        link_or_copy(base / name, folder / name)
+        link_or_copy(base / name, folder / name, copy=copy)
 
 
 def make_readable(folder: Path) -> None:

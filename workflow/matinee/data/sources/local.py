@@ -22,11 +22,12 @@ def fetch(path: Path, folder: Path, what: str) -> dict[str, Any]:
     if what == "dataset":
         _copy_data(path, folder)
     elif path.is_dir():
-        link_all(path, _of_model(path), folder)
+        # A link would change what was fetched when the user writes the file anew in its place.
+        link_all(path, _of_model(path), folder, copy=True)
     else:
         if not begins_with(path, MAGIC):
             require_safe_weights([path.name], [path.name])
-        link_or_copy(path, folder / path.name)
+        link_or_copy(path, folder / path.name, copy=True)
     return {"revision": "", "commit": "", "licence": ""}
 
 
