@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING, Protocol
 from matinee.engines.base import Completion, Request
 from matinee.engines.constraining import Constrainer, GrammarError
 from matinee.engines.decoding import PrefixLayout, Slot
+from matinee.engines.slots import OwnCaches, own_caches
 from matinee.engines.transformers import PREFILL_TOKENS, Run, Running, load
 from matinee.messages.conversations import canonical_json
-from matinee.models.attention import use_layouts
 from matinee.models.devices import Placement
 from matinee.models.packing import MINIMUM_PREFIX, common_prefix
 
@@ -133,7 +133,7 @@ class LiveTransformersEngine:
     ) -> None:
         self.work = Work()
         self._model = model.train(False)
-        use_layouts(model)
+        self._own = own_caches(model)
         self._renderer = renderer
         self._batch_size = batch_size
         self._context = context
@@ -184,6 +184,7 @@ class LiveTransformersEngine:
                 self._context,
                 self.work,
                 self._constrainer,
+                self._own,
             )
             try:
                 with torch.inference_mode():
@@ -212,8 +213,9 @@ class LiveRun(Run):
         context: int,
         work: Work,
         constrainer: Constrainer | None = None,
+        own: OwnCaches | None = None,
     ) -> None:
-        super().__init__(model, renderer, batch_size, lambda request, completion: None, constrainer)
+        super().__init__(model, renderer, batch_size, lambda *_: None, constrainer, own)
         self.closing = False
         self._context = min(self._context, context)
         self._work = work
@@ -332,7 +334,8 @@ class LiveRun(Run):
         self._last_heads.append(tuple(head))
         asked = Counter(self._last_heads)
         if (
-            len(head) < MINIMUM_PREFIX
+            self._own is not None
+            or len(head) < MINIMUM_PREFIX
             or common_prefix(self._prefix, head) == len(head)
             or any(row.slot.shared for row in rows)
             or (self._prefix and asked[tuple(head)] <= asked[tuple(self._prefix)])

@@ -20,8 +20,9 @@ from matinee.engines.decoding import (
     SlotCache,
 )
 from matinee.engines.sampling import GREEDY, Chooser
+from matinee.engines.slots import OwnCaches, own_caches
 from matinee.messages.rendering import Renderer
-from matinee.models.attention import Layout, use_layouts
+from matinee.models.attention import Layout
 from matinee.models.devices import Placement
 from matinee.models.loading import load_model
 from matinee.models.packing import MINIMUM_PREFIX, common_prefix
@@ -59,7 +60,7 @@ class TransformersEngine:
         constrainer: Constrainer | None = None,
     ) -> None:
         self._model = model.train(False)
-        use_layouts(model)
+        self._own = own_caches(model)
         self._renderer = renderer
         self._batch_size = batch_size
         self._constrainer = constrainer
@@ -91,7 +92,9 @@ class TransformersEngine:
         if not waiting:
             return
         with torch.inference_mode():
-            run = Run(self._model, self._renderer, self._batch_size, reply, self._constrainer)
+            run = Run(
+                self._model, self._renderer, self._batch_size, reply, self._constrainer, self._own
+            )
             run.share([self._prompt(request) for request in waiting])
             run.work(waiting, self._prompt)
 
@@ -130,8 +133,10 @@ class Run:
         batch_size: int,
         reply: Reply,
         constrainer: Constrainer | None = None,
+        own: OwnCaches | None = None,
     ) -> None:
         self._model = model
+        self._own = own
         self._renderer = renderer
         self._constrainer = constrainer
         self._reply = reply
@@ -147,7 +152,7 @@ class Run:
         # All prompts share exactly what the lexicographically first and last one share. At least
         # one token of each prompt stays outside, because its logits choose the first new token.
         length = min(common_prefix(first, last), min(len(prompt) for prompt in prompts) - 1)
-        if len(prompts) > 1 and length >= MINIMUM_PREFIX:
+        if self._own is None and len(prompts) > 1 and length >= MINIMUM_PREFIX:
             self._prefix = first[:length]
             self._forward(
                 self._prefix, list(range(length)), PrefixLayout(self._cache), [length - 1]
@@ -192,7 +197,9 @@ class Run:
 
     def _open(self, request: Request, prompt: list[int], number: int, kept: Slot | None) -> Running:
         """A slot for the request that keeps what it can of the tokens computed before."""
-        if kept is None:
+        if self._own is not None:
+            slot = Slot(0)
+        elif kept is None:
             shared = min(common_prefix(self._prefix, prompt), len(prompt) - 1)
             slot = Slot(shared, prompt[:shared])
         else:
@@ -235,7 +242,10 @@ class Run:
             positions += range(known, len(row.prompt))
             last.append(len(ids) - 1)
             row.slot.ids = list(row.prompt)
-        logits = self._forward(ids, positions, PrefillLayout(self._cache, parts), last)
+        if self._own is None:
+            logits = self._forward(ids, positions, PrefillLayout(self._cache, parts), last)
+        else:
+            logits = self._own.logits([(row.number, row.prompt) for row in rows])
         for row, token in zip(rows, self._choose(rows, logits), strict=True):
             self._running[row.number] = row
             row.written.append(token)
@@ -243,12 +253,18 @@ class Run:
     def _decode(self) -> None:
         """One more token for every running row."""
         rows = list(self._running.values())
+        if self._own is not None:
+            told = [(row.number, [*row.slot.ids, row.written[-1]]) for row in rows]
+            return self._take(rows, self._own.logits(told))
         layout = DecodeLayout(
             self._cache, [(row.number, row.slot.shared, row.slot.own) for row in rows]
         )
         ids = [row.written[-1] for row in rows]
         positions = [len(row.slot.ids) for row in rows]
-        logits = self._forward(ids, positions, layout, list(range(len(rows))))
+        self._take(rows, self._forward(ids, positions, layout, list(range(len(rows)))))
+
+    def _take(self, rows: list[Running], logits: Tensor) -> None:
+        """Each row's next token, chosen by its logits (rows, V)."""
         for row, token in zip(rows, self._choose(rows, logits), strict=True):
             row.slot.ids.append(row.written[-1])
             row.written.append(token)

@@ -79,10 +79,7 @@ def _attention(
 ) -> tuple[Tensor, None]:
     for name in UNSUPPORTED:
         if kwargs.get(name) is not None:
-            raise EngineError(
-                f"This architecture uses {name!r} in attention, which packed attention lacks. "
-                "Set `packing: none` for training."
-            )
+            raise EngineError(f"this architecture uses {name!r} in attention, which ours lacks")
     layer: int = module.layer_idx  # type: ignore[assignment]
     call = AttentionCall(layer, query, key, value, scaling, sliding_window, dropout)
     output = kwargs["layout"].attend(call)

@@ -7,6 +7,7 @@ import itertools
 import math
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 from matinee.config import Training
@@ -18,7 +19,7 @@ from matinee.training.checkpoints import discard_broken, discard_run, last_check
 from matinee.training.job import Job
 from matinee.training.pace import Pace, one_after_another, pace_for, split
 from matinee.training.parallel import processes, take_own_device
-from matinee.training.trainer import epoch_batches, load_trainable, make_trainer
+from matinee.training.trainer import UnfitError, epoch_batches, load_trainable, make_trainer
 
 
 def train(job: Job) -> dict[str, Any]:
@@ -37,12 +38,26 @@ def train(job: Job) -> dict[str, Any]:
     while True:
         try:
             return _train_once(job, pace, shortages)
+        except UnfitError as unfit:
+            settings = _padded(settings, alone=unfit.alone)
+            job = replace(job, settings=settings)
+            pace = pace_for(job, settings)
+            progress.say(
+                f"! train {job.label}: {unfit}. It is trained by transformers' own attention, "
+                f"{'one row at a time' if unfit.alone else 'with padded rows'}: slower, and right."
+            )
+            continue
         except (MemoryError, RuntimeError) as error:
             if not _is_out_of_memory(error):
                 raise
             shortages.append(f"batch_size {pace.settings.batch_size}: {_first_line(error)}")
         pace = _smaller(job, settings, pace, shortages)
         _free_memory()
+
+
+def _padded(settings: Training, *, alone: bool) -> Training:
+    rows = 1 if alone else settings.batch_size
+    return split(settings, rows).model_copy(update={"packing": "none"})
 
 
 def _per_process(settings: Training, rows: int, processes: int) -> Training:

@@ -11,11 +11,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from matinee.config import Training
-from matinee.models.attention import use_layouts
 from matinee.models.devices import Placement
 from matinee.models.kernels import Choice, Heads, choose_kernel
 from matinee.models.loading import load_model
 from matinee.models.packing import MaskedIds
+from matinee.models.selfcheck import lend_layouts, padded_problem
+from matinee.runtime.errors import TrainingError
 from matinee.training.batching import EpochBatches, prefix_groups
 from matinee.training.head_loss import release_head
 from matinee.training.job import Job
@@ -30,6 +31,14 @@ if TYPE_CHECKING:
 
 # Share of the optimizer steps between two measurements of the validation loss.
 VALIDATION_EVERY = 0.1
+
+
+class UnfitError(TrainingError):
+    """Rows of this model cannot lie side by side; `alone`: nor be padded to one length."""
+
+    def __init__(self, problem: str, *, alone: bool) -> None:
+        super().__init__(f"packed rows would be computed wrongly: {problem}")
+        self.alone = alone
 
 
 def load_trainable(folder: Path, settings: Training, placement: Placement) -> PreTrainedModel:
@@ -54,8 +63,8 @@ def make_trainable(model: Any, settings: Training) -> PreTrainedModel:
     import peft
 
     model.config.use_cache = False
-    if settings.packing != "none":
-        use_layouts(model)
+    if settings.packing != "none" and (problem := lend_layouts(model)) is not None:
+        raise UnfitError(problem, alone=padded_problem(model) is not None)
     if settings.gradient_checkpointing:
         model.enable_input_require_grads()  # a checkpointed layer needs an input with a gradient
     layers = model.config.get_text_config().num_hidden_layers
