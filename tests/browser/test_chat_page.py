@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 from unit.served import ScriptedLive, assistant
 
-from matinee.apps.agent.long_term import LongTermMemory
+from matinee.apps.agent.memory import LongTermMemory
 from matinee.apps.chatting.conversation import Speaker
 from matinee.apps.chatting.scenario_list import load_scenarios
 from matinee.apps.chatting.sessions import Desk

@@ -7,7 +7,9 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
-from matinee.apps.agent import Agent, AgentLimits, Answered, Event, Task, serve
+from matinee.apps.agent.driving import serve
+from matinee.apps.agent.events import AgentLimits, Answered, Event, Task
+from matinee.apps.agent.loop import Agent
 from matinee.apps.agent.planning import Planner, ReactPlanner
 from matinee.apps.agent.tools import answered, refused
 from matinee.engines.base import Completion, Reply, Request

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import threading
 from typing import Any
 
 import pytest
@@ -11,27 +9,30 @@ from agents import NOW, QUESTION, TODAY, Outputs, Tools, answer, calls, of_kind,
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from matinee.apps.agent import (
-    Agent,
+from matinee.apps.agent.driving import serve
+from matinee.apps.agent.events import (
     AgentLimits,
     Answered,
-    BoundedReflection,
     CallMade,
     CallObserved,
     Event,
     ModelWrote,
-    NoReflection,
     PlanMade,
     Reflected,
     SubtaskChanged,
     Task,
-    as_json,
-    serve,
 )
-from matinee.apps.agent.context import OMITTED
-from matinee.apps.agent.loop import NO_RESULT
-from matinee.apps.agent.planning import DirectPlanner, PlanFirstPlanner, ReactPlanner, SopPlanner
-from matinee.apps.agent.procedures import Procedure, ProcedureStep
+from matinee.apps.agent.loop import NO_RESULT, Agent
+from matinee.apps.agent.planning import (
+    DirectPlanner,
+    PlanFirstPlanner,
+    Procedure,
+    ProcedureStep,
+    ReactPlanner,
+    SopPlanner,
+)
+from matinee.apps.agent.reflecting import BoundedReflection, NoReflection
+from matinee.apps.agent.thinking import OMITTED
 from matinee.engines.base import Completion
 from matinee.messages.conversations import Message
 from matinee.runtime.errors import EngineError
@@ -228,7 +229,8 @@ def test_earlier_turns_come_before_the_question() -> None:
     history = (Message("user", "你好"), Message("assistant", "你好！"))
     engine = Outputs(["晴。"])
     agent = Agent(Tools(), ReactPlanner())
-    list(agent.run(engine, Task(QUESTION, history=history, today=TODAY, now=NOW)))
+    task = Task(QUESTION, history=history, today=TODAY, now=NOW)
+    serve(engine, {task.key: agent.play(task)}, lambda key, event: None)
     contents = [message["content"] for message in engine.requests[0].messages]
     assert contents[1:] == ["你好", "你好！", QUESTION]
 
@@ -313,8 +315,6 @@ def test_every_path_ends_in_one_answer_within_the_steps(
     assert end.calls == len(of_kind(events, CallMade)) == len(of_kind(events, CallObserved))
     assert end.complete == (not end.missing)
     _check_subtasks(events, max(attempts, 1))
-    for event in events:
-        json.dumps(as_json(event))
 
 
 def _check_subtasks(events: list[Event], attempts: int) -> None:
@@ -369,31 +369,3 @@ def test_an_engine_that_leaves_a_task_unfinished_is_an_error() -> None:
         serve(
             Lazy(), {task.key: Agent(Tools(), ReactPlanner()).play(task)}, lambda key, event: None
         )
-
-
-def test_the_stream_raises_what_the_engine_raised() -> None:
-    class Broken:
-        def serve(self, requests: Any, reply: Any) -> None:
-            raise EngineError("the endpoint is gone")
-
-    with pytest.raises(EngineError, match="the endpoint is gone"):
-        list(Agent(Tools(), ReactPlanner()).run(Broken(), Task(QUESTION, today=TODAY, now=NOW)))
-
-
-def test_a_stream_that_is_closed_asks_the_model_no_further() -> None:
-    closed = threading.Event()
-
-    class Waiting(Outputs):
-        def serve(self, requests: Any, reply: Any) -> None:
-            closed.wait(60)
-            super().serve(requests, reply)
-
-    engine = Waiting([calls("good")])
-    events = Agent(Tools(), ReactPlanner()).run(engine, Task(QUESTION, today=TODAY, now=NOW))
-    assert isinstance(next(events), PlanMade)
-    worker = next(thread for thread in threading.enumerate() if thread.name == "agent agent")
-    events.close()  # type: ignore[attr-defined]
-    closed.set()
-    worker.join(60)
-    assert not worker.is_alive()
-    assert len(engine.requests) == 1

@@ -14,13 +14,12 @@ from agents import NOW, QUESTION, TODAY, Outputs, Tools, calls
 from hypothesis import given
 from hypothesis import strategies as st
 
-from matinee.apps.agent import Agent, Answered, Event, Kept, MemoryHit, Task, serve
-from matinee.apps.agent.dates import named_periods, without_dates
-from matinee.apps.agent.long_term import LongTermMemory
-from matinee.apps.agent.memories import MemoryEntry
+from matinee.apps.agent.driving import serve
+from matinee.apps.agent.events import Answered, Event, Kept, MemoryEntry, MemoryHit, Task
+from matinee.apps.agent.loop import Agent
+from matinee.apps.agent.memory import LongTermMemory, RecallingMemory, age_in_words
 from matinee.apps.agent.planning import ReactPlanner
-from matinee.apps.agent.remembering import RecallingMemory, age_in_words
-from matinee.apps.agent.reuse import default_rules, read_rules
+from matinee.apps.agent.reuse import default_rules, named_periods, read_rules, without_dates
 from matinee.runtime.errors import UserError
 
 DAY = datetime.timedelta(days=1)

@@ -8,127 +8,51 @@ import socket
 import sys
 import threading
 from collections.abc import Iterator
-from pathlib import Path
-from typing import Any, Literal
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
-from matinee.apps.agent import Toolbox, write_tools
+from matinee.apps.agent import mcp_tools
 from matinee.apps.agent.mcp_tools import McpCommand, connect_mcp
-from matinee.apps.agent.python_tools import PythonTools
-from matinee.apps.agent.simulated_tools import SimulatedTools
+from matinee.apps.agent.tools import SimulatedTools, Toolbox, answered
 from matinee.evaluation.simulation.resources import eleven_tools
 from matinee.messages.conversations import Tool
-from matinee.runtime.errors import UserError
+from matinee.messages.transcripts import Observation
+from matinee.runtime.errors import ScenarioError, UserError
 
 TODAY = datetime.date(2024, 1, 25)
 
 
-def convert(amount: float, currency: Literal["USD", "EUR"], note: str | None = None) -> float:
-    """把外币换算成人民币。
+class OneTool:
+    """A source with one tool, which answers 7."""
 
-    Args:
-        amount: 金额
-        currency: 币种
-        note: 备注
-    """
-    if amount < 0:
-        raise ValueError("金额不能为负")
-    return amount * 7
+    def __init__(self, name: str) -> None:
+        self.tools = (Tool(name, "七", '{"type": "object", "properties": {}}'),)
 
-
-def no_description(city: str) -> str:
-    return city
-
-
-def no_hint(city) -> str:  # type: ignore[no-untyped-def]
-    """城市。
-
-    Args:
-        city: 城市
-    """
-    return str(city)
+    def call(self, name: str, arguments: str) -> Observation:
+        return answered(name, 7)
 
 
 def result_of(source: Any, name: str, arguments: str) -> Any:
     return json.loads(source.call(name, arguments).content)["result"]
 
 
-# --- Python functions ---
-
-
-def test_a_function_is_described_by_its_signature_and_docstring() -> None:
-    tool = PythonTools([convert]).tools[0]
-    assert (tool.name, tool.description) == ("convert", "把外币换算成人民币。")
-    assert tool.schema == {
-        "type": "object",
-        "properties": {
-            "amount": {"type": "number", "description": "金额"},
-            "currency": {"type": "string", "enum": ["USD", "EUR"], "description": "币种"},
-            "note": {"type": ["string", "null"], "description": "备注"},
-        },
-        "required": ["amount", "currency"],
-    }
-
-
-def test_a_function_is_called_with_checked_arguments() -> None:
-    tools = PythonTools([convert])
-    assert result_of(tools, "convert", '{"amount": 2, "currency": "USD"}') == 14
-    assert result_of(tools, "convert", '{"amount": 2, "currency": "USD", "note": null}') == 14
-
-
-@pytest.mark.parametrize(
-    ("arguments", "error"),
-    [
-        ('{"amount": 2}', "missing_parameter"),
-        ('{"amount": "two", "currency": "USD"}', "wrong_type"),
-        ('{"amount": 2, "currency": "CNY"}', "out_of_range"),
-        ('{"amount": 2, "currency": "USD", "tip": 1}', "unknown_parameter"),
-        ("not json", "bad_arguments"),
-        ('{"amount": -2, "currency": "USD"}', "tool_error"),
-    ],
-)
-def test_what_is_wrong_with_a_call_becomes_an_observation(arguments: str, error: str) -> None:
-    assert PythonTools([convert]).call("convert", arguments).error == error
-
-
-def test_a_function_that_returns_what_json_cannot_hold_fails_its_call() -> None:
-    def today() -> Any:
-        """今天。"""
-        return {1, 2}
-
-    assert PythonTools([today]).call("today", "{}").error == "tool_error"
-
-
-@pytest.mark.parametrize("function", [no_description, no_hint])
-def test_a_function_that_says_too_little_is_refused(function: Any) -> None:
-    with pytest.raises(UserError, match="cannot be a tool"):
-        PythonTools([function])
-
-
-# --- several sources, and tools.json ---
+# --- several sources ---
 
 
 def test_a_box_calls_the_source_that_owns_the_tool() -> None:
-    box = Toolbox([SimulatedTools.world(TODAY), PythonTools([convert])])
+    box = Toolbox([SimulatedTools.world(TODAY), OneTool("convert")])
     assert [tool.name for tool in box.tools][-1] == "convert"
     assert len(box.tools) == len(eleven_tools()) + 1
-    assert result_of(box, "convert", '{"amount": 1, "currency": "EUR"}') == 7
+    assert result_of(box, "convert", "{}") == 7
     assert result_of(box, "get_environment_air_pm", '{"city": "苏州"}')[0]["city"] == "苏州市"
     assert box.call("nothing", "{}").error == "unknown_tool"
 
 
 def test_two_tools_of_one_name_are_refused() -> None:
     with pytest.raises(UserError, match="convert"):
-        Toolbox([PythonTools([convert]), PythonTools([convert])])
-
-
-def test_the_tool_list_can_be_written_for_training_and_evaluation(tmp_path: Path) -> None:
-    path = tmp_path / "tools.json"
-    source = PythonTools([convert])
-    write_tools(source, path)
-    listed = json.loads(path.read_text(encoding="utf-8"))
-    assert tuple(Tool.from_openai(tool) for tool in listed) == source.tools
+        Toolbox([OneTool("convert"), OneTool("convert")])
 
 
 # --- MCP, with a real server out of a package ---
@@ -201,6 +125,38 @@ def test_an_allowed_tool_that_the_server_lacks_is_named() -> None:
 def test_a_server_that_is_not_there_is_named(server: Any) -> None:
     with pytest.raises(UserError, match="cannot be used"), connect_mcp(server, timeout=5):
         pass
+
+
+class Pages:
+    """A client of a server whose list has the given pages, the last for ever."""
+
+    def __init__(self, *pages: list[dict[str, Any]], ends: bool) -> None:
+        self.pages, self.ends, self.asked = pages, ends, 0
+
+    async def list_tools(self, cursor: str | None) -> Any:
+        self.asked += 1
+        page = self.pages[min(self.asked, len(self.pages)) - 1]
+        last = self.ends and self.asked >= len(self.pages)
+        tools = [SimpleNamespace(description="", **tool) for tool in page]
+        return SimpleNamespace(tools=tools, next_cursor=None if last else "more")
+
+
+def test_a_list_without_an_end_is_given_up() -> None:
+    import anyio
+
+    pages = Pages([{"name": "a", "input_schema": {}}], ends=False)
+    with pytest.raises(ValueError, match="does not end"):
+        anyio.run(mcp_tools._all_tools, pages, 5)
+    assert pages.asked <= 100
+
+
+def test_one_tool_that_cannot_be_used_leaves_the_others(capsys: pytest.CaptureFixture[str]) -> None:
+    good = Tool("good", "", '{"type": "object", "properties": {}}')
+    bad = Tool("bad", "", '{"type": "object", "properties": {"a": {"type": "strin"}}}')
+    assert list(mcp_tools._usable("server", [bad, good, good], None)) == [good]
+    assert "bad" in capsys.readouterr().err
+    with pytest.raises(ScenarioError, match="bad"):
+        mcp_tools._usable("server", [bad, good], ["bad"])
 
 
 @pytest.fixture

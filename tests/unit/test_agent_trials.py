@@ -13,7 +13,7 @@ from agents import Outputs
 from trial_gold import TrialGoldEngine
 
 from matinee.apps.agent.events import Answered, CallObserved
-from matinee.apps.agent.procedures import procedure_for, read_procedures
+from matinee.apps.agent.planning import procedure_for, read_procedures
 from matinee.apps.agent.trials.comparing import ALL, Configuration, Trial, run_configuration
 from matinee.apps.agent.trials.scoring import fact_values, says, score_ask
 from matinee.apps.agent.trials.tables import as_markdown, compare

@@ -15,7 +15,7 @@ import pytest
 import yaml
 from served import AIR, ScriptedLive, assistant
 
-from matinee.apps.agent.long_term import LongTermMemory
+from matinee.apps.agent.memory import LongTermMemory
 from matinee.apps.chatting.conversation import Conversation, Manner, Speaker, Turn
 from matinee.apps.chatting.markdown import chat_messages, fenced, plain
 from matinee.apps.chatting.scenario_files import suite_archive

@@ -16,7 +16,7 @@ from matinee.runtime.errors import UserError
 from matinee.stages.options import Output, with_options
 
 if TYPE_CHECKING:
-    from matinee.apps.agent.task import AgentLimits
+    from matinee.apps.agent.events import AgentLimits
     from matinee.apps.agent.trials.comparing import Configuration, Trial
     from matinee.apps.agent.trials.tasks import TaskSuite
     from matinee.engines.transformers import TransformersEngine

@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from matinee.apps.agent.subtasks import Subtask
+from matinee.apps.agent.events import Subtask
 from matinee.apps.agent.thinking import Play, Run, Thought, with_calls
 from matinee.apps.agent.tools import refused
 from matinee.evaluation.playing import CYCLE_LENGTH

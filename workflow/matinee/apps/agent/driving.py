@@ -1,18 +1,22 @@
-"""Connects tasks with an engine: many tasks in one batch, or one task as a stream of events."""
+"""Connects tasks with an engine: many tasks in one batch, or one whose words are watched."""
 
 from __future__ import annotations
 
 import queue
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterator, Mapping
 from typing import Any, TypeVar
 
 from matinee.apps.agent.events import Event
 from matinee.apps.agent.thinking import Play
 from matinee.engines.base import Completion, Engine, Request
+from matinee.engines.live import Event as Heard
+from matinee.engines.live import Failure, LiveEngine, TooLong, Words
 from matinee.runtime.errors import EngineError
 
 Result = TypeVar("Result")
+# How often a waiting conversation looks whether it is to stop.
+_GLANCE = 0.1
 
 
 def serve(
@@ -50,38 +54,60 @@ def serve(
     return results
 
 
-class _Stopped(Exception):
-    """The watcher has left."""
+class Stopped(Exception):
+    """Whoever asked does not want the answer any more."""
 
 
-def stream(engine: Engine, key: str, play: Play[Any]) -> Iterator[Event]:
-    """The events of one play while the engine works on it in a thread.
+def watch(engine: LiveEngine, play: Play[Any], stop: threading.Event) -> Iterator[Event | Words]:
+    """The events of a task as they happen, and between them the words of the model.
 
-    The whole task is one run of the engine, so that it keeps the conversation's cache between
-    outputs. Closing the iterator ends the task at its next event.
+    Raises Stopped soon after `stop` is set, and EngineError where the model gives no answer.
     """
-    told: queue.Queue[Event | BaseException | None] = queue.Queue()
-    left = threading.Event()
-
-    def tell(_key: str, event: Event) -> None:
-        if left.is_set():
-            raise _Stopped
-        told.put(event)
-
-    def work() -> None:
+    completion: Completion | None = None
+    while True:
         try:
-            serve(engine, {key: play}, tell)
-            told.put(None)
-        except _Stopped:
-            told.put(None)
-        except BaseException as error:  # noqa: BLE001 (raised again where the events are read)
-            told.put(error)
+            told = play.send(completion)
+            while not isinstance(told, Request):
+                yield told
+                _check(stop)
+                told = next(play)
+        except StopIteration:
+            return
+        completion = yield from _completed(engine, told, stop)
 
-    threading.Thread(target=work, name=f"agent {key}", daemon=True).start()
+
+def _completed(
+    engine: LiveEngine, request: Request, stop: threading.Event
+) -> Generator[Words, None, Completion]:
+    heard: queue.SimpleQueue[Heard] = queue.SimpleQueue()
+    ticket = engine.submit(request, heard.put)
     try:
-        while (event := told.get()) is not None:
-            if isinstance(event, BaseException):
-                raise event
-            yield event
+        while True:
+            event = _next(heard, stop)
+            if isinstance(event, Words):
+                yield event
+            elif isinstance(event, Completion):
+                return event
+            elif isinstance(event, TooLong):
+                raise EngineError(
+                    f"The conversation has become too long: {event.tokens} tokens, and "
+                    f"{event.limit} fit. Begin a new one, or shorten the tool list."
+                )
+            elif isinstance(event, Failure):
+                raise EngineError(event.reason)
     finally:
-        left.set()
+        ticket.cancel()
+
+
+def _next(heard: queue.SimpleQueue[Heard], stop: threading.Event) -> Heard:
+    while True:
+        _check(stop)
+        try:
+            return heard.get(timeout=_GLANCE)
+        except queue.Empty:
+            continue
+
+
+def _check(stop: threading.Event) -> None:
+    if stop.is_set():
+        raise Stopped

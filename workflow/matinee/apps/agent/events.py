@@ -1,18 +1,137 @@
-"""What an agent tells whoever watches it, in the order in which it happens."""
+"""What an agent is given, and what it tells whoever watches it."""
 
 from __future__ import annotations
 
-import dataclasses
-from dataclasses import dataclass
-from typing import Any, Literal, TypeAlias
+import datetime
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import Literal, TypeAlias
 
-from matinee.apps.agent.memories import Judgement, MemoryEntry
-from matinee.apps.agent.subtasks import Subtask
-from matinee.messages.conversations import ToolCall
+from matinee.messages.conversations import Message, ToolCall
 from matinee.messages.transcripts import Observation
 
 PlannerName = Literal["direct", "react", "plan", "sop"]
 Purpose = Literal["plan", "act", "answer"]
+Status = Literal["waiting", "running", "done", "failed", "skipped"]
+
+# A failed subtask may run again: reflection tries another way.
+_MAY_FOLLOW: Mapping[Status, frozenset[Status]] = {
+    "waiting": frozenset({"running", "skipped"}),
+    "running": frozenset({"done", "failed"}),
+    "failed": frozenset({"running"}),
+    "done": frozenset(),
+    "skipped": frozenset(),
+}
+
+
+@dataclass(frozen=True)
+class Task:
+    """One question of one user.
+
+    `history`: earlier turns of the same conversation, without a system message. `today`: the day
+    that the model takes for today. `now`: the time of asking; ages in memory count from it.
+    `key`: names the conversation at the engine; tasks that run at the same time need different
+    ones.
+    """
+
+    question: str
+    user: str = "local"
+    history: tuple[Message, ...] = ()
+    today: datetime.date = field(default_factory=datetime.date.today)
+    now: datetime.datetime = field(default_factory=lambda: datetime.datetime.now(datetime.UTC))
+    key: str = "agent"
+
+
+@dataclass(frozen=True)
+class AgentLimits:
+    """Bounds of one task.
+
+    `max_steps`: model outputs in all. `max_rounds`: rounds of calls in one attempt at a subtask.
+    `max_attempts`: attempts at a subtask, where reflection is on. `max_subtasks`: parts of a plan.
+    `max_new_tokens`: per output. `max_observation`: characters of a tool's answer that the model
+    reads. `context_tokens`: what the model is shown at most, tools included.
+    """
+
+    max_steps: int = 16
+    max_rounds: int = 6
+    max_attempts: int = 2
+    max_subtasks: int = 6
+    max_new_tokens: int = 256
+    max_observation: int = 2000
+    context_tokens: int = 8192
+
+    def __post_init__(self) -> None:
+        for name, value in vars(self).items():
+            if value < 1:
+                raise ValueError(f"{name} must be at least 1, not {value}")
+
+
+@dataclass(frozen=True)
+class Subtask:
+    """One part of a task.
+
+    `number`: from 1, in the order of the plan. `goal`: what the model is told to do. `tool`: only
+    a successful call of this tool makes the subtask done; None leaves the choice to the model.
+    `optional`: its failure leaves the task complete. `after`: numbers of subtasks that must be
+    done before; where one is not, this one is skipped. `attempts`: how often it was tried.
+    `result`: what it found; `reason`: why it failed or was skipped.
+    """
+
+    number: int
+    goal: str
+    tool: str | None = None
+    optional: bool = False
+    after: tuple[int, ...] = ()
+    status: Status = "waiting"
+    attempts: int = 0
+    result: str = ""
+    reason: str = ""
+
+    def becomes(self, status: Status, *, result: str = "", reason: str = "") -> Subtask:
+        """The subtask in its next status. Raises ValueError for a step that no subtask takes."""
+        if status not in _MAY_FOLLOW[self.status]:
+            raise ValueError(f"a subtask that is {self.status} cannot become {status}")
+        attempts = self.attempts + (status == "running")
+        return replace(self, status=status, attempts=attempts, result=result, reason=reason)
+
+
+@dataclass(frozen=True)
+class MemoryEntry:
+    """An answer that was kept. `asked_on`: the day that the question's 昨天 counts from.
+
+    `sources`: the tools that the answer rests on. `kept_at` has a time zone.
+    """
+
+    id: int
+    question: str
+    answer: str
+    sources: tuple[str, ...]
+    kept_at: datetime.datetime
+    asked_on: datetime.date
+
+
+@dataclass(frozen=True)
+class Judgement:
+    """Whether an entry may be used again.
+
+    `rule`: the name of the rule that decided. `age`: since it was kept. `limit`: the age up to
+    which the rule allows it; None means for ever. `reason`: the rule in one sentence.
+    """
+
+    usable: bool
+    rule: str
+    age: datetime.timedelta
+    limit: datetime.timedelta | None
+    reason: str
+
+
+@dataclass(frozen=True)
+class Recalled:
+    """An entry that answers the same question. `text`: the answer with its age, source and rule."""
+
+    entry: MemoryEntry
+    judgement: Judgement
+    text: str
 
 
 @dataclass(frozen=True)
@@ -130,25 +249,3 @@ Event: TypeAlias = (
     | Kept
     | Answered
 )
-
-
-def as_json(event: Event) -> dict[str, Any]:
-    """The event as JSON can hold it; `event` names its kind."""
-    values: dict[str, Any] = {"event": type(event).__name__}
-    for field in dataclasses.fields(event):
-        values[field.name] = _plain(getattr(event, field.name))
-    return values
-
-
-def _plain(value: Any) -> Any:
-    if isinstance(value, tuple):
-        return [_plain(part) for part in value]
-    if isinstance(value, Observation):
-        return value.model_dump()
-    if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        return {
-            field.name: _plain(getattr(value, field.name)) for field in dataclasses.fields(value)
-        }
-    if isinstance(value, str | int | float | bool) or value is None:
-        return value
-    return str(value)

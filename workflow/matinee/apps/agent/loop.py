@@ -2,28 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
 from matinee.apps.agent.acting import Outcome, attempt
-from matinee.apps.agent.context import CountTokens, ShortTermMemory, estimate_tokens
-from matinee.apps.agent.driving import stream
 from matinee.apps.agent.events import (
+    AgentLimits,
     Answered,
-    Event,
     Kept,
     MemoryHit,
     PlanMade,
     Reflected,
+    Subtask,
     SubtaskChanged,
+    Task,
 )
-from matinee.apps.agent.memories import Memory
+from matinee.apps.agent.memory import RecallingMemory
 from matinee.apps.agent.planning import Plan, Planner
-from matinee.apps.agent.reflecting import NoReflection, Reflection
-from matinee.apps.agent.subtasks import Subtask
-from matinee.apps.agent.task import AgentLimits, Task
-from matinee.apps.agent.thinking import Play, Run
+from matinee.apps.agent.reflecting import BoundedReflection, NoReflection
+from matinee.apps.agent.thinking import Play, Run, ShortTermMemory
 from matinee.apps.agent.tools import ToolSource
-from matinee.engines.base import Engine
 from matinee.evaluation.playing import system_message
 from matinee.messages.conversations import Message, Tool
 from matinee.messages.parsing import CallForm
@@ -37,7 +34,7 @@ class Agent:
     """Answers tasks with tools, within limits. Its parts can be switched off one by one.
 
     `memory`: None switches long-term memory off. `reflection`: `NoReflection` switches it off.
-    `form`: how the model writes calls. `count`: counts tokens for the short-term memory.
+    `form`: how the model writes calls.
     """
 
     def __init__(
@@ -46,10 +43,9 @@ class Agent:
         planner: Planner,
         *,
         form: CallForm = "hermes",
-        memory: Memory | None = None,
-        reflection: Reflection | None = None,
+        memory: RecallingMemory | None = None,
+        reflection: BoundedReflection | None = None,
         limits: AgentLimits | None = None,
-        count: CountTokens = estimate_tokens,
     ) -> None:
         self._source = source
         self._planner = planner
@@ -57,18 +53,10 @@ class Agent:
         self._memory = memory
         self._reflection = reflection if reflection is not None else NoReflection()
         self._limits = limits if limits is not None else AgentLimits()
-        self._count = count
-
-    def run(self, engine: Engine, task: Task) -> Iterator[Event]:
-        """The events of a task as they happen; the last one is its only `Answered`.
-
-        Closing the iterator stops the task after the model output that is being made. Raises
-        EngineError where the engine fails.
-        """
-        return stream(engine, task.key, self.play(task))
 
     def play(self, task: Task) -> Play[Answered]:
-        """The same as a generator of events and requests, for `driving.serve`."""
+        """The task as a generator of events and requests, for `driving`; the last event is its only
+        `Answered`."""
         answered = yield from self._recall(task)
         if answered is None:
             answered = yield from self._work(task)
@@ -102,7 +90,7 @@ class Agent:
     def _start(self, task: Task) -> Run:
         opening = [Message("system", system_message(task.today)), *task.history]
         tools = self._source.tools
-        context = ShortTermMemory(opening, tools, self._limits.context_tokens, self._count)
+        context = ShortTermMemory(opening, tools, self._limits.context_tokens)
         return Run(task, self._source, self._limits, self._form, context)
 
     def _settle(

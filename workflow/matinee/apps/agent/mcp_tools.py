@@ -12,12 +12,15 @@ from matinee.evaluation.simulation.answers import Refusal, refusal
 from matinee.evaluation.simulation.arguments import Parameters
 from matinee.messages.conversations import Tool, canonical_json
 from matinee.messages.transcripts import Observation
-from matinee.runtime.errors import UserError
+from matinee.runtime import progress
+from matinee.runtime.errors import ScenarioError, UserError
 
 if TYPE_CHECKING:
     from anyio.from_thread import BlockingPortal
 
 _LONGEST_MESSAGE = 500
+# A server that always names a next page must come to an end; so must one with endless tools.
+_MOST_PAGES, _MOST_TOOLS = 50, 1000
 
 
 @dataclass(frozen=True)
@@ -34,23 +37,20 @@ class McpCommand:
 
 
 class McpTools:
-    """Tools of a server that is connected; see `connect_mcp`.
-
-    Raises ScenarioError where a tool's schema cannot be used.
-    """
+    """Tools of a server that is connected; see `connect_mcp`."""
 
     def __init__(
         self,
         portal: BlockingPortal,
         client: Any,
-        tools: Sequence[Tool],
+        parameters: Mapping[Tool, Parameters],
         timeout: float,
         longest_answer: int,
     ) -> None:
         self._portal = portal
         self._client = client
-        self._tools = tuple(tools)
-        self._parameters = {tool.name: Parameters(tool) for tool in tools}
+        self._tools = tuple(parameters)
+        self._parameters = {tool.name: read for tool, read in parameters.items()}
         self._timeout = timeout
         self._longest_answer = longest_answer
 
@@ -113,9 +113,10 @@ def connect_mcp(
     """Connects to a server, by address (streamable HTTP) or by command (stdio), for a `with`.
 
     `allow`: names of the tools that may be called; None: all that the server lists. `timeout`:
-    seconds per call, and for connecting. `longest_answer`: characters. Raises UserError where the
-    client is not installed, the server cannot be reached, does not list an allowed tool or gives
-    one a schema that cannot be used.
+    seconds per call, for connecting and for the list. `longest_answer`: characters. Raises
+    UserError where the client is not installed, the server cannot be reached, its list does not
+    end, or it does not list an allowed tool or gives one a schema that cannot be used; other such
+    tools are left out.
     """
     try:
         from anyio.from_thread import start_blocking_portal
@@ -139,33 +140,39 @@ def connect_mcp(
             client = connection.__enter__()
             # What the caller raises must not pass through the client, which would wrap it.
             stack.callback(connection.__exit__, None, None, None)
-            listed = portal.call(_all_tools, client)
+            listed = portal.call(_all_tools, client, timeout)
         except Exception as error:
             raise UserError(
                 f"The MCP server {_name(server)} cannot be used ({_reason(error)}). "
                 "Check its address or command, and that it is up."
             ) from error
-        yield McpTools(portal, client, _chosen(server, listed, allow), timeout, longest_answer)
+        yield McpTools(portal, client, _usable(server, listed, allow), timeout, longest_answer)
 
 
-async def _all_tools(client: Any) -> list[Tool]:
-    """Every tool of the server, page after page."""
+async def _all_tools(client: Any, timeout: float) -> list[Tool]:
+    import anyio
+
     tools: list[Tool] = []
     cursor: str | None = None
-    while True:
-        page = await client.list_tools(cursor=cursor)
-        tools += [
-            Tool(tool.name, tool.description or "", canonical_json(tool.input_schema))
-            for tool in page.tools
-        ]
-        cursor = page.next_cursor
-        if not cursor:
-            return tools
+    with anyio.fail_after(timeout):
+        for _ in range(_MOST_PAGES):
+            page = await client.list_tools(cursor=cursor)
+            tools += [
+                Tool(tool.name, tool.description or "", canonical_json(tool.input_schema))
+                for tool in page.tools
+            ]
+            cursor = page.next_cursor
+            if not cursor:
+                return tools
+            if len(tools) > _MOST_TOOLS:
+                break
+    raise ValueError(f"its tool list does not end: {len(tools)} tools, and a next page")
 
 
-def _chosen(
+def _usable(
     server: str | McpCommand, listed: Sequence[Tool], allow: Collection[str] | None
-) -> list[Tool]:
+) -> dict[Tool, Parameters]:
+    """The allowed tools. One that cannot be used is left out and told, unless it was asked for."""
     names = [tool.name for tool in listed]
     missing = sorted(set(allow or ()) - set(names))
     if missing:
@@ -173,7 +180,19 @@ def _chosen(
             f"The MCP server {_name(server)} has no tool {missing[0]!r}. It has: "
             f"{', '.join(names) or 'none'}."
         )
-    return [tool for tool in listed if allow is None or tool.name in allow]
+    usable: dict[Tool, Parameters] = {}
+    for tool in listed:
+        if allow is not None and tool.name not in allow:
+            continue
+        try:
+            if tool.name in {other.name for other in usable}:
+                raise ScenarioError(f"{tool.name}: listed twice")
+            usable[tool] = Parameters(tool)
+        except ScenarioError as error:
+            if allow is not None:
+                raise
+            progress.say(f"! {_name(server)}: a tool is left out: {error}")
+    return usable
 
 
 def _text(block: Any) -> str:

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Protocol
 
 from matinee.apps.agent.acting import NO_STEPS, Outcome
-from matinee.apps.agent.subtasks import Subtask
+from matinee.apps.agent.events import Subtask
 
 # What another way could be depends on how the last one failed.
 _ADVICE = {
@@ -33,30 +32,6 @@ class Decision:
     advice: str = ""
 
 
-class Reflection(Protocol):
-    """Decides after each failed attempt, and says in the answer what is missing."""
-
-    def decide(self, subtask: Subtask, outcome: Outcome, steps_left: int) -> Decision:
-        """Whether the subtask, which has just failed, is tried again."""
-        ...
-
-    def partial(self, text: str, failed: tuple[Subtask, ...]) -> str:
-        """The answer of a task whose subtasks did not all come off."""
-        ...
-
-
-class NoReflection:
-    """Reflection switched off: one attempt, and the model's answer as it is."""
-
-    def decide(self, subtask: Subtask, outcome: Outcome, steps_left: int) -> Decision:
-        """Never again."""
-        return Decision(False, outcome.reason)
-
-    def partial(self, text: str, failed: tuple[Subtask, ...]) -> str:
-        """The text unchanged."""
-        return text
-
-
 @dataclass(frozen=True)
 class BoundedReflection:
     """Another way, until a subtask has been tried `max_attempts` times; then an honest answer."""
@@ -64,7 +39,7 @@ class BoundedReflection:
     max_attempts: int = 2
 
     def decide(self, subtask: Subtask, outcome: Outcome, steps_left: int) -> Decision:
-        """Again while attempts and steps are left."""
+        """Whether the subtask, which has just failed, is tried again."""
         if steps_left < 1:
             return Decision(False, NO_STEPS)
         if subtask.attempts >= self.max_attempts:
@@ -74,6 +49,16 @@ class BoundedReflection:
         return Decision(True, outcome.reason, told)
 
     def partial(self, text: str, failed: tuple[Subtask, ...]) -> str:
-        """The text, and a list of what is missing and why."""
+        """The answer of a task whose subtasks did not all come off: what is missing, and why."""
         missing = "\n".join(f"- {subtask.goal}（{subtask.reason}）" for subtask in failed)
         return f"{text}\n\n没有完成：\n{missing}".strip()
+
+
+class NoReflection(BoundedReflection):
+    """Reflection switched off: one attempt, and the model's answer as it is."""
+
+    def decide(self, subtask: Subtask, outcome: Outcome, steps_left: int) -> Decision:
+        return Decision(False, outcome.reason)
+
+    def partial(self, text: str, failed: tuple[Subtask, ...]) -> str:
+        return text

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import datetime
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Protocol
 
+from matinee.evaluation.simulation import Simulation, world
+from matinee.evaluation.simulation.resources import eleven_tools
 from matinee.messages.conversations import Tool, canonical_json
+from matinee.messages.scenarios import Fault
 from matinee.messages.transcripts import Observation
 from matinee.runtime.errors import UserError
-from matinee.runtime.records import write_json
 
 
 class ToolSource(Protocol):
@@ -57,6 +59,28 @@ class Toolbox:
         return owner.call(name, arguments)
 
 
+class SimulatedTools:
+    """A simulation with the tools that it answers to."""
+
+    def __init__(self, tools: Sequence[Tool], simulation: Simulation) -> None:
+        self._tools = tuple(tools)
+        self._simulation = simulation
+
+    @classmethod
+    def world(cls, today: datetime.date, faults: Sequence[Fault] = ()) -> SimulatedTools:
+        """The eleven tools as they answer on the day `today`."""
+        return cls(eleven_tools(), world(today, faults))
+
+    @property
+    def tools(self) -> tuple[Tool, ...]:
+        """What the model is told."""
+        return self._tools
+
+    def call(self, name: str, arguments: str) -> Observation:
+        """The observation of one call."""
+        return self._simulation.call(name, arguments)
+
+
 def answered(tool: str, result: object) -> Observation:
     """The observation of a call that went well, in the envelope of all simulated tools."""
     body = {"reason": "查询成功", "result": result, "error_code": 0}
@@ -67,8 +91,3 @@ def refused(tool: str, error: str, reason: str, code: int = 10001) -> Observatio
     """The observation of a call that failed; `error` names the problem for the record."""
     body = {"reason": reason, "result": None, "error_code": code}
     return Observation(tool=tool, content=canonical_json(body), error=error)
-
-
-def write_tools(source: ToolSource, path: Path) -> None:
-    """Writes the tool list as `tools.json`, for training and evaluation."""
-    write_json(path, [tool.as_openai()["function"] for tool in source.tools])

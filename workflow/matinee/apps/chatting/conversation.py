@@ -9,28 +9,28 @@ from dataclasses import dataclass, field
 from typing import Literal
 from uuid import uuid4
 
-from matinee.apps.agent import (
-    Agent,
+from matinee.apps.agent.driving import Stopped, watch
+from matinee.apps.agent.events import (
     AgentLimits,
     Answered,
-    BoundedReflection,
     CallObserved,
     Event,
     ModelWrote,
+    PlannerName,
     Task,
 )
-from matinee.apps.agent.events import PlannerName
+from matinee.apps.agent.loop import Agent
 from matinee.apps.agent.memories import Memory
 from matinee.apps.agent.planning import (
     DirectPlanner,
     PlanFirstPlanner,
     Planner,
+    Procedure,
     ReactPlanner,
     SopPlanner,
 )
-from matinee.apps.agent.procedures import Procedure
+from matinee.apps.agent.reflecting import BoundedReflection
 from matinee.apps.chatting.tools import ChatTools
-from matinee.apps.chatting.watching import Stopped, watch
 from matinee.engines.live import LiveEngine, Words
 from matinee.messages.conversations import Message
 from matinee.messages.parsing import CallForm

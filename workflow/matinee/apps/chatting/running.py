@@ -1,37 +1,100 @@
-"""`run.py chat`: loads the models and begins to talk, in a terminal or as a page."""
+"""`run.py chat`: loads the models and tools and begins to talk, in a terminal or as a page."""
 
 from __future__ import annotations
 
 import contextlib
+import shlex
 import tempfile
 from collections.abc import Iterator, Sequence, Set
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TypeVar, get_args
+from urllib.parse import urlsplit
 
 from matinee.apps.agent.events import PlannerName
-from matinee.apps.agent.long_term import LongTermMemory
-from matinee.apps.agent.procedures import Procedure, read_procedures
+from matinee.apps.agent.memory import LongTermMemory
+from matinee.apps.agent.planning import Procedure, read_procedures
+from matinee.apps.agent.tools import ToolSource
 from matinee.apps.agent.trials.tasks import PROCEDURES
 from matinee.apps.agent.trials.tools import task_tools
 from matinee.apps.chatting.conversation import Manner, Speaker
-from matinee.apps.chatting.scenario_list import load_scenarios
 from matinee.apps.chatting.sessions import Desk
 from matinee.apps.chatting.wording import LANGUAGES
-from matinee.apps.serving.loading import Loading, load_live, name_of
-from matinee.apps.serving.running import LOCAL
+from matinee.apps.serving.running import LOCAL, Loading, load_live, name_of
+from matinee.evaluation.suites import load_suite
+from matinee.messages.documents import read_tool_list
+from matinee.messages.scenarios import Suite
 from matinee.runtime import progress
 from matinee.runtime.errors import ConfigurationError, EngineError
+from matinee.runtime.places import RESOURCES
 
 Choice = TypeVar("Choice", bound=str)
 
 
+@dataclass(frozen=True)
+class Tools:
+    """Where the tools of a chat come from; with nothing said, the test suite's eleven.
+
+    `listed`: a JSON file, whose entries may have `returns`. `suite`: a folder of scenarios over
+    them. `mcp`: a command, or an address. `openapi`: a document, of which only the operations in
+    `allow` are called, at the address `server` and nowhere else; `allow` also chooses among the
+    tools of `mcp`.
+    """
+
+    listed: Path | None = None
+    suite: Path | None = None
+    mcp: str | None = None
+    openapi: Path | None = None
+    server: str | None = None
+    allow: tuple[str, ...] = ()
+
+    def cases(self) -> Suite:
+        """The scenarios to begin with, and the listed tools."""
+        if self.listed is None and self.suite is None and (self.mcp or self.openapi):
+            return Suite(id="chat", today="", tools=(), scenarios=())
+        tools = self.listed or RESOURCES / "tools.json"
+        if self.suite is None and self.listed is not None:
+            return Suite(id="chat", today="", tools=tuple(read_tool_list(tools)), scenarios=())
+        return load_suite(self.suite or RESOURCES / "scenarios", tools)
+
+    @contextlib.contextmanager
+    def connected(self) -> Iterator[list[ToolSource]]:
+        """The real tools. Raises UserError where they cannot be used."""
+        sources: list[ToolSource] = []
+        with contextlib.ExitStack() as stack:
+            if self.openapi is not None:
+                from matinee.apps.agent.openapi_tools import OpenApiTools
+                from matinee.evaluation.openapi import import_openapi
+
+                if not self.allow or not self.server:
+                    raise ConfigurationError(
+                        "--openapi calls a real service: say which operations may be called "
+                        "(--allow NAME, once for each) and at which address (--server)."
+                    )
+                hosts = [urlsplit(self.server).netloc.rpartition("@")[2]]
+                document = import_openapi(self.openapi, list(self.allow))
+                sources.append(
+                    OpenApiTools(document, allow=self.allow, hosts=hosts, server=self.server)
+                )
+            if self.mcp is not None:
+                from matinee.apps.agent.mcp_tools import McpCommand, connect_mcp
+
+                command, *arguments = shlex.split(self.mcp) or [""]
+                address = self.mcp.startswith(("http://", "https://"))
+                allow = None if self.openapi is not None else self.allow or None
+                server = self.mcp if address else McpCommand(command, arguments)
+                sources.append(stack.enter_context(connect_mcp(server, allow=allow)))
+            yield sources
+
+
 @contextlib.contextmanager
 def open_desk(
-    folder: Path, untuned: Path | None, loading: Loading, memory: Path | None
+    folder: Path, untuned: Path | None, loading: Loading, memory: Path | None, tools: Tools
 ) -> Iterator[Desk]:
     """The models, loaded, and a memory that is forgotten at the end where no folder keeps it."""
     with contextlib.ExitStack() as stack:
+        suite = tools.cases()
+        sources = stack.enter_context(tools.connected())
         tuned = load_live(folder, loading)
         stack.callback(tuned.engine.close)
         speakers = [Speaker(name_of(folder), tuned.engine, tuned.form)]
@@ -41,9 +104,8 @@ def open_desk(
             stack.callback(other.engine.close)
             speakers.append(Speaker(name_of(untuned), other.engine, other.form))
         kept = memory or Path(stack.enter_context(tempfile.TemporaryDirectory()))
-        suite = load_scenarios()
         names = {str(tool["name"]) for tool in suite.tools}
-        yield Desk(speakers, suite, LongTermMemory(kept), _procedures(names))
+        yield Desk(speakers, suite, LongTermMemory(kept), _procedures(names), sources)
 
 
 def _procedures(tools: Set[str]) -> list[Procedure]:

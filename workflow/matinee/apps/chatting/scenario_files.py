@@ -10,7 +10,7 @@ from typing import Any
 
 import yaml
 
-from matinee.apps.agent import CallObserved
+from matinee.apps.agent.events import CallObserved
 from matinee.apps.chatting.conversation import Turn
 from matinee.apps.chatting.tools import ChatTools
 from matinee.evaluation.asking import is_question

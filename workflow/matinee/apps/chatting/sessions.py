@@ -11,13 +11,13 @@ from collections import OrderedDict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 
-from matinee.apps.agent.long_term import LongTermMemory
-from matinee.apps.agent.procedures import Procedure
-from matinee.apps.agent.remembering import RecallingMemory
+from matinee.apps.agent.memory import LongTermMemory, RecallingMemory
+from matinee.apps.agent.planning import Procedure
+from matinee.apps.agent.tools import ToolSource
 from matinee.apps.chatting.conversation import Conversation, Manner, Speaker
-from matinee.apps.chatting.scenario_list import find
 from matinee.apps.chatting.tools import ChatTools, listed_tools
 from matinee.apps.chatting.wording import Language
+from matinee.messages.conversations import Tool
 from matinee.messages.scenarios import Fault, Scenario, Suite
 from matinee.runtime.errors import UserError
 
@@ -51,8 +51,22 @@ class Session:
         return turns[said].user if said < len(turns) else ""
 
 
+@dataclass(frozen=True)
+class Asking:
+    """A question, the tool list as it was edited, and how it is to be answered."""
+
+    question: str
+    tools: str
+    manner: Manner
+    remember: bool = True
+    compare: bool = False
+
+
 class Desk:
-    """All sessions, the models that they talk to, and what they have in common."""
+    """All sessions, the models that they talk to, and what they have in common.
+
+    `sources`: real tools, offered beside those of the edited list.
+    """
 
     def __init__(
         self,
@@ -60,11 +74,14 @@ class Desk:
         suite: Suite,
         store: LongTermMemory,
         procedures: Sequence[Procedure] = (),
+        sources: Sequence[ToolSource] = (),
     ) -> None:
         self.speakers = tuple(speakers)
         self.suite = suite
         self.today = datetime.date.fromisoformat(suite.today or str(datetime.date.today()))
         self.procedures = tuple(procedures)
+        self.sources = tuple(sources)
+        self.tool_list = listed_tools([Tool.from_openai(tool) for tool in suite.tools])
         self._store = store
         self._sessions: OrderedDict[str, Session] = OrderedDict()
         self._lock = threading.Lock()
@@ -82,7 +99,7 @@ class Desk:
 
     def begin_again(self, key: str, scenario: str | None = None) -> Session:
         """The visitor's session with nothing said. Raises UserError for an unknown scenario."""
-        found = find(self.suite, scenario) if scenario else None
+        found = next((one for one in self.suite.scenarios if one.id == scenario), None)
         if scenario and found is None:
             raise UserError(f"There is no scenario {scenario!r} in the suite {self.suite.id}.")
         session = self.session(key)
@@ -102,36 +119,31 @@ class Desk:
             for conversation in session.conversations:
                 self._store.forget_all(conversation.user)
 
-    def ask(
-        self,
-        session: Session,
-        question: str,
-        tools_text: str,
-        manner: Manner,
-        *,
-        remember: bool,
-        compare: bool,
-    ) -> Iterator[None]:
+    def read_tools(self, text: str, faults: Sequence[Fault] = ()) -> ChatTools:
+        """The edited tool list with the real tools. Raises UserError for what cannot be used."""
+        return ChatTools.read(text, self.today, faults, self.sources)
+
+    def ask(self, session: Session, asking: Asking) -> Iterator[None]:
         """Asks the first model, or all of them at once; yields soon after something was added.
 
         Raises UserError where the tool list cannot be used; nothing is asked then.
         """
-        session.tools = ChatTools.read(tools_text, self.today, session.faults)
-        memory = RecallingMemory(self._store) if remember else None
-        manner = replace(manner, memory=memory, procedures=self.procedures)
+        session.tools = self.read_tools(asking.tools, session.faults)
+        memory = RecallingMemory(self._store) if asking.remember else None
+        manner = replace(asking.manner, memory=memory, procedures=self.procedures)
         session.stop = threading.Event()
         news: queue.SimpleQueue[bool] = queue.SimpleQueue()
 
         def converse(conversation: Conversation, tools: ChatTools) -> None:
             try:
-                for _ in conversation.ask(question, tools, manner, session.stop):
+                for _ in conversation.ask(asking.question, tools, manner, session.stop):
                     news.put(True)
             finally:
                 news.put(False)
 
-        asked = session.conversations if compare else session.conversations[:1]
+        asked = session.conversations if asking.compare else session.conversations[:1]
         # Each model has its own world: an injected fault strikes in both.
-        worlds = [ChatTools.read(tools_text, self.today, session.faults) for _ in asked]
+        worlds = [self.read_tools(asking.tools, session.faults) for _ in asked]
         threads = [
             threading.Thread(target=converse, args=pair, daemon=True)
             for pair in zip(asked, worlds, strict=True)
@@ -152,14 +164,9 @@ class Desk:
             for thread in threads:
                 thread.join()
 
-    def tool_list(self) -> str:
-        """The suite's tools as people edit them."""
-        from matinee.messages.conversations import Tool
-
-        return listed_tools([Tool.from_openai(tool) for tool in self.suite.tools])
-
     def _conversations(self, key: str) -> list[Conversation]:
+        # The place first: a key is free text, and no two may meet in one name.
         return [
-            Conversation(speaker, user=f"{key} {place}")
+            Conversation(speaker, user=f"{place} {key}")
             for place, speaker in enumerate(self.speakers)
         ]

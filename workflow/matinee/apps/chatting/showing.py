@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Literal
 
-from matinee.apps.agent import (
+from matinee.apps.agent.events import (
     Answered,
     CallMade,
     CallObserved,
@@ -16,10 +16,10 @@ from matinee.apps.agent import (
     ModelWrote,
     PlanMade,
     Reflected,
+    Status,
     Subtask,
     SubtaskChanged,
 )
-from matinee.apps.agent.subtasks import Status
 from matinee.apps.chatting.conversation import Turn
 from matinee.apps.chatting.wording import Words
 from matinee.apps.serving.answering import plain_part

@@ -9,20 +9,18 @@ from itertools import product
 from pathlib import Path
 
 from matinee.apps.agent.driving import serve
-from matinee.apps.agent.events import Answered, Event, PlannerName
-from matinee.apps.agent.long_term import LongTermMemory
+from matinee.apps.agent.events import AgentLimits, Answered, Event, PlannerName, Task
 from matinee.apps.agent.loop import Agent
+from matinee.apps.agent.memory import LongTermMemory, RecallingMemory
 from matinee.apps.agent.planning import (
     DirectPlanner,
     PlanFirstPlanner,
     Planner,
     ReactPlanner,
     SopPlanner,
+    read_procedures,
 )
-from matinee.apps.agent.procedures import read_procedures
 from matinee.apps.agent.reflecting import BoundedReflection, NoReflection
-from matinee.apps.agent.remembering import RecallingMemory
-from matinee.apps.agent.task import AgentLimits, Task
 from matinee.apps.agent.thinking import Play
 from matinee.apps.agent.trials.scoring import AskScore, score_ask
 from matinee.apps.agent.trials.tasks import PROCEDURES, Kind, TaskSuite, TrialTask

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import cache
 from typing import Any
 
-from matinee.apps.agent.simulated_tools import SimulatedTools
+from matinee.apps.agent.tools import SimulatedTools
 from matinee.evaluation.simulation.answers import Problem, Refusal, echo
 from matinee.evaluation.simulation.api import SimulatedApi
 from matinee.evaluation.simulation.environment import get_environment_air_pm

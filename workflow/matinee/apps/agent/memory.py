@@ -1,4 +1,4 @@
-"""Long-term memory: what an agent answered, in one SQLite file per user, found by its text."""
+"""Long-term memory: what an agent answered, in one SQLite file per user, recalled by its text."""
 
 from __future__ import annotations
 
@@ -10,7 +10,8 @@ import sqlite3
 from collections.abc import Iterator
 from pathlib import Path
 
-from matinee.apps.agent.memories import MemoryEntry
+from matinee.apps.agent.events import Judgement, MemoryEntry, Recalled, Task
+from matinee.apps.agent.reuse import ReuseRules, default_rules
 from matinee.messages.conversations import canonical_json
 from matinee.messages.parsing import printable
 from matinee.runtime.errors import UserError
@@ -18,6 +19,7 @@ from matinee.runtime.errors import UserError
 # The trigram tokenizer finds any three characters in a row, so it needs no words and suits Chinese.
 _TRIGRAM_SINCE = (3, 34, 0)
 _SHORTEST = 3
+_CANDIDATES = 20
 _LONGEST_QUERY = 200
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS entry (
@@ -160,7 +162,7 @@ class LongTermMemory:
         return database
 
     def _path(self, user: str) -> Path:
-        digest = hashlib.blake2b(user.encode("utf-8", "replace"), digest_size=16).hexdigest()
+        digest = hashlib.blake2b(user.encode("utf-8", "surrogatepass"), digest_size=16).hexdigest()
         return self._folder / f"{digest}.sqlite"
 
 
@@ -190,3 +192,52 @@ def _entry(row: tuple[int, str, str, str, str, str]) -> MemoryEntry:
         datetime.datetime.fromisoformat(kept_at),
         datetime.date.fromisoformat(asked_on),
     )
+
+
+class RecallingMemory:
+    """Answers from a `LongTermMemory`, by the rules of reuse."""
+
+    def __init__(self, store: LongTermMemory, rules: ReuseRules | None = None) -> None:
+        self.store = store
+        self._rules = rules if rules is not None else default_rules()
+
+    def recall(self, task: Task) -> Recalled | None:
+        """The latest of the user's entries that asks the same thing, judged.
+
+        A question within a conversation may lean on what was said before, so only opening
+        questions are recalled.
+        """
+        if task.history:
+            return None
+        found = self.store.search(task.user, task.question, _CANDIDATES)
+        same = [
+            entry for entry in found if self._rules.same_question(entry, task.question, task.today)
+        ]
+        if not same:
+            return None
+        entry = max(same, key=lambda one: (one.kept_at, one.id))
+        judgement = self._rules.judge(entry, task.now)
+        return Recalled(entry, judgement, _shown(entry, judgement))
+
+    def keep(self, task: Task, answer: str, sources: tuple[str, ...]) -> MemoryEntry:
+        """Stores the answer with the time of asking and its sources."""
+        return self.store.keep(task.user, task.question, answer, sources, task.now, task.today)
+
+
+def _shown(entry: MemoryEntry, judgement: Judgement) -> str:
+    """The answer, with where it comes from."""
+    sources = "、".join(entry.sources) or "无"
+    note = f"{age_in_words(judgement.age)}的记录，来源：{sources}；{judgement.reason}"
+    return f"{entry.answer}\n（{note}）"
+
+
+def age_in_words(age: datetime.timedelta) -> str:
+    """An age such as 3天前."""
+    minutes = int(age.total_seconds()) // 60
+    if minutes < 1:
+        return "刚才"
+    if minutes < 60:
+        return f"{minutes}分钟前"
+    if minutes < 24 * 60:
+        return f"{minutes // 60}小时前"
+    return f"{minutes // (24 * 60)}天前"
