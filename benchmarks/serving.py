@@ -110,7 +110,7 @@ def main() -> None:
     """Both, one after the other."""
     from served import site
 
-    from matinee.apps.serving.loading import Loading, load_live
+    from matinee.apps.serving.running import Loading, load_live
 
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("model", type=Path)

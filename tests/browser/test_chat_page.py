@@ -17,9 +17,9 @@ from unit.served import ScriptedLive, assistant
 
 from matinee.apps.agent.memory import LongTermMemory
 from matinee.apps.chatting.conversation import Speaker
-from matinee.apps.chatting.scenario_list import load_scenarios
 from matinee.apps.chatting.sessions import Desk
-from matinee.evaluation.suites import check_suite
+from matinee.evaluation.suites import check_suite, load_suite
+from matinee.runtime.places import RESOURCES
 
 playwright = pytest.importorskip(
     "playwright.sync_api", reason="the browser tests need: pip install playwright"
@@ -56,6 +56,9 @@ class Watched:
         self.page.locator("#send:not([disabled])").wait_for()
 
 
+SUITE = load_suite(RESOURCES / "scenarios", RESOURCES / "tools.json")
+
+
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Any]:
     with playwright.sync_playwright() as driver:
@@ -71,7 +74,13 @@ def shown(folder: Path, *speakers: Speaker) -> Iterator[str]:
 
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
-    page = build(Desk(speakers, load_scenarios(), LongTermMemory(folder)))
+    page = build(
+        Desk(
+            speakers,
+            SUITE,
+            LongTermMemory(folder),
+        )
+    )
     _, address, _ = page.launch(prevent_thread_lock=True, **launch_settings("127.0.0.1", port))
     try:
         yield address
@@ -198,7 +207,7 @@ def test_a_scenario_is_loaded_by_its_id(opened: Watched) -> None:
 
 
 def load_scenarios_question(name: str) -> str:
-    return next(case.turns[0].user for case in load_scenarios().scenarios if case.id == name)
+    return next(case.turns[0].user for case in SUITE.scenarios if case.id == name)
 
 
 def test_a_broken_tool_list_is_a_sentence_and_the_question_stays(opened: Watched) -> None:

@@ -112,6 +112,7 @@ def site(engine: Any, *, form: CallForm = "hermes", key: str = "", **limits: Any
     """A server on a free port of the loopback interface, until the test has ended."""
     uvicorn = pytest.importorskip("uvicorn", reason="needs: pip install -r requirements-serve.txt")
     from matinee.apps.serving.app import Limits, Served, create_app
+    from matinee.apps.serving.running import web_settings
 
     served = Served("tiny", engine, form, Limits(**limits), key)
     listening = socket.create_server(("127.0.0.1", 0))
@@ -122,7 +123,7 @@ def site(engine: Any, *, form: CallForm = "hermes", key: str = "", **limits: Any
             await super().startup(sockets)
             started.set()
 
-    server = Server(uvicorn.Config(create_app(served), log_level="critical", lifespan="on"))
+    server = Server(web_settings(create_app(served), served.limits, "critical"))
     thread = threading.Thread(target=server.run, args=([listening],), daemon=True)
     thread.start()
     assert started.wait(PATIENCE)

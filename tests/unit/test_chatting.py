@@ -18,9 +18,8 @@ from served import AIR, ScriptedLive, assistant
 from matinee.apps.agent.memory import LongTermMemory
 from matinee.apps.chatting.conversation import Conversation, Manner, Speaker, Turn
 from matinee.apps.chatting.markdown import chat_messages, fenced, plain
-from matinee.apps.chatting.scenario_files import suite_archive
-from matinee.apps.chatting.scenario_list import accepted, find, load_scenarios
-from matinee.apps.chatting.sessions import Desk
+from matinee.apps.chatting.scenario_files import accepted, suite_archive
+from matinee.apps.chatting.sessions import Asking, Desk
 from matinee.apps.chatting.showing import Block, blocks
 from matinee.apps.chatting.terminal import Terminal
 from matinee.apps.chatting.tools import ChatTools, listed_tools
@@ -31,6 +30,9 @@ from matinee.evaluation.suites import check_suite, load_suite
 from matinee.messages.conversations import ToolCall
 from matinee.messages.parsing import write_calls
 from matinee.runtime.errors import UserError
+from matinee.runtime.places import RESOURCES
+
+SUITE = load_suite(RESOURCES / "scenarios", RESOURCES / "tools.json")
 
 TODAY = datetime.date(2024, 1, 25)
 EN, ZH = Words("en"), Words("zh")
@@ -150,13 +152,17 @@ def test_a_plan_is_shown_with_the_status_of_its_steps() -> None:
 
 
 def desk(tmp_path: Path, *speakers: Speaker) -> Desk:
-    return Desk(speakers or (speaker(),), load_scenarios(), LongTermMemory(tmp_path / "memory"))
+    return Desk(
+        speakers or (speaker(),),
+        SUITE,
+        LongTermMemory(tmp_path / "memory"),
+    )
 
 
 def run(at: Desk, key: str, question: str, *, remember: bool = True, compare: bool = False) -> Any:
     session = at.session(key)
-    tools = at.tool_list()
-    for _ in at.ask(session, question, tools, Manner(), remember=remember, compare=compare):
+    tools = at.tool_list
+    for _ in at.ask(session, Asking(question, tools, Manner(), remember, compare)):
         pass
     return session
 
@@ -209,8 +215,8 @@ def test_an_injected_fault_of_the_scenario_strikes_in_the_conversation(tmp_path:
 
 
 def test_what_a_scenario_accepts_is_told(tmp_path: Path) -> None:
-    suite = load_scenarios()
-    text = accepted(find(suite, "single-air-1") or suite.scenarios[0], EN)
+    suite = SUITE
+    text = accepted(suite.scenarios[0], EN)
     assert text.splitlines()[0].startswith("1. ")
     assert "→ " in text
     no_tool = next(case for case in suite.scenarios if case.category == "no_tool")

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import socket
+from collections.abc import Iterator
 from typing import Any
 
 import httpx
@@ -11,10 +14,11 @@ import pytest
 from served import ScriptedLive, site
 from test_serving import TIME, WEATHER
 
+from matinee.apps.serving import running
 from matinee.engines.live import Failure, TooLong
 
 USER = {"role": "user", "content": "你好"}
-CALLED = {
+CALLED: dict[str, Any] = {
     "role": "assistant",
     "tool_calls": [
         {"id": "a", "type": "function", "function": {"name": "get_time", "arguments": "{}"}}
@@ -57,7 +61,10 @@ MALFORMED: dict[str, tuple[Any, str | None]] = {
         "messages.0.content",
     ),
     "an unknown parameter": (chat(wonder=1), "wonder"),
-    "a parameter that is not there": (chat(response_format={"type": "json_object"}), None),
+    "JSON and tools at once": (
+        chat(response_format={"type": "json_object"}, tools=[TIME]),
+        "response_format",
+    ),
     "several answers": (chat(n=2), "n"),
     "too hot": (chat(temperature=2.1), "temperature"),
     "not a number": (b'{"model":"tiny","messages":[{"role":"user"}],"temperature":NaN}', None),
@@ -105,24 +112,13 @@ MALFORMED: dict[str, tuple[Any, str | None]] = {
         chat(USER, CALLED, ANSWER | {"tool_call_id": "b"}),
         "messages.1",
     ),
-    "arguments that are no JSON": (
-        chat(
-            USER,
-            {
-                "role": "assistant",
-                "tool_calls": [{"id": "a", "function": {"name": "f", "arguments": "{oops"}}],
-            },
-            ANSWER,
-        ),
-        "messages.1.tool_calls.0.function.arguments",
-    ),
 }
 
 
 @pytest.fixture(scope="module")
 def here() -> Any:
-    with site(ScriptedLive(hello)) as running:
-        yield running
+    with site(ScriptedLive(hello)) as here:
+        yield here
 
 
 @pytest.mark.parametrize(("body", "parameter"), MALFORMED.values(), ids=MALFORMED)
@@ -189,6 +185,56 @@ def test_other_paths_and_methods_answer_in_the_same_form(
     response = httpx.request(method, here.address + path)
     assert response.status_code == status
     assert response.json()["error"]["message"]
+
+
+@pytest.mark.parametrize(
+    ("headers", "status"),
+    [
+        ({"host": "evil.example"}, 403),
+        ({"host": "evil.example:8000"}, 403),
+        ({"origin": "http://evil.example"}, 403),
+        ({"origin": "null"}, 403),
+        ({"host": "localhost:1"}, 200),
+        ({"host": "[::1]:1", "origin": "http://127.0.0.1:7860"}, 200),
+    ],
+)
+def test_only_hosts_that_were_told_are_answered(
+    here: Any, headers: dict[str, str], status: int
+) -> None:
+    assert post(here.address, chat(), **headers).status_code == status
+    assert httpx.get(f"{here.address}/health", headers=headers).status_code == status
+
+
+@pytest.mark.parametrize(
+    "begun",
+    [
+        b"",
+        b"POST /v1/chat/completions HTTP/1.1\r\nHost: localhost\r\n",
+        b"POST /v1/chat/completions HTTP/1.1\r\nHost: localhost\r\nContent-Length: 9\r\n"
+        b"Content-Type: application/json\r\n\r\n{",
+    ],
+    ids=["nothing", "half a header", "half a body"],
+)
+def test_a_request_that_does_not_arrive_is_given_up(begun: bytes) -> None:
+    with site(ScriptedLive(hello), sending=0.2) as hasty, connection(hasty) as client:
+        client.sendall(begun)
+        answer = b"".join(iter(lambda: client.recv(4096), b""))
+        assert b"408" in answer if begun.endswith(b"{") else answer == b""
+
+
+def test_idle_connections_keep_nobody_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(running, "most_connections", lambda: 4)
+    with site(ScriptedLive(hello)) as crowded, contextlib.ExitStack() as stack:
+        for _ in range(12):
+            stack.enter_context(connection(crowded))
+        assert post(crowded.address, chat()).status_code == 200
+
+
+@contextlib.contextmanager
+def connection(to: Any) -> Iterator[socket.socket]:
+    with socket.create_connection(("127.0.0.1", int(to.address.rpartition(":")[2]))) as client:
+        client.settimeout(30)
+        yield client
 
 
 def test_a_page_of_another_origin_cannot_ask_unseen(here: Any) -> None:
@@ -325,3 +371,39 @@ def test_tools_are_not_lost_on_the_way(here: Any) -> None:
     post(here.address, chat(tools=[WEATHER, TIME]))
     tools = here.served.engine.requests[before].tools
     assert [tool["function"]["name"] for tool in tools] == ["get_weather", "get_time"]
+
+
+def test_what_the_server_wrote_is_taken_back() -> None:
+    """A demanded call that was cut off, one without arguments, and an empty answer."""
+    script = iter(['<tool_call>\n{"name": "get_time", "arguments": {"zone": "Asia', "", "你好！"])
+    with site(ScriptedLive(lambda request: next(script))) as here:
+        cut = here.ask(tools=[TIME], tool_choice="required").choices[0].message
+        assert cut.tool_calls[0].function.arguments == '{"zone": "Asia'
+        answer = {"role": "tool", "tool_call_id": cut.tool_calls[0].id, "content": "?"}
+        told = [USER, cut, answer]
+        empty = here.ask(messages=told, tools=[TIME]).choices[0].message
+        assert here.ask(messages=[*told, empty, USER], tools=[TIME]).choices[0].message.content
+        shown = here.served.engine.requests[-1].messages
+    assert shown[1]["tool_calls"][0]["function"]["arguments"] == '{"zone": "Asia'
+
+
+@pytest.mark.parametrize(
+    ("written", "shown"), [("", {}), ("{}", {}), ("[]", "[]"), ('{"a": 1}', {"a": 1})]
+)
+def test_arguments_stay_what_they_are(written: str, shown: Any) -> None:
+    call = {"id": "a", "type": "function", "function": {"name": "f", "arguments": written}}
+    with site(ScriptedLive(hello)) as here:
+        said = {"role": "assistant", "content": None, "tool_calls": [call]}
+        assert post(here.address, chat(USER, said, ANSWER)).status_code == 200
+        (request,) = here.served.engine.requests
+    assert request.messages[1]["tool_calls"][0]["function"]["arguments"] == shown
+
+
+def test_calls_with_one_id_get_their_results_in_order() -> None:
+    calls = [{**CALLED["tool_calls"][0]} for _ in range(2)]
+    results = [ANSWER | {"content": text} for text in ("first", "second")]
+    with site(ScriptedLive(hello)) as here:
+        said = {"role": "assistant", "tool_calls": calls}
+        assert post(here.address, chat(USER, said, *results)).status_code == 200
+        (request,) = here.served.engine.requests
+    assert [m["content"] for m in request.messages[2:]] == ["first", "second"]

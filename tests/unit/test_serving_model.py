@@ -16,8 +16,8 @@ from test_serving import TIME, WEATHER
 from test_templates import TEMPLATES, conversations
 from tiny import llama, tokenizer
 
-from matinee.apps.serving.loading import Loading, load_live, name_of, template_of
 from matinee.apps.serving.prompting import ask
+from matinee.apps.serving.running import Loading, load_live, name_of, template_of
 from matinee.apps.serving.wire import read_body
 from matinee.config import CALL_FORMS
 from matinee.engines.base import Completion, Request
@@ -181,6 +181,26 @@ def test_constrained_a_demanded_call_keeps_to_its_schema() -> None:
             here.ask(tools=[bad], tool_choice="required")
         assert "evaluation" not in str(told.value)
         assert here.ask(max_tokens=3).usage.completion_tokens <= 3
+
+
+def test_an_answer_fits_the_schema_that_was_asked_for() -> None:
+    schema = {
+        "type": "object",
+        "properties": {
+            "city": {"enum": ["北京", "上海"]},
+            "days": {"type": "integer", "maximum": 9},
+        },
+        "required": ["city", "days"],
+        "additionalProperties": False,
+    }
+    wanted = {"type": "json_schema", "json_schema": {"name": "trip", "schema": schema}}
+    with site(live(2)) as here:
+        answer = here.ask(response_format=wanted, max_tokens=120).choices[0].message
+        found = json.loads(answer.content)
+        assert set(found) == {"city", "days"}
+        assert found["city"] in ("北京", "上海")
+        with pytest.raises(openai.BadRequestError, match="cannot be turned into a grammar"):
+            here.ask(response_format=wanted | {"json_schema": {"name": "x", "schema": REMOTE}})
 
 
 def test_a_seed_repeats_an_answer() -> None:

@@ -16,7 +16,8 @@ class Request:
     `key` names the conversation: a later request with the same key continues it, so that an
     engine may keep its cache. `messages` and `tools` are in OpenAI's form. `must_call`: names of
     tools of which the answer must begin to call one. `stop`: texts that end the answer and are
-    not part of it. Engines over HTTP use neither of the two.
+    not part of it. `schema`: a JSON Schema that the answer must fit, or empty. Engines over
+    HTTP use none of the three.
     """
 
     key: str
@@ -26,6 +27,7 @@ class Request:
     sampling: Sampling = GREEDY
     must_call: tuple[str, ...] = ()
     stop: tuple[str, ...] = ()
+    schema: str = ""
 
 
 @dataclass(frozen=True)

@@ -105,6 +105,19 @@ class Constrainer:
             self._compiled[key] = self._compile(tools)
         return Constraint(self._compiled[key].deep_copy())
 
+    def fitting(self, schema: str) -> Constraint:
+        """The constraint of an answer that is JSON and fits a schema. Raises GrammarError."""
+        from llguidance import LLMatcher
+
+        # Without free white space, in which a model may lose itself.
+        options = {"whitespace_flexible": False}
+        grammar = LLMatcher.grammar_from_json_schema(schema, overrides=options)
+        matcher = LLMatcher(self._tokenizer, grammar, log_level=0)
+        if matcher.is_error():
+            reason = " ".join(matcher.get_error().split())[:300]
+            raise GrammarError(f"This schema cannot be turned into a grammar: {reason}.")
+        return Constraint(matcher)
+
     def _compile(self, tools: Sequence[dict[str, Any]]) -> LLMatcher:
         from llguidance import LLMatcher
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from matinee.engines.base import Completion, Reply, Request
-from matinee.engines.constraining import Constrainer
+from matinee.engines.constraining import Constrainer, Constraint
 from matinee.engines.decoding import (
     DecodeLayout,
     PrefillLayout,
@@ -139,6 +139,7 @@ class Run:
         self._own = own
         self._renderer = renderer
         self._constrainer = constrainer
+        self._fitting: Constrainer | None = None
         self._reply = reply
         self._cache = SlotCache(batch_size)
         self._free = list(range(batch_size))
@@ -210,11 +211,21 @@ class Run:
         return Running(request, number, slot, prompt, time.perf_counter(), kept_tokens, chooser)
 
     def _chooser(self, request: Request) -> Chooser | None:
-        constraint = self._constrainer.answer(request.tools) if self._constrainer else None
+        constraint = self._constraint(request)
         if request.sampling == GREEDY and not request.must_call and constraint is None:
             return None
         openings = [self._renderer.call_opening(name) for name in request.must_call]
         return Chooser(request.sampling, openings, constraint)
+
+    def _constraint(self, request: Request) -> Constraint | None:
+        if request.schema:
+            if self._fitting is None:
+                vocabulary = self._model.config.get_text_config().vocab_size
+                self._fitting = self._constrainer or Constrainer(
+                    self._renderer, "hermes", vocabulary
+                )
+            return self._fitting.fitting(request.schema)
+        return self._constrainer.answer(request.tools) if self._constrainer else None
 
     def _prefill(self, rows: list[Running]) -> None:
         """Computes the new prompt tokens of the rows, in passes of bounded size."""

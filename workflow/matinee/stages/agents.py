@@ -54,7 +54,7 @@ def agent_compare(options: AgentCompareOptions) -> None:
     Writes `settings.json`, `NAME.jsonl` per configuration, `comparison.json`, `comparison.md` and
     `comparison.run.json`. A configuration whose file is there is not run again.
     """
-    from matinee.apps.agent.task import AgentLimits
+    from matinee.apps.agent.events import AgentLimits
     from matinee.apps.agent.trials.comparing import BASELINE
     from matinee.apps.agent.trials.tables import as_markdown, compare
     from matinee.apps.agent.trials.tasks import read_tasks

@@ -45,6 +45,9 @@ class ServeOptions:
     api_key_env: Annotated[
         str, typer.Option(help="Variable that holds the key; unset, none is asked for.")
     ] = "MATINEE_API_KEY"
+    allow_host: Annotated[
+        list[str] | None, typer.Option(help="A name by which it is reached; repeat for several.")
+    ] = None
 
 
 @app.command()
@@ -54,11 +57,10 @@ def serve(options: ServeOptions) -> None:
     _need("uvicorn", "requirements-serve.txt")
     from matinee.apps.serving import running
     from matinee.apps.serving.app import Limits
-    from matinee.apps.serving.loading import Loading
 
     running.serve(
         options.model,
-        Loading(
+        running.Loading(
             options.template,
             batch_size=options.batch_size,
             context=options.context,
@@ -74,6 +76,7 @@ def serve(options: ServeOptions) -> None:
         port=options.port,
         name=options.name,
         key_env=options.api_key_env,
+        hosts=options.allow_host or (),
     )
 
 
@@ -89,6 +92,20 @@ class ChatOptions:
     template: Template = None
     planner: Annotated[str, typer.Option(help="direct, react, plan or sop (terminal).")] = "react"
     language: Annotated[str, typer.Option(help="zh or en (terminal).")] = "en"
+    tools: Annotated[
+        Path | None, typer.Option(help="JSON file of the tools; `returns` says what one answers.")
+    ] = None
+    suite: Annotated[Path | None, typer.Option(help="Folder of scenarios to begin with.")] = None
+    mcp: Annotated[
+        str | None, typer.Option(help="Command or address of an MCP server with real tools.")
+    ] = None
+    openapi: Annotated[
+        Path | None, typer.Option(help="Document of a real service; needs --server and --allow.")
+    ] = None
+    server: Annotated[str | None, typer.Option(help="Where that service is reached.")] = None
+    allow: Annotated[
+        list[str] | None, typer.Option(help="A real tool that may be called; repeat for several.")
+    ] = None
     memory: Annotated[
         Path | None,
         typer.Option(help="Folder that keeps the memory; without one it is forgotten at the end."),
@@ -106,10 +123,18 @@ def chat(options: ChatOptions) -> None:
     if options.page:
         _need("gradio", "requirements-chat.txt")
     from matinee.apps.chatting import running
-    from matinee.apps.serving.loading import Loading
+    from matinee.apps.serving.running import Loading
 
     loading = Loading(options.template, batch_size=options.batch_size, context=options.context)
-    with running.open_desk(options.model, options.untuned, loading, options.memory) as desk:
+    tools = running.Tools(
+        options.tools,
+        options.suite,
+        options.mcp,
+        options.openapi,
+        options.server,
+        tuple(options.allow or ()),
+    )
+    with running.open_desk(options.model, options.untuned, loading, options.memory, tools) as desk:
         if options.page:
             running.show_page(desk, options.host, options.port)
         else:

@@ -134,6 +134,18 @@ class SopPlanner:
         yield
 
 
+def planner_of(name: PlannerName, procedures: Sequence[Procedure] = ()) -> Planner:
+    """The planner of that name; `sop` follows the procedures."""
+    if name == "sop":
+        return SopPlanner(procedures)
+    plain: dict[PlannerName, type[Planner]] = {
+        "direct": DirectPlanner,
+        "react": ReactPlanner,
+        "plan": PlanFirstPlanner,
+    }
+    return plain[name]()
+
+
 def read_steps(text: str) -> tuple[str, ...]:
     """The steps in a model's text: numbered or bulleted lines, in order."""
     matches = (_LINE.match(line) for line in text.splitlines())

@@ -20,15 +20,8 @@ from matinee.apps.agent.events import (
     Task,
 )
 from matinee.apps.agent.loop import Agent
-from matinee.apps.agent.memories import Memory
-from matinee.apps.agent.planning import (
-    DirectPlanner,
-    PlanFirstPlanner,
-    Planner,
-    Procedure,
-    ReactPlanner,
-    SopPlanner,
-)
+from matinee.apps.agent.memory import RecallingMemory
+from matinee.apps.agent.planning import Procedure, planner_of
 from matinee.apps.agent.reflecting import BoundedReflection
 from matinee.apps.chatting.tools import ChatTools
 from matinee.engines.live import LiveEngine, Words
@@ -54,28 +47,24 @@ class Manner:
 
     planner: PlannerName = "react"
     reflection: bool = True
-    memory: Memory | None = None
+    memory: RecallingMemory | None = None
     procedures: tuple[Procedure, ...] = ()
     limits: AgentLimits = field(default_factory=AgentLimits)
-
-    def make_planner(self) -> Planner:
-        """The planner of that name."""
-        planners: dict[PlannerName, Planner] = {
-            "direct": DirectPlanner(),
-            "react": ReactPlanner(),
-            "plan": PlanFirstPlanner(),
-            "sop": SopPlanner(self.procedures),
-        }
-        return planners[self.planner]
 
 
 @dataclass
 class Turn:
-    """A question and what happened since. `words`: the output that the model is writing."""
+    """A question and what happened since.
+
+    `words`: the output that the model is writing, which came in `pieces` pieces, about one a token,
+    of at most `limit`.
+    """
 
     question: str
     events: list[Event] = field(default_factory=list)
     words: str = ""
+    pieces: int = 0
+    limit: int = 0
     state: State = "running"
     problem: str = ""
 
@@ -136,13 +125,20 @@ class Conversation:
         self, question: str, tools: ChatTools, manner: Manner, stop: threading.Event
     ) -> Iterator[Turn]:
         """The new turn, again and again as it grows; its `state` tells how it ended."""
-        task = Task(question, self.user, self.history, tools.today, _now(), self.key)
-        turn = Turn(question)
+        task = Task(
+            question,
+            self.user,
+            self.history,
+            tools.today,
+            datetime.datetime.now(datetime.UTC),
+            self.key,
+        )
+        turn = Turn(question, limit=manner.limits.max_new_tokens)
         self.turns.append(turn)
         yield turn
         agent = Agent(
             tools,
-            manner.make_planner(),
+            planner_of(manner.planner, manner.procedures),
             form=self.speaker.form,
             memory=manner.memory,
             reflection=BoundedReflection() if manner.reflection else None,
@@ -163,11 +159,8 @@ class Conversation:
 def _take(turn: Turn, event: Event | Words) -> None:
     if isinstance(event, Words):
         turn.words += event.text
+        turn.pieces += 1
         return
     turn.events.append(event)
     if isinstance(event, ModelWrote):
-        turn.words = ""
-
-
-def _now() -> datetime.datetime:
-    return datetime.datetime.now(datetime.UTC)
+        turn.words, turn.pieces = "", 0

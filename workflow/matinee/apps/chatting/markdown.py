@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from matinee.apps.chatting.showing import Block
+from matinee.runtime.redaction import visible
 
 _PUNCTUATION = re.compile(r"([!-/:-@\[-`{-~])")
 _LEADING = re.compile(r"^[ \t]+", re.MULTILINE)
@@ -20,12 +21,13 @@ def chat_messages(blocks: Sequence[Block]) -> list[dict[str, Any]]:
 
 def plain(text: str) -> str:
     """Markdown that shows the text as it is."""
-    escaped = _PUNCTUATION.sub(r"\\\1", text.strip())
+    escaped = _PUNCTUATION.sub(r"\\\1", visible(text.strip()))
     return _LEADING.sub(lambda space: "\u00a0" * len(space[0]), escaped)
 
 
 def fenced(text: str) -> str:
     """A code block around a text, whatever the text holds."""
+    text = visible(text)
     longest = max((len(run) for run in _FENCES.findall(text)), default=0)
     fence = "`" * max(3, longest + 1)
     return f"{fence}\n{text}\n{fence}"

@@ -15,11 +15,9 @@ from matinee.apps.agent.events import PlannerName
 from matinee.apps.chatting.conversation import Manner
 from matinee.apps.chatting.layout import Parts, lay_out, worded
 from matinee.apps.chatting.markdown import chat_messages, fenced, plain
-from matinee.apps.chatting.scenario_files import suite_archive
-from matinee.apps.chatting.scenario_list import accepted
-from matinee.apps.chatting.sessions import Desk, Session
+from matinee.apps.chatting.scenario_files import accepted, suite_archive
+from matinee.apps.chatting.sessions import Asking, Desk, Session
 from matinee.apps.chatting.showing import blocks
-from matinee.apps.chatting.tools import ChatTools
 from matinee.apps.chatting.wording import Language, Words, preferred
 from matinee.runtime.errors import UserError
 
@@ -34,7 +32,7 @@ def build(desk: Desk) -> Any:
     os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
     with gr.Blocks(title="Matinee") as page:
         names = [scenario.id for scenario in desk.suite.scenarios]
-        parts = lay_out(len(desk.speakers), names, desk.tool_list())
+        parts = lay_out(len(desk.speakers), names, desk.tool_list)
         _connect(page, parts, _Handlers(desk, parts))
     return page.queue(default_concurrency_limit=32)
 
@@ -136,8 +134,10 @@ class _Handlers:
         session.busy = True
         try:
             yield {self._parts.question: "", **self._asking(True)}
-            manner = Manner(planner, reflection)
-            yield from self._grow(session, question, tools, manner, memory, compare)
+            asking = Asking(question.strip(), tools, Manner(planner, reflection), memory, compare)
+            for _ in self._desk.ask(session, asking):
+                yield self._chats(session)
+            yield {self._parts.question: session.next_question}
         except UserError as error:
             told = plain(words("problem", problem=str(error)))
             yield {self._parts.notice: told, self._parts.question: question}
@@ -148,22 +148,6 @@ class _Handlers:
             session.busy = False
             session.stop.set()
         yield self._asking(False) | self._chats(session)
-
-    def _grow(
-        self,
-        session: Session,
-        question: str,
-        tools: str,
-        manner: Manner,
-        memory: bool,
-        compare: bool,
-    ) -> Iterator[Updates]:
-        asking = self._desk.ask(
-            session, question.strip(), tools, manner, remember=memory, compare=compare
-        )
-        for _ in asking:
-            yield self._chats(session)
-        yield {self._parts.question: session.next_question}
 
     def stop(self, request: gr.Request) -> None:
         """Ends the answers under way."""
@@ -186,14 +170,14 @@ class _Handlers:
 
     def restore_tools(self) -> str:
         """The suite's tool list."""
-        return self._desk.tool_list()
+        return self._desk.tool_list
 
     def export(self, tools: str, request: gr.Request) -> Updates:
         """The conversation as a scenario in a file to keep."""
         session = self._desk.session(request.session_hash)
         words = Words(session.language)
         try:
-            known = session.tools or ChatTools.read(tools, self._desk.today)
+            known = session.tools or self._desk.read_tools(tools)
             archive = suite_archive(session.conversations[0].turns, known)
         except UserError as error:
             return {self._parts.notice: plain(words("problem", problem=str(error)))}

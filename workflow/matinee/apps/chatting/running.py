@@ -22,10 +22,10 @@ from matinee.apps.chatting.sessions import Desk
 from matinee.apps.chatting.wording import LANGUAGES
 from matinee.apps.serving.running import LOCAL, Loading, load_live, name_of
 from matinee.evaluation.suites import load_suite
-from matinee.messages.documents import read_tool_list
+from matinee.evaluation.tool_lists import read_tools
 from matinee.messages.scenarios import Suite
 from matinee.runtime import progress
-from matinee.runtime.errors import ConfigurationError, EngineError
+from matinee.runtime.errors import ConfigurationError, EngineError, ScenarioError
 from matinee.runtime.places import RESOURCES
 
 Choice = TypeVar("Choice", bound=str)
@@ -48,14 +48,22 @@ class Tools:
     server: str | None = None
     allow: tuple[str, ...] = ()
 
-    def cases(self) -> Suite:
-        """The scenarios to begin with, and the listed tools."""
-        if self.listed is None and self.suite is None and (self.mcp or self.openapi):
-            return Suite(id="chat", today="", tools=(), scenarios=())
+    def cases(self) -> tuple[Suite, str | None]:
+        """The scenarios to begin with, and the tool list as it was written, where it was given.
+
+        Raises ScenarioError for a suite or a list that cannot be used.
+        """
         tools = self.listed or RESOURCES / "tools.json"
-        if self.suite is None and self.listed is not None:
-            return Suite(id="chat", today="", tools=tuple(read_tool_list(tools)), scenarios=())
-        return load_suite(self.suite or RESOURCES / "scenarios", tools)
+        if self.suite is not None or (self.listed or self.mcp or self.openapi) is None:
+            suite = load_suite(self.suite or RESOURCES / "scenarios", tools)
+        else:
+            suite = Suite(id="chat", today=None, tools=(), scenarios=())
+        if self.listed is None:
+            return suite, None
+        problems = read_tools(self.listed)[1]
+        if problems:
+            raise ScenarioError(f"{self.listed}: {problems[0]}")
+        return suite, self.listed.read_text(encoding="utf-8")
 
     @contextlib.contextmanager
     def connected(self) -> Iterator[list[ToolSource]]:
@@ -93,7 +101,7 @@ def open_desk(
 ) -> Iterator[Desk]:
     """The models, loaded, and a memory that is forgotten at the end where no folder keeps it."""
     with contextlib.ExitStack() as stack:
-        suite = tools.cases()
+        suite, listed = tools.cases()
         sources = stack.enter_context(tools.connected())
         tuned = load_live(folder, loading)
         stack.callback(tuned.engine.close)
@@ -105,7 +113,9 @@ def open_desk(
             speakers.append(Speaker(name_of(untuned), other.engine, other.form))
         kept = memory or Path(stack.enter_context(tempfile.TemporaryDirectory()))
         names = {str(tool["name"]) for tool in suite.tools}
-        yield Desk(speakers, suite, LongTermMemory(kept), _procedures(names), sources)
+        desk = Desk(speakers, suite, LongTermMemory(kept), _procedures(names), sources)
+        desk.tool_list = listed or desk.tool_list
+        yield desk
 
 
 def _procedures(tools: Set[str]) -> list[Procedure]:

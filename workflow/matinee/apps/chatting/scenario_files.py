@@ -13,8 +13,10 @@ import yaml
 from matinee.apps.agent.events import CallObserved
 from matinee.apps.chatting.conversation import Turn
 from matinee.apps.chatting.tools import ChatTools
+from matinee.apps.chatting.wording import Words
 from matinee.evaluation.asking import is_question
-from matinee.messages.scenarios import Category
+from matinee.messages.scenarios import Category, Scenario
+from matinee.messages.scenarios import Turn as Due
 from matinee.runtime.errors import UserError
 
 NOTE = (
@@ -111,3 +113,21 @@ def _yaml(value: Any) -> str:
 
 def _json(value: Any) -> str:
     return json.dumps(value, ensure_ascii=False, indent=2) + "\n"
+
+
+def accepted(scenario: Scenario, words: Words) -> str:
+    """What the test accepts, turn by turn, in plain lines."""
+    return "\n".join(
+        line
+        for number, turn in enumerate(scenario.turns, start=1)
+        for line in (f"{number}. {turn.user}", *_accepted_in(turn, words))
+    )
+
+
+def _accepted_in(turn: Due, words: Words) -> list[str]:
+    asked = [f"  {words('accepted_ask')}: {', '.join(turn.ask)}"] if turn.ask else []
+    calls = [
+        f"  → {call.tool} {json.dumps(call.arguments, ensure_ascii=False, default=str)}"
+        for call in turn.calls
+    ]
+    return [*asked, *(calls or [f"  → {words('accepted_none')}"])]

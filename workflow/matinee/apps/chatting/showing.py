@@ -80,7 +80,7 @@ def _happened(turn: Turn, words: Words) -> Iterator[Block]:
             yield _call(event, returned.get(event.number), words)
         elif isinstance(event, Reflected) and event.reason:
             title = words("tried_again" if event.again else "gave_up")
-            yield Block("note", f"{title}: {event.reason}")
+            yield Block("note", f"{title}: {words.reason(event.reason)}")
         elif isinstance(event, Answered):
             yield Block("answer", event.text)
             yield Block("cost", _cost(event, turn, words))
@@ -91,18 +91,21 @@ def _under_way(turn: Turn, words: Words, form: CallForm) -> Iterator[Block]:
     plain = plain_part(form, turn.words)
     rest = turn.words.strip()[len(plain) :].strip()
     if plain:
-        yield Block("words", plain)
+        yield Block("words", plain, pending=True)
     if rest:
         yield Block("call", title=words("writing"), code=(("", rest),), pending=True)
     if not plain and not rest:
         yield Block("words", f"{words('thinking')} …", pending=True)
+    else:
+        count = words("written", count=turn.pieces, limit=turn.limit)
+        yield Block("cost", count, pending=True)
 
 
 def _memory(hit: MemoryHit, words: Words) -> Block:
     verdict = words("reused" if hit.judgement.usable else "not_reused")
     sources = ", ".join(hit.entry.sources)
     title = words("remembered", age=words.age(hit.judgement.age))
-    text = f"{hit.entry.answer}\n{verdict}: {hit.judgement.reason}"
+    text = f"{hit.entry.answer}\n{verdict}: {words.reason(hit.judgement.reason)}"
     return Block("memory", f"{text}\n{words('sources')}: {sources}" if sources else text, title)
 
 
@@ -110,11 +113,13 @@ def _plan(made: PlanMade, latest: Mapping[int, Subtask], words: Words) -> Block:
     now = [latest.get(subtask.number, subtask) for subtask in made.subtasks]
     lines = [
         f"{SIGNS[subtask.status]} {subtask.number}. {subtask.goal} ({words(subtask.status)})"
-        + (f": {subtask.reason}" if subtask.reason else "")
+        + (f": {words.reason(subtask.reason)}" if subtask.reason else "")
         for subtask in now
     ]
     title = words("plan_made") + (f": {made.procedure}" if made.procedure else "")
-    return Block("plan", "\n".join([*lines, *([made.note] if made.note else [])]), title)
+    return Block(
+        "plan", "\n".join([*lines, *([words.reason(made.note)] if made.note else [])]), title
+    )
 
 
 def _written(wrote: ModelWrote, words: Words) -> Iterator[Block]:

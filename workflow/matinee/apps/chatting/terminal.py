@@ -7,13 +7,12 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from matinee.apps.chatting.conversation import Manner
-from matinee.apps.chatting.scenario_files import suite_archive
-from matinee.apps.chatting.scenario_list import accepted
-from matinee.apps.chatting.sessions import Desk
+from matinee.apps.chatting.scenario_files import accepted, suite_archive
+from matinee.apps.chatting.sessions import Asking, Desk
 from matinee.apps.chatting.showing import Block, blocks
-from matinee.apps.chatting.tools import ChatTools
 from matinee.apps.chatting.wording import LANGUAGES, Language, Words
 from matinee.runtime.errors import UserError
+from matinee.runtime.redaction import visible
 
 _KEY = "terminal"
 _MARKS = {
@@ -48,10 +47,13 @@ class Terminal:
         self._manner = manner
         self._compare = compare
         self._read = read
-        self._write = write
+        self._print = write
         self._session = desk.session(_KEY)
         self._session.language = language
-        self._tools = desk.tool_list()
+        self._tools = desk.tool_list
+
+    def _write(self, text: str) -> None:
+        self._print(visible(text))
 
     @property
     def _words(self) -> Words:
@@ -105,7 +107,7 @@ class Terminal:
         self._ask(self._session.next_question)
 
     def _export(self, path: Path) -> None:
-        tools = self._session.tools or ChatTools.read(self._tools, self._desk.today)
+        tools = self._session.tools or self._desk.read_tools(self._tools)
         archive = suite_archive(self._session.conversations[0].turns, tools)
         try:
             path.write_bytes(archive)
@@ -119,11 +121,7 @@ class Terminal:
         printed = [0] * len(self._session.conversations)
         growing = self._desk.ask(
             self._session,
-            question,
-            self._tools,
-            self._manner,
-            remember=True,
-            compare=self._compare,
+            Asking(question, self._tools, self._manner, compare=self._compare),
         )
         try:
             for _ in growing:

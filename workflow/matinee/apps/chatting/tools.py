@@ -10,6 +10,7 @@ from typing import Any
 from jsonschema import Draft202012Validator
 from jsonschema.exceptions import SchemaError
 
+from matinee.apps.agent.tools import SimulatedTools, Toolbox, ToolSource
 from matinee.evaluation.simulation.answers import Problem, Refusal
 from matinee.evaluation.simulation.api import SimulatedApi
 from matinee.evaluation.simulation.resources import eleven_tools
@@ -30,7 +31,7 @@ class ChatTools:
     A tool with a `returns` of its own answers with that; one of the eleven simulated tools
     answers from the simulated world as of `today`; any other says that it has no answer.
     Arguments are checked against the list as it is. Raises UserError for a list that no model can
-    be given.
+    be given. `sources`: real tools, called as they are.
     """
 
     def __init__(
@@ -38,6 +39,7 @@ class ChatTools:
         listed: Sequence[dict[str, Any]],
         today: datetime.date,
         faults: Sequence[Fault] = (),
+        sources: Sequence[ToolSource] = (),
     ) -> None:
         self.today = today
         self.answers = {
@@ -46,14 +48,21 @@ class ChatTools:
         self._tools = tuple(_tool(entry, place) for place, entry in enumerate(listed, start=1))
         known = {tool.name for tool in self._tools}
         try:
-            self._api = SimulatedApi(
+            api = SimulatedApi(
                 self._tools, self._answer, [fault for fault in faults if fault.tool in known]
             )
         except ScenarioError as error:
             raise UserError(str(error)) from error
+        self._box = Toolbox([SimulatedTools(self._tools, api), *sources])
 
     @classmethod
-    def read(cls, text: str, today: datetime.date, faults: Sequence[Fault] = ()) -> ChatTools:
+    def read(
+        cls,
+        text: str,
+        today: datetime.date,
+        faults: Sequence[Fault] = (),
+        sources: Sequence[ToolSource] = (),
+    ) -> ChatTools:
         """The tools of a JSON text. Raises UserError that says what is wrong with it."""
         try:
             listed = json.loads(text)
@@ -61,16 +70,16 @@ class ChatTools:
             raise UserError(f"The tool list is not JSON: {error}.") from error
         if not isinstance(listed, list) or not all(isinstance(entry, dict) for entry in listed):
             raise UserError("The tool list must be a JSON array of objects.")
-        return cls([entry.get("function") or entry for entry in listed], today, faults)
+        return cls([entry.get("function") or entry for entry in listed], today, faults, sources)
 
     @property
     def tools(self) -> tuple[Tool, ...]:
         """What the model is told."""
-        return self._tools
+        return self._box.tools
 
     def call(self, name: str, arguments: str) -> Observation:
         """The observation of one call; see `ToolSource`."""
-        return self._api.call(name, arguments)
+        return self._box.call(name, arguments)
 
     def _answer(self, name: str, arguments: dict[str, Any]) -> Any:
         if name in self.answers:
@@ -85,7 +94,9 @@ class ChatTools:
 
 def listed_tools(tools: Sequence[Tool] | None = None) -> str:
     """A tool list as people edit it; without one, the eleven simulated tools."""
-    entries = [tool.as_openai()["function"] for tool in tools or eleven_tools()]
+    entries = [
+        tool.as_openai()["function"] for tool in (eleven_tools() if tools is None else tools)
+    ]
     return json.dumps(entries, ensure_ascii=False, indent=2)
 
 

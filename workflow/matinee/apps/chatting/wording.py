@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import re
 from functools import cache
 from pathlib import Path
 from typing import Literal, get_args
@@ -19,6 +20,13 @@ def _table() -> dict[str, dict[str, str]]:
     return dict(yaml.safe_load(path.read_text(encoding="utf-8")))
 
 
+@cache
+def _reasons() -> list[tuple[re.Pattern[str], str]]:
+    path = Path(__file__).parent / "reasons.yaml"
+    table = yaml.safe_load(path.read_text(encoding="utf-8"))
+    return [(re.compile(phrase), said) for phrase, said in table.items()]
+
+
 class Words:
     """The words of one language."""
 
@@ -28,6 +36,14 @@ class Words:
     def __call__(self, name: str, /, **values: object) -> str:
         """The text called `name`, with its blanks filled."""
         return _table()[name][self.language].format(**values)
+
+    def reason(self, text: str) -> str:
+        """A reason of the agent, which thinks in Chinese, with its own phrases in this language."""
+        if self.language == "zh":
+            return text
+        for phrase, said in _reasons():
+            text = phrase.sub(said, text)
+        return text
 
     def age(self, age: datetime.timedelta) -> str:
         """How long ago something was."""

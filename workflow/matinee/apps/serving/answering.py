@@ -9,34 +9,17 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 from uuid import uuid4
 
+import regex
+
 from matinee.apps.serving.prompting import Asked
 from matinee.engines.base import Completion
+from matinee.messages.forms import forms
 from matinee.messages.parsing import CallForm, parse
 from matinee.messages.transcripts import ParsedCall
 
 if TYPE_CHECKING:
     from openai.types.chat import ChatCompletion, ChatCompletionChunk
     from openai.types.completion_usage import CompletionUsage
-
-# Up to here a text may still become the beginning of a call.
-_MARKS: dict[CallForm, re.Pattern[str]] = {
-    "hermes": re.compile(rf"(?:{'|'.join('<tool_call>'[:n] for n in range(10, 0, -1))})\Z"),
-    "action": re.compile(rf"^ ?(?:{'|'.join('Action:'[:n] for n in range(6, 0, -1))})\Z", re.M),
-}
-_STARTS: dict[CallForm, re.Pattern[str]] = {
-    "hermes": re.compile("</?tool_call>"),
-    "action": re.compile(r"^ ?Action(?: Input)?:", re.M),
-}
-_FORCED: dict[CallForm, re.Pattern[str]] = {
-    "hermes": re.compile(
-        r'\s*<tool_call>\s*\{"name": "(?P<name>[^"]+)", "arguments":\s*(?P<arguments>.*?)'
-        r"\s*(?:</tool_call>.*)?$",
-        re.DOTALL,
-    ),
-    "action": re.compile(
-        r"\s*Action: (?P<name>[^\n]+)\nAction Input:\s*(?P<arguments>.*?)\s*$", re.DOTALL
-    ),
-}
 
 
 @dataclass(frozen=True)
@@ -59,19 +42,20 @@ def read_answer(asked: Asked, text: str) -> Answer:
     calls = read.calls[:1] if asked.one_call else read.calls
     if calls or not asked.request.must_call:
         return Answer(read.content, calls)
-    forced = _FORCED[asked.form].match(text)
-    if forced is None:
-        return Answer(read.content)
-    return Answer("", (ParsedCall(name=forced["name"], arguments=_written_arguments(forced)),))
+    for name in asked.request.must_call:
+        opening = forms()[asked.form].opening(name).strip()
+        if text.lstrip().startswith(opening):
+            return Answer("", (ParsedCall(name=name, arguments=_arguments(text, opening)),))
+    return Answer(read.content)
 
 
-def _written_arguments(forced: re.Match[str]) -> str:
+def _arguments(text: str, opening: str) -> str:
     """The arguments as they were written, without the brace that ends the call around them."""
-    start = forced.start("arguments")
+    written = text.lstrip()[len(opening) :].strip()
     try:
-        return forced.string[start : json.JSONDecoder().raw_decode(forced.string, start)[1]]
+        return written[: json.JSONDecoder().raw_decode(written)[1]]
     except (ValueError, RecursionError):
-        broken = forced["arguments"]
+        broken = written.partition("</tool_call>")[0].rstrip()
     # A last brace that nothing opened belongs to the call.
     if broken.endswith("}") and broken.count("}") > broken.count("{"):
         return broken[:-1].rstrip()
@@ -81,7 +65,9 @@ def _written_arguments(forced: re.Match[str]) -> str:
 def plain_part(form: CallForm | None, text: str) -> str:
     """The beginning of an unfinished text that is surely no part of a call, as it is returned."""
     if form is not None:
-        mark = _STARTS[form].search(text) or _MARKS[form].search(text)
+        start = forms()[form].start
+        # Partial: up to here a text may still become the beginning of a call.
+        mark = regex.search(start.pattern, text, start.flags & ~re.UNICODE, partial=True)
         text = text if mark is None else text[: mark.start()]
     return text.strip()
 
@@ -143,8 +129,9 @@ class Pieces:
         self._text += text
         yield from self._content(plain_part(self._asked.form, self._text))
         form = self._asked.form
-        closed = self._text.rfind("</tool_call>") + len("</tool_call>")
-        if form == "hermes" and closed > len(before):
+        closing = forms()[form].marks[-1] if form and forms()[form].marks else "\0"
+        closed = self._text.rfind(closing) + len(closing)
+        if form and closed > len(before):
             yield from self._new_calls(parse(form, self._text[:closed]).calls)
 
     def end(self, done: Completion) -> Iterator[ChatCompletionChunk]:

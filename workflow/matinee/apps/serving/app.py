@@ -8,7 +8,9 @@ import hmac
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass, field
+from ipaddress import ip_address
 from typing import TYPE_CHECKING, Any, TypeVar
+from urllib.parse import urlsplit
 
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
@@ -37,24 +39,30 @@ _GONE = 499  # nginx's number for a client that went away; nobody reads it
 class Limits:
     """`body`: bytes of a request. `answer`: tokens written. `seconds`: for one answer.
 
-    `open`: answers under way and waiting, in all; further requests are turned away.
+    `open`: answers under way and waiting, in all; further requests are turned away. `sending`:
+    seconds in which a request must have arrived.
     """
 
     body: int = 2**20
     answer: int = 1024
     seconds: float = 300.0
     open: int = 64
+    sending: float = 20.0
 
 
 @dataclass
 class Served:
-    """A model on offer: its name, how it writes calls, and who may ask."""
+    """A model on offer: its name, how it writes calls, and who may ask.
+
+    `hosts`: names by which it may be reached beside addresses and this machine's own.
+    """
 
     name: str
     engine: LiveEngine
     form: CallForm
     limits: Limits = Limits()
     key: str = ""
+    hosts: frozenset[str] = frozenset()
     created: int = field(default_factory=lambda: int(time.time()))
     under_way: int = 0
 
@@ -68,6 +76,7 @@ def create_app(served: Served) -> Starlette:
         await asyncio.to_thread(served.engine.close)
 
     async def health(request: Request) -> Response:
+        _refuse_strangers(served, request)
         return JSONResponse({"status": "ok"})
 
     async def models(request: Request) -> Response:
@@ -103,6 +112,7 @@ def _guarded(served: Served, endpoint: Endpoint) -> Endpoint:
     """The endpoint for those who have the key."""
 
     async def checked(request: Request) -> Response:
+        _refuse_strangers(served, request)
         given = request.headers.get("authorization", "").removeprefix("Bearer ").strip()
         if served.key and not hmac.compare_digest(given.encode(), served.key.encode()):
             raise ApiError(401, "The key is missing or wrong.", code="invalid_api_key")
@@ -111,10 +121,29 @@ def _guarded(served: Served, endpoint: Endpoint) -> Endpoint:
     return checked
 
 
+def _refuse_strangers(served: Served, request: Request) -> None:
+    """Only names that were told: a web page may make its own name mean 127.0.0.1.
+
+    An address as a name is no danger, since nobody can make it mean another machine.
+    """
+    for header in ("host", "origin"):
+        said = request.headers.get(header)
+        if said is None:
+            continue
+        name = (urlsplit(said if header == "origin" else f"//{said}").hostname or said).lower()
+        with contextlib.suppress(ValueError):
+            ip_address(name)
+            continue
+        if name not in served.hosts | {"localhost"}:
+            raise ApiError(
+                403, f"This server does not answer to {name!r}; name it with --allow-host."
+            )
+
+
 async def _complete(served: Served, request: Request) -> Response:
     """One chat completion, whole or as a stream."""
     # In a thread: checking a large tool list's schemas takes long enough to hold others up.
-    body = await asyncio.to_thread(read_body, await _body(request, served.limits.body))
+    body = await asyncio.to_thread(read_body, await _body(request, served.limits))
     _check_name(served, body.model)
     asked = ask(body, served.form, served.limits.answer)
     answer = _Answer(served, asked)
@@ -247,8 +276,9 @@ async def _unless_gone(request: Request, work: Awaitable[Result]) -> Result:
         watching.cancel()
 
 
-async def _body(request: Request, limit: int) -> bytes:
-    """The body of a JSON request. Raises ApiError above `limit` bytes, read or announced."""
+async def _body(request: Request, limits: Limits) -> bytes:
+    """The body of a JSON request. Raises ApiError that is too large or comes too slowly."""
+    limit = limits.body
     kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if kind != "application/json":
         # Also keeps web pages of other origins out: browsers ask before they send this type.
@@ -259,10 +289,13 @@ async def _body(request: Request, limit: int) -> bytes:
         raise too_large
     parts = bytearray()
     try:
-        async for part in request.stream():
-            parts += part
-            if len(parts) > limit:
-                raise too_large
+        async with asyncio.timeout(limits.sending):
+            async for part in request.stream():
+                parts += part
+                if len(parts) > limit:
+                    raise too_large
+    except TimeoutError:
+        raise ApiError(408, f"The body did not arrive in {limits.sending:g} s.") from None
     except ClientDisconnect:
         raise ApiError(_GONE, "The client went away.") from None
     return bytes(parts)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -11,7 +12,7 @@ from matinee.apps.serving.errors import ApiError
 from matinee.apps.serving.wire import ChatMessage, ChatRequest, NamedChoice, WrittenToolCall
 from matinee.engines.base import Request
 from matinee.engines.sampling import Sampling
-from matinee.messages.conversations import Message, Tool, ToolCall
+from matinee.messages.conversations import Message, Tool
 from matinee.messages.parsing import CallForm, printable
 
 
@@ -49,6 +50,7 @@ def ask(body: ChatRequest, form: CallForm, max_new_tokens: int) -> Asked:
             ),
             must_call=called,
             stop=body.stops,
+            schema=_wanted_schema(body),
         ),
         form=form if tools else None,
         one_call=body.parallel_tool_calls is False,
@@ -88,44 +90,44 @@ def message_dicts(messages: Sequence[ChatMessage]) -> Iterator[dict[str, Any]]:
 
 def _assistant(message: ChatMessage, place: int) -> dict[str, Any]:
     calls = message.tool_calls or []
-    if not calls and not message.text:
+    if not calls and message.content is None:
         raise _misplaced(place, "an assistant message needs content or tool_calls")
     return {
         "role": "assistant",
         "content": printable(message.text),
-        **(
-            {"tool_calls": [_call(call, place, number) for number, call in enumerate(calls)]}
-            if calls
-            else {}
-        ),
+        **({"tool_calls": [_call(call) for call in calls]} if calls else {}),
     }
 
 
-def _call(call: WrittenToolCall, place: int, number: int) -> dict[str, Any]:
-    """The call with decoded arguments, as rows of training have them."""
-    where = f"messages.{place}.tool_calls.{number}.function.arguments"
+def _call(call: WrittenToolCall) -> dict[str, Any]:
+    """The call as rows of training have it; what the model broke off stays as it was written."""
+    written = printable(call.function.arguments)
+    arguments: Any = written
     try:
-        decoded = ToolCall(call.function.name, printable(call.function.arguments)).values
-    except (ValueError, TypeError, RecursionError):
-        raise ApiError(
-            400, f"{where}: must be the JSON text of an object.", parameter=where
-        ) from None
-    return {"type": "function", "function": {"name": call.function.name, "arguments": decoded}}
+        decoded = json.loads(written or "{}")
+        arguments = decoded if isinstance(decoded, dict) else written
+    except (ValueError, RecursionError):
+        pass
+    return {"type": "function", "function": {"name": call.function.name, "arguments": arguments}}
 
 
 def _results(
     answers: Sequence[ChatMessage], calls: Sequence[WrittenToolCall], place: int
 ) -> Iterator[dict[str, Any]]:
-    """The results of a message's calls in the order of the calls, whatever order they came in."""
-    found = {answer.tool_call_id: answer for answer in answers if answer.role == "tool"}
+    """The results of a message's calls in the order of the calls, whatever order they came in.
+
+    Of calls that share an id, the first gets the first result.
+    """
+    waiting = [answer for answer in answers if answer.role == "tool"]
     for call in calls:
-        if call.id not in found:
+        found = next((answer for answer in waiting if answer.tool_call_id == call.id), None)
+        if found is None:
             raise _misplaced(
                 place - 1,
                 f"the call {call.id!r} must be answered by a tool message right behind it",
             )
-        text = printable(found[call.id].text)
-        yield Message("tool", text, name=call.function.name).as_openai()
+        waiting.remove(found)
+        yield Message("tool", printable(found.text), name=call.function.name).as_openai()
 
 
 def _misplaced(place: int, rule: str) -> ApiError:
@@ -156,6 +158,22 @@ def _must_call(body: ChatRequest, names: list[str]) -> tuple[str, ...]:
             parameter="tool_choice",
         )
     return wanted
+
+
+def _wanted_schema(body: ChatRequest) -> str:
+    """The JSON Schema that the answer must fit; empty where any text will do."""
+    wanted = body.response_format
+    if wanted is None or wanted.type == "text":
+        return ""
+    if body.tools and body.tool_choice != "none":
+        raise ApiError(
+            400,
+            "response_format: JSON answers and tools cannot be had in one request here.",
+            parameter="response_format",
+        )
+    if wanted.type == "json_object" or wanted.json_schema is None:
+        return '{"type": "object"}'
+    return json.dumps(wanted.json_schema.schema_)
 
 
 def _length(body: ChatRequest, limit: int) -> int:

@@ -104,6 +104,19 @@ class StreamOptions(_Loose):
     include_usage: bool = False
 
 
+class AnswerSchema(_Loose):
+    """What an answer must fit."""
+
+    schema_: Annotated[dict[str, Any], Field(alias="schema")]
+
+
+class ResponseFormat(_Loose):
+    """The form of the answer."""
+
+    type: Literal["text", "json_object", "json_schema"]
+    json_schema: AnswerSchema | None = None
+
+
 class ChatRequest(Strict):
     """A request as it may come. A key that would change the answer and is not here is refused."""
 
@@ -120,12 +133,12 @@ class ChatRequest(Strict):
     max_tokens: Annotated[int, Field(ge=1)] | None = None
     max_completion_tokens: Annotated[int, Field(ge=1)] | None = None
     stop: str | Annotated[list[str], Field(max_length=4)] | None = None
+    response_format: ResponseFormat | None = None
     # Taken where they ask for what happens anyway.
     n: Literal[1] | None = None
     logprobs: Literal[False] | None = None
     frequency_penalty: Literal[0] | None = None
     presence_penalty: Literal[0] | None = None
-    response_format: _PlainText | None = None
     # Taken and not used: they do not change the answer.
     user: str | None = None
     metadata: dict[str, Any] | None = None
@@ -139,10 +152,6 @@ class ChatRequest(Strict):
         """The texts that end the answer."""
         stops = [self.stop] if isinstance(self.stop, str) else self.stop or []
         return tuple(stop for stop in stops if stop)
-
-
-class _PlainText(_Loose):
-    type: Literal["text"]
 
 
 def read_body(body: bytes) -> ChatRequest:

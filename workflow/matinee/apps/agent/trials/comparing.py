@@ -12,14 +12,7 @@ from matinee.apps.agent.driving import serve
 from matinee.apps.agent.events import AgentLimits, Answered, Event, PlannerName, Task
 from matinee.apps.agent.loop import Agent
 from matinee.apps.agent.memory import LongTermMemory, RecallingMemory
-from matinee.apps.agent.planning import (
-    DirectPlanner,
-    PlanFirstPlanner,
-    Planner,
-    ReactPlanner,
-    SopPlanner,
-    read_procedures,
-)
+from matinee.apps.agent.planning import planner_of, read_procedures
 from matinee.apps.agent.reflecting import BoundedReflection, NoReflection
 from matinee.apps.agent.thinking import Play
 from matinee.apps.agent.trials.scoring import AskScore, score_ask
@@ -85,7 +78,8 @@ def run_configuration(
     """Every task of the suite, in its order. `folder`: for long-term memory; begins empty."""
     limits = limits if limits is not None else AgentLimits()
     store = RecallingMemory(LongTermMemory(folder)) if configuration.memory else None
-    planner = _planner(configuration.planner)
+    tools = [tool.name for tool in task_tools()]
+    planner = planner_of(configuration.planner, read_procedures(PROCEDURES, tools))
 
     def agent(task: TrialTask, number: int, day: datetime.date) -> Agent:
         return Agent(
@@ -166,13 +160,3 @@ def _trial(
         seconds=sum(answer.seconds for answer in answers),
         asks=tuple(scores),
     )
-
-
-def _planner(name: PlannerName) -> Planner:
-    if name == "direct":
-        return DirectPlanner()
-    if name == "react":
-        return ReactPlanner()
-    if name == "plan":
-        return PlanFirstPlanner()
-    return SopPlanner(read_procedures(PROCEDURES, [tool.name for tool in task_tools()]))
