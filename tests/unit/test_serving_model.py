@@ -25,7 +25,7 @@ from matinee.engines.live import LiveTransformersEngine
 from matinee.engines.transformers import TransformersEngine
 from matinee.messages.conversations import Conversation
 from matinee.messages.rendering import Renderer, load_template
-from matinee.runtime.errors import EngineError
+from matinee.runtime.errors import EngineError, UserError
 
 CLIENTS = 16
 PICK = {
@@ -246,7 +246,7 @@ def test_what_cannot_be_loaded_is_told_with_what_to_do(tmp_path: Path) -> None:
         load_live(tmp_path, Loading())
     exported(tmp_path, None)
     (tmp_path / "chat_template.jinja").write_text("{{ messages }}", encoding="utf-8")
-    with pytest.raises(EngineError, match="--template"):
+    with pytest.raises(UserError, match=r"does not show tools.*chatml_hermes"):
         load_live(tmp_path, Loading())
     with pytest.raises(EngineError, match="no template 'other'"):
         load_live(tmp_path, Loading("other"))

@@ -110,7 +110,7 @@ class Constrainer:
         from llguidance import LLMatcher
 
         # Without free white space, in which a model may lose itself.
-        options = {"whitespace_flexible": False}
+        options: Any = {"whitespace_flexible": False}
         grammar = LLMatcher.grammar_from_json_schema(schema, overrides=options)
         matcher = LLMatcher(self._tokenizer, grammar, log_level=0)
         if matcher.is_error():

