@@ -384,3 +384,10 @@ def test_a_question_within_a_conversation_is_not_recalled(tmp_path: Path) -> Non
     ask(memory, QUESTION, [calls("good"), "晴。"])
     task = Task(QUESTION, user="anna", history=(Message("user", "你好"),), today=TODAY, now=NOW)
     assert memory.recall(task) is None
+
+
+def test_names_that_are_spelled_alike_do_not_share_a_memory(tmp_path: Path) -> None:
+    store = LongTermMemory(tmp_path)
+    store.keep("\ud800", QUESTION, "晴", ("weather",), NOW, TODAY)
+    assert store.entries("\ud801") == store.entries("?") == ()
+    assert len(store.entries("\ud800")) == 1

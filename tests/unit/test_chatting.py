@@ -18,6 +18,7 @@ from served import AIR, ScriptedLive, assistant
 from matinee.apps.agent.memory import LongTermMemory
 from matinee.apps.chatting.conversation import Conversation, Manner, Speaker, Turn
 from matinee.apps.chatting.markdown import chat_messages, fenced, plain
+from matinee.apps.chatting.running import Tools
 from matinee.apps.chatting.scenario_files import accepted, suite_archive
 from matinee.apps.chatting.sessions import Asking, Desk
 from matinee.apps.chatting.showing import Block, blocks
@@ -436,3 +437,38 @@ def test_ctrl_c_stops_the_answer_and_not_the_terminal(tmp_path: Path) -> None:
     ).run()
     assert "✗ Stopped." in written
     engine.hold.set()
+
+
+def test_marks_that_steer_a_terminal_are_shown(tmp_path: Path) -> None:
+    evil = "\x1b]52;c;aGk=\x07\x1b[2J\u202e\x9b31m"
+    said = terminal(desk(tmp_path, speaker(lambda request: evil)), ["你好", "/quit"])
+    assert "<U+001B>]52" in said
+    assert not set(said) & set("\x1b\x07\x9b\u202e")
+    (message,) = chat_messages([Block("answer", evil)])
+    assert "\x1b" not in message["content"]
+
+
+def test_reasons_are_told_in_the_language_of_the_page() -> None:
+    from matinee.apps.agent import acting, planning
+    from matinee.apps.agent.reuse import default_rules
+
+    phrases = [rule.reason for rule in default_rules().rules]
+    phrases += [planning.UNREADABLE, planning.NO_PROCEDURE, acting.NO_STEPS, acting.NO_ROUNDS]
+    phrases += [acting.CUT_OFF, acting.IN_CIRCLES, acting.NOTHING_SAID, f"{acting.NOT_CALLED}x"]
+    for phrase in phrases:
+        assert EN.reason(phrase).isascii(), phrase
+        assert ZH.reason(phrase) == phrase
+
+
+def test_own_tools_and_a_suite_are_taken_from_files(tmp_path: Path) -> None:
+    own = tmp_path / "tools.json"
+    own.write_text('[{"name": "add", "parameters": {"type": "object"}, "returns": 3}]')
+    suite, listed = Tools(listed=own).cases()
+    assert (suite.scenarios, json.loads(listed or "")[0]["returns"]) == ((), 3)
+    assert Tools(mcp="server").cases() == (suite, None)
+    assert len(Tools().cases()[0].scenarios) == len(SUITE.scenarios)
+
+
+def test_a_real_service_is_called_only_where_and_what_was_told(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="--allow"), Tools(openapi=tmp_path).connected():
+        pass

@@ -78,7 +78,7 @@ def _quantized(whole: Path, output: Path, file_type: int) -> None:
         ffi, library = get_ffi(), get_lib()
     except RuntimeError as error:
         raise ExportError(
-            f"{output.name}: llama.cpp's quantiser cannot be loaded here ({error}). Its wheel needs "
+            f"{output.name}: llama.cpp's quantiser cannot be loaded ({error}). Its wheel needs "
             "glibc 2.38 (Ubuntu 24.04, Debian 13). f32, f16, bf16 and q8_0 do without it."
         ) from error
     settings = library.llama_model_quantize_default_params()
