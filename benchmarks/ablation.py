@@ -36,7 +36,7 @@ from heldout import (  # noqa: E402
 
 from matinee.config import CALL_FORMS, Training  # noqa: E402
 from matinee.data.synthesis import SynthesisSettings, generate  # noqa: E402
-from matinee.evaluation.significance import clustered_bootstrap  # noqa: E402
+from matinee.evaluation.significance import clustered_mean  # noqa: E402
 from matinee.messages.conversations import Conversation  # noqa: E402
 from matinee.messages.rendering import Renderer  # noqa: E402
 from matinee.models.memory import keep_freed  # noqa: E402
@@ -301,7 +301,7 @@ def _arm_line(arm: str, runs: list[dict[str, Any]], groups: list[str]) -> str:
     cells = []
     for group in [*groups, None]:
         mine = [row for row in rows.values() if group in (None, row["group"])]
-        found = clustered_bootstrap([row["nats"] for row in mine], [row["list"] for row in mine])
+        found = clustered_mean([row["nats"] for row in mine], [row["list"] for row in mine])
         cells.append(f"{found.estimate:.2f} ({found.low:.2f}–{found.high:.2f})")
     right = f"{sum(row['right'] for row in rows.values())} of {len(rows)}"
     return _line([arm, str(len(runs)), tokens, steps, *cells, right])
@@ -321,7 +321,7 @@ def _change(before: list[dict[str, Any]], after: list[dict[str, Any]], group: st
     old, new = _rows(before), _rows(after)
     mine = [key for key in new if key in old and group in (None, new[key]["group"])]
     differences = [new[key]["nats"] - old[key]["nats"] for key in mine]
-    found = clustered_bootstrap(differences, [new[key]["list"] for key in mine])
+    found = clustered_mean(differences, [new[key]["list"] for key in mine])
     text = f"{found.estimate:+.2f} ({found.low:+.2f} to {found.high:+.2f})"
     return f"**{text}**" if found.low > 0 or found.high < 0 else text
 

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 
 import numpy as np
-import pandas as pd
 import pytest
-from scipy.stats import binomtest
-from statsmodels.formula.api import ols
-from statsmodels.stats.anova import anova_lm
+from scipy.stats import binomtest, t, ttest_1samp
 from statsmodels.stats.contingency_tables import mcnemar
 
 from matinee.evaluation import significance
@@ -34,33 +32,131 @@ def test_wilson_of_nothing_says_nothing() -> None:
     assert significance.wilson(0, 0) == significance.Interval(0.0, 1.0)
 
 
+F, T = False, True
+
+
 def _pairs(both: int, gained: int, lost: int, neither: int) -> tuple[list[bool], list[bool]]:
-    before = [True] * both + [False] * gained + [True] * lost + [False] * neither
-    after = [True] * both + [True] * gained + [False] * lost + [False] * neither
+    before = [T] * both + [F] * gained + [T] * lost + [F] * neither
+    after = [T] * both + [T] * gained + [F] * lost + [F] * neither
     return before, after
 
 
-@pytest.mark.parametrize(("gained", "lost"), [(12, 3), (1, 9), (6, 0), (25, 24)])
-def test_mcnemar_equals_statsmodels(gained: int, lost: int) -> None:
-    before, after = _pairs(40, gained, lost, 7)
-    found = significance.mcnemar_exact(before, after)
-    other = mcnemar([[40, lost], [gained, 7]], exact=True)
-    assert (found.gained, found.lost) == (gained, lost)
-    assert found.p == pytest.approx(other.pvalue)
+def _names(cases: int, per_family: int = 1) -> list[str]:
+    return [f"f{number // per_family}" for number in range(cases)]
 
 
-def test_mcnemar_by_hand() -> None:
-    # Six discordant pairs, all one way: 2 / 2^6.
-    assert significance.mcnemar_exact(*_pairs(0, 6, 0, 0)).p == pytest.approx(0.03125)
+class TestTheExactTest:
+    @pytest.mark.parametrize(("gained", "lost"), [(12, 3), (1, 9), (6, 0), (25, 24)])
+    def test_of_single_cases_it_is_mcnemars(self, gained: int, lost: int) -> None:
+        before, after = _pairs(40, gained, lost, 7)
+        other = mcnemar([[40, lost], [gained, 7]], exact=True)
+        found = significance.paired_difference([before], [after], _names(len(before)))
+        assert found.p == pytest.approx(other.pvalue)
+
+    def test_of_families_it_counts_every_way_of_turning_signs(self) -> None:
+        totals = [5, -2, 3, 3, 0, 1]
+        turned = [
+            sum(sign * total for sign, total in zip(signs, totals, strict=True))
+            for signs in itertools.product((1, -1), repeat=len(totals))
+        ]
+        expected = np.mean([abs(one) >= sum(totals) for one in turned])
+        assert significance.exact_p(totals) == pytest.approx(expected)
+
+    @pytest.mark.parametrize("families", [1, 2, 3, 5, 6, 16])
+    @pytest.mark.parametrize("seeds", [1, 2, 3])
+    @pytest.mark.parametrize("per_family", [1, 4])
+    def test_no_outcome_has_a_smaller_p_than_the_families_allow(
+        self, families: int, seeds: int, per_family: int
+    ) -> None:
+        cases = families * per_family
+        clearest = significance.paired_difference(
+            [[F] * cases], [[T] * cases] * seeds, _names(cases, per_family)
+        )
+        assert clearest.p == pytest.approx(2 / 2**families)
+
+    def test_nothing_changed_is_no_evidence(self) -> None:
+        assert significance.paired_difference([[T, F]], [[T, F]], ["a", "b"]).p == 1.0
+
+    def test_more_cases_of_the_same_families_are_no_more_evidence(self) -> None:
+        few = significance.paired_difference([[F] * 7], [[T] * 7], _names(7))
+        many = significance.paired_difference([[F] * 70], [[T] * 70], _names(70, 10))
+        assert few.p == many.p
+
+    @pytest.mark.parametrize(("before", "after"), [([[T]], [[T, F]]), ([[]], [[]])])
+    def test_pairs_must_be_pairs(self, before: list[list[bool]], after: list[list[bool]]) -> None:
+        with pytest.raises(ValueError, match="outcomes"):
+            significance.paired_difference(before, after, ["a"] * len(before[0]))
 
 
-def test_no_discordant_pair_is_no_evidence() -> None:
-    assert significance.mcnemar_exact(*_pairs(5, 0, 0, 5)).p == 1.0
+class TestSeveralSeeds:
+    def test_their_order_changes_nothing(self) -> None:
+        rng = np.random.default_rng(4)
+        before, after = (rng.random((3, 24)) < 0.5).tolist(), (rng.random((3, 24)) < 0.8).tolist()
+        found = {
+            significance.paired_difference(old, new, _names(24, 3))
+            for old in itertools.permutations(before)
+            for new in itertools.permutations(after)
+        }
+        values = [(one.estimate, one.low, one.high, one.p) for one in found]
+        assert np.ptp(values, axis=0) == pytest.approx(0, abs=1e-12)
+
+    def test_the_same_result_again_is_no_more_evidence(self) -> None:
+        before, after = _pairs(3, 9, 2, 6)
+        once = significance.paired_difference([before], [after], _names(20))
+        thrice = significance.paired_difference([before], [after] * 3, _names(20))
+        assert thrice.p >= once.p
+
+    def test_seeds_that_disagree_make_the_test_careful(self) -> None:
+        before = [[F] * 40]
+        steady = [[number % 4 == shift for number in range(40)] for shift in range(3)]
+        erratic = [[number < 30 for number in range(40)], [F] * 40, [F] * 40]
+        assert significance.paired_difference(before, steady, _names(40)).p < 0.001
+        assert significance.paired_difference(before, erratic, _names(40)).p > 0.2
+
+    def test_both_sides_may_have_seeds_of_any_number(self) -> None:
+        before, after = [[F] * 30, [T] * 3 + [F] * 27], [[T] * 20 + [F] * 10] * 3
+        found = significance.paired_difference(before, after, _names(30))
+        assert found.estimate == pytest.approx(20 / 30 - 1.5 / 30)
+        assert found.seed_error == pytest.approx(0.05)
 
 
-def test_pairs_must_be_pairs() -> None:
-    with pytest.raises(ValueError, match="longer"):
-        significance.mcnemar_exact([True], [True, False])
+class TestTheIntervalOfADifference:
+    @pytest.mark.parametrize(("old", "new"), [(F, F), (T, T), (F, T), (T, F)])
+    @pytest.mark.parametrize("families", [1, 2, 8, 64])
+    @pytest.mark.parametrize("seeds", [1, 3])
+    def test_is_never_of_width_zero(self, old: bool, new: bool, families: int, seeds: int) -> None:
+        cases = families * 2
+        found = significance.paired_difference(
+            [[old] * cases], [[new] * cases] * seeds, _names(cases, 2)
+        )
+        assert -1 <= found.low <= found.estimate <= found.high <= 1
+        assert found.high - found.low > 1 / families
+
+    def test_of_single_cases_it_is_bonetts_and_prices(self) -> None:
+        # Their formula with n + 2 pairs, and t in place of the normal quantile.
+        gained, lost, cases = 12, 3, 60
+        found = significance.paired_difference(
+            *([side] for side in _pairs(20, gained, lost, 25)), _names(cases)
+        )
+        gains, losses = (gained + 1) / (cases + 2), (lost + 1) / (cases + 2)
+        error = math.sqrt((gains + losses - (gains - losses) ** 2) / (cases + 1))
+        half = float(t.ppf(0.975, cases + 1)) * error
+        assert found.low == pytest.approx(gains - losses - half)
+        assert found.high == pytest.approx(gains - losses + half)
+
+    def test_families_that_stand_or_fall_together_widen_it(self) -> None:
+        before, after = [[F] * 100], [[number < 50 for number in range(100)]]
+        alone = significance.paired_difference(before, after, _names(100))
+        together = significance.paired_difference(before, after, _names(100, 10))
+        assert together.high - together.low > 2.5 * (alone.high - alone.low)
+
+
+def test_a_mean_over_lists_of_one_row_each_is_the_plain_t_test() -> None:
+    values = [1.5, 0.2, -0.4, 2.2, 0.9]
+    found = significance.clustered_mean(values, list("abcde"))
+    plain = ttest_1samp(values, 0)
+    assert found.p == pytest.approx(plain.pvalue)
+    assert (found.low, found.high) == pytest.approx(tuple(plain.confidence_interval()))
 
 
 def test_pass_hat_by_hand() -> None:
@@ -94,38 +190,12 @@ def test_holm_equals_a_worked_example() -> None:
 
 def test_cohens_h_equals_cohens_table() -> None:
     # J. Cohen (1988), table 6.2.2: phi(0.65) = 1.875 and phi(0.50) = 1.571, so h = 0.304.
-    assert significance.effect(0.50, 0.65, 9, 0).cohens_h == pytest.approx(0.3047, abs=1e-4)
+    assert significance.cohens_h(0.50, 0.65) == pytest.approx(0.3047, abs=1e-4)
 
 
 def test_the_odds_ratio_stays_finite_without_a_loss() -> None:
-    assert significance.effect(0.5, 0.65, 9, 0).odds_ratio == 19.0
-    assert significance.effect(0.5, 0.5, 4, 4).odds_ratio == 1.0
-
-
-def test_bootstrap_interval_of_independent_cases_equals_the_normal_one() -> None:
-    rng = np.random.default_rng(3)
-    before, after = list(rng.random(400) < 0.4), list(rng.random(400) < 0.6)
-    found = significance.paired_difference(before, after, [f"f{i}" for i in range(400)])
-    values = np.asarray(after, float) - np.asarray(before, float)
-    half = 1.96 * values.std() / math.sqrt(400)
-    assert found.estimate == pytest.approx(values.mean())
-    assert found.low == pytest.approx(values.mean() - half, abs=0.01)
-    assert found.high == pytest.approx(values.mean() + half, abs=0.01)
-
-
-def test_families_that_stand_or_fall_together_widen_the_interval() -> None:
-    before = [False] * 100
-    after = [number < 50 for number in range(100)]
-    alone = significance.paired_difference(before, after, [str(number) for number in range(100)])
-    together = significance.paired_difference(before, after, [str(n // 10) for n in range(100)])
-    assert together.high - together.low > 2.5 * (alone.high - alone.low)
-
-
-def test_the_bootstrap_is_repeatable_by_seed() -> None:
-    values, families = [1.0, 0.0, -1.0, 1.0, 0.0, 1.0], list("aabbcd")
-    first = significance.clustered_bootstrap(values, families, seed=7)
-    assert first == significance.clustered_bootstrap(values, families, seed=7)
-    assert first != significance.clustered_bootstrap(values, families, seed=8, resamples=50)
+    assert significance.odds_ratio(9, 0) == 19.0
+    assert significance.odds_ratio(4, 4) == 1.0
 
 
 def test_power_equals_simulation() -> None:
@@ -157,47 +227,36 @@ def test_sixty_cases_show_about_thirteen_points_when_nothing_is_lost() -> None:
     assert found == pytest.approx(0.129, abs=0.002)
 
 
-def test_five_cases_can_show_nothing() -> None:
+def test_five_families_can_show_nothing() -> None:
     assert significance.smallest_detectable_difference(5) is None
 
 
-def test_seeds_are_summarized() -> None:
-    found = significance.summarize_seeds([0.5, 0.6, 0.7])
-    assert (found.mean, found.spread) == (pytest.approx(0.6), pytest.approx(0.1))
-    assert significance.summarize_seeds([0.5]).spread == 0.0
+def test_a_correction_and_unsure_seeds_ask_for_a_larger_difference() -> None:
+    plain = significance.smallest_detectable_difference(60, 0.1)
+    corrected = significance.smallest_detectable_difference(60, 0.1, 0.05 / 4)
+    unsure = significance.smallest_detectable_difference(60, 0.1, 0.05 / 4, 0.05)
+    assert plain is not None
+    assert corrected is not None
+    assert unsure is not None
+    assert plain < corrected < unsure
 
 
-def test_mean_squares_equal_statsmodels_two_way_anova() -> None:
-    table = np.random.default_rng(5).normal(size=(9, 3))
-    frame = pd.DataFrame(
-        [(r, c, table[r, c]) for r in range(9) for c in range(3)],
-        columns=["row", "column", "y"],
-    )
-    other = anova_lm(ols("y ~ C(row) + C(column)", frame).fit())
-    expected = list(other["sum_sq"] / other["df"])
-    assert list(significance._mean_squares(table)) == pytest.approx(expected)
-
-
-def test_seeds_that_disagree_make_the_test_careful() -> None:
-    families = [str(number) for number in range(40)]
-    before = [[False] * 40] * 3
-    steady = [[number % 4 == shift for number in range(40)] for shift in range(3)]
-    erratic = [[number < 30 for number in range(40)], [False] * 40, [False] * 40]
-    assert significance.cases_and_seeds_p(before, steady, families) < 0.001
-    assert significance.cases_and_seeds_p(before, erratic, families) > 0.2
-
-
-def test_the_seed_test_keeps_its_level_when_nothing_differs() -> None:
-    rng = np.random.default_rng(9)
-    families = [str(number // 3) for number in range(60)]
-    rejected = 0
+@pytest.mark.parametrize("world", ["families", "blocks"])
+@pytest.mark.parametrize(("cases", "seeds"), [(5, 2), (8, 1), (16, 3), (64, 2)])
+def test_a_difference_is_claimed_by_chance_in_one_of_twenty_runs_at_most(
+    world: str, cases: int, seeds: int
+) -> None:
+    rng = np.random.default_rng(cases)
+    member = np.arange(cases) // 2
+    claims = 0
     for _ in range(300):
-        ease = rng.random(60)
-        before, after = (rng.random((2, 3, 60)) < ease).tolist()
-        rejected += significance.cases_and_seeds_p(before, after, families) < 0.05
-    assert rejected / 300 <= 0.08
-
-
-def test_one_seed_is_no_sample_of_seeds() -> None:
-    with pytest.raises(ValueError, match="two seeds"):
-        significance.cases_and_seeds_p([[False, True]], [[True, True]], ["a", "b"])
+        shifts = rng.normal(0, 2, (2, member[-1] + 1))
+        chance = (shifts > 0) if world == "blocks" else 1 / (1 + np.exp(-shifts))
+        before, after = (chance[side][member] for side in (0, 1))
+        found = significance.paired_difference(
+            (rng.random((1, cases)) < before).tolist(),
+            (rng.random((seeds, cases)) < after).tolist(),
+            [str(one) for one in member],
+        )
+        claims += found.p < 0.05
+    assert claims / 300 <= 0.05 + 2.5 * math.sqrt(0.05 * 0.95 / 300)

@@ -4,20 +4,26 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Literal
+from typing import Literal
+
+import numpy as np
 
 from matinee.evaluation import significance
 from matinee.messages.transcripts import Verdict
 from matinee.runtime.errors import DataError
 
-ALL = "all"
+# Groups of cases beside the suite's own categories: all of them, those in which something is due
+# (a call, a question), and those to be left alone.
+ALL, DUE, QUIET = "all", "due", "quiet"
+HEADLINE = (DUE, QUIET)
 PairKind = Literal["training", "variants", "reference", "runs"]
-Finding = Literal["better", "worse", "unsure", "none"]
+Finding = Literal["better", "worse", "seeds", "few", "none"]
+Headline = Literal["better", "worse", "mixed", "seeds", "few", "none"]
 
 
 @dataclass(frozen=True)
 class Pair:
-    """What is compared with what: subject ids, one per seed. A single `before` serves all."""
+    """What is compared with what: subject ids, one per seed."""
 
     kind: PairKind
     before: tuple[str, ...]
@@ -28,25 +34,36 @@ class Pair:
         """A readable name that is unique among pairs."""
         return f"{'+'.join(self.before)} -> {'+'.join(self.after)}"
 
+    @property
+    def name(self) -> str:
+        """The variant of a training's pair."""
+        return self.before[0].removesuffix("-untuned")
+
 
 @dataclass(frozen=True)
 class Outcome:
-    """Right or wrong on one case, with what is needed to group it."""
+    """Right or wrong on one case, with what is needed to group it. `due`: see `DUE`."""
 
     case: str
     category: str
     family: str
     success: bool
+    due: bool = True
+
+    def belongs(self, group: str) -> bool:
+        """Whether the case counts in a group: `all`, `due`, `quiet` or a category."""
+        return group in (ALL, DUE if self.due else QUIET, self.category)
 
 
 @dataclass(frozen=True)
 class Result:
-    """One comparison on one suite (`category` is `all`) or one category of it.
+    """One comparison on one suite and one group of its cases (`category`).
 
-    Shares are between 0 and 1; several seeds are averaged. `gained` and `lost` count cases that
-    turned right or wrong (averaged over seeds). `p` is the exact McNemar test, or with several
-    seeds the test over cases and seeds; `p_holm` is adjusted over the comparisons of its group.
-    `detectable`: the smallest difference that these cases would have shown with 80 % power.
+    Shares are between 0 and 1; `before_seeds` and `after_seeds` hold one per seed. `gained` and
+    `lost` count cases that turned right or wrong (averaged over seeds). `p_holm` is adjusted over
+    the comparisons of its kind. `detectable`: the smallest difference that these families and
+    seeds would have shown with 80 % power at the same correction. `disagree`: two seeds differ
+    from one another beyond chance.
     """
 
     pair: Pair
@@ -54,117 +71,157 @@ class Result:
     category: str
     cases: int
     families: int
-    before: float
-    after: float
-    before_seeds: significance.SeedSummary
-    after_seeds: significance.SeedSummary
+    before_seeds: tuple[float, ...]
+    after_seeds: tuple[float, ...]
     difference: significance.Difference
-    effect: significance.Effect
     gained: float
     lost: float
-    p: float
-    p_holm: float
-    detectable: float | None
+    changed_families: float
+    disagree: bool
+    p_holm: float = 1.0
+    detectable: float | None = None
 
     @property
-    def apart(self) -> bool:
-        """Whether the interval of the difference excludes zero."""
-        return self.difference.low > 0 or self.difference.high < 0
+    def before(self) -> float:
+        """The share before, averaged over seeds."""
+        return float(np.mean(self.before_seeds))
+
+    @property
+    def after(self) -> float:
+        """The share after, averaged over seeds."""
+        return float(np.mean(self.after_seeds))
+
+    @property
+    def spread(self) -> float:
+        """Standard deviation of the shares after, over seeds; 0 for one."""
+        return float(np.std(self.after_seeds, ddof=1)) if len(self.after_seeds) > 1 else 0.0
 
     @property
     def finding(self) -> Finding:
-        """What the numbers allow to say: the test and the interval over families must agree.
-
-        `unsure`: one says that there is a difference and the other does not.
-        """
-        significant = self.p_holm < significance.SIGNIFICANCE
-        if significant and self.apart:
+        """What the numbers allow to say. `few`: too few families for anything but numbers."""
+        if self.families < significance.FEWEST_FAMILIES:
+            return "few"
+        if self.p_holm < significance.SIGNIFICANCE:
             return "better" if self.difference.estimate > 0 else "worse"
-        return "unsure" if significant else "none"
+        return "seeds" if self.disagree else "none"
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """All comparisons made: `overall` one per pair and suite, `categories` one per category.
+    """Every comparison made, group by group.
 
-    Holm's correction covers all of `overall` together, and each pair's categories together.
+    Holm's correction covers the claims of the headlines (`due` and `quiet`, all pairs of one kind
+    and all suites together); the categories of one pair on one suite; and, per kind, `all`.
     """
 
-    overall: tuple[Result, ...]
-    categories: tuple[Result, ...]
+    results: tuple[Result, ...]
 
-    def of(self, pair: Pair, suite: str) -> Result:
-        """The overall result of a pair on a suite."""
-        return next(r for r in self.overall if r.pair == pair and r.suite == suite)
+    def of(self, pair: Pair, suite: str, group: str = ALL) -> Result | None:
+        """The result of a pair on a group of a suite; None where the suite has no such case."""
+        return next((r for r in self.groups(group) if (r.pair, r.suite) == (pair, suite)), None)
+
+    def groups(self, *names: str) -> tuple[Result, ...]:
+        """All results on these groups."""
+        return tuple(result for result in self.results if result.category in names)
+
+    def headline_of(self, pair: Pair, suite: str) -> list[Result]:
+        """The results on `due` and `quiet`, as far as the suite has such cases."""
+        return [found for group in HEADLINE if (found := self.of(pair, suite, group))]
 
     def categories_of(self, pair: Pair, suite: str) -> tuple[Result, ...]:
         """The results per category of a pair on a suite."""
-        return tuple(r for r in self.categories if r.pair == pair and r.suite == suite)
+        return tuple(
+            r
+            for r in self.results
+            if (r.pair, r.suite) == (pair, suite) and r.category not in (ALL, *HEADLINE)
+        )
+
+    def headline(self, pair: Pair, suite: str) -> Headline:
+        """One word for a pair on a suite.
+
+        `better`: more was done where something is due, or less where nothing is without a loss in
+        the first. `mixed`: the first gained and the second lost.
+        """
+        found = {result.category: result for result in self.headline_of(pair, suite)}
+        due, quiet = (found[group].finding if group in found else "none" for group in HEADLINE)
+        if due == "better":
+            return "mixed" if quiet == "worse" else "better"
+        if "worse" in (due, quiet):
+            return "worse"
+        if quiet == "better" and (DUE not in found or found[DUE].difference.estimate >= 0):
+            return "better"
+        if "seeds" in (due, quiet):
+            return "seeds"
+        return "few" if all(one.finding == "few" for one in found.values()) else "none"
 
 
 Outcomes = Mapping[str, Mapping[str, Sequence[Outcome]]]
 
 
-def compare(verdicts: Mapping[str, Sequence[Verdict]], pairs: Sequence[Pair]) -> Comparison:
-    """Compares subjects pairwise, suite by suite.
-
-    `verdicts` maps each subject to its verdicts in all suites. Raises DataError where the
-    subjects of a pair did not run the same cases.
-    """
-    return compare_outcomes(outcomes_by_suite(verdicts), pairs)
+def is_due(verdict: Verdict) -> bool:
+    """Whether anything but a plain reply was due in the case: a call, a question."""
+    marks = [value for key, value in verdict.metrics.items() if key.endswith("_due")]
+    return any(marks) or not marks
 
 
-def outcomes_by_suite(verdicts: Mapping[str, Sequence[Verdict]]) -> dict[str, dict[str, Any]]:
+def outcomes_by_suite(
+    verdicts: Mapping[str, Sequence[Verdict]],
+) -> dict[str, dict[str, list[Outcome]]]:
     """Subject to suite to outcomes, in the verdicts' order; a repeat is a case of its own."""
-    found: dict[str, dict[str, Any]] = {}
+    found: dict[str, dict[str, list[Outcome]]] = {}
     for subject, rows in verdicts.items():
-        suites: dict[str, Any] = found.setdefault(subject, {})
+        suites = found.setdefault(subject, {})
         for row in rows:
             case = f"{row.case}#{row.repeat}" if row.repeat else row.case
-            outcome = Outcome(case, row.category, f"{row.suite}/{row.family}", row.success)
-            suites.setdefault(row.suite, []).append(outcome)
+            family = f"{row.suite}/{row.family}"
+            suites.setdefault(row.suite, []).append(
+                Outcome(case, row.category, family, row.success, is_due(row))
+            )
     return found
 
 
 def compare_outcomes(outcomes: Outcomes, pairs: Sequence[Pair]) -> Comparison:
-    """The same as `compare`, from outcomes per subject and suite."""
-    overall: list[Result] = []
-    categories: list[Result] = []
+    """Compares subjects pairwise, suite by suite.
+
+    Raises DataError where the subjects of a pair did not run the same cases.
+    """
+    families: dict[tuple[str, ...], list[Result]] = {}
     for pair in pairs:
-        for suite in _shared_suites(outcomes, pair):
+        subjects = [*pair.before, *pair.after]
+        for suite in outcomes[subjects[0]]:
+            if not all(suite in outcomes[subject] for subject in subjects):
+                continue
             columns = _columns(outcomes, pair, suite)
-            overall.append(_result(pair, suite, ALL, *columns))
-            categories += _adjusted(_per_category(pair, suite, *columns))
-    return Comparison(tuple(_adjusted(overall)), tuple(categories))
+            first = columns[pair.after[0]]
+            for group in dict.fromkeys((ALL, *HEADLINE, *(one.category for one in first))):
+                if not any(one.belongs(group) for one in first):
+                    continue
+                claim = (
+                    (pair.kind, "headline" if group in HEADLINE else ALL)
+                    if group in (ALL, *HEADLINE)
+                    else (pair.id, suite)
+                )
+                result = _result(pair, suite, group, columns)
+                families.setdefault(claim, []).append(result)
+    adjusted = [result for family in families.values() for result in _adjusted(family)]
+    order = {pair.id: place for place, pair in enumerate(pairs)}
+    return Comparison(tuple(sorted(adjusted, key=lambda result: order[result.pair.id])))
 
 
-def _shared_suites(outcomes: Outcomes, pair: Pair) -> list[str]:
-    subjects = [*pair.before, *pair.after]
-    return [s for s in outcomes[subjects[0]] if all(s in outcomes[other] for other in subjects)]
-
-
-Column = Sequence[Outcome]
-
-
-def _columns(outcomes: Outcomes, pair: Pair, suite: str) -> tuple[list[Column], list[Column]]:
-    """The outcomes of both sides, one column per seed, all in the same order of cases."""
-    if len(pair.before) not in (1, len(pair.after)):
-        raise DataError(
-            f"{pair.id}: {len(pair.before)} seeds cannot be paired with {len(pair.after)}. "
-            "Give both variants the same number of seeds."
-        )
-    order = [outcome.case for outcome in outcomes[pair.before[0]][suite]]
-    known = {subject: by_case(outcomes[subject][suite]) for subject in pair.before + pair.after}
-    for subject, cases in known.items():
-        odd = sorted(set(order) ^ set(cases))
+def _columns(outcomes: Outcomes, pair: Pair, suite: str) -> dict[str, list[Outcome]]:
+    """The outcomes of each subject, all in the same order of cases."""
+    order = [outcome.case for outcome in outcomes[pair.after[0]][suite]]
+    columns = {}
+    for subject in pair.before + pair.after:
+        known = by_case(outcomes[subject][suite])
+        odd = sorted(set(order) ^ set(known))
         if odd:
             raise DataError(
                 f"{pair.id}: {subject} did not run the same cases of suite {suite}: "
                 f"{', '.join(odd[:5])}. Run the evaluation of both again."
             )
-    before: list[Column] = [[known[name][case] for case in order] for name in pair.before]
-    after: list[Column] = [[known[name][case] for case in order] for name in pair.after]
-    return before * (len(after) // len(before)), after
+        columns[subject] = [known[case] for case in order]
+    return columns
 
 
 def by_case(outcomes: Sequence[Outcome]) -> dict[str, Outcome]:
@@ -172,74 +229,53 @@ def by_case(outcomes: Sequence[Outcome]) -> dict[str, Outcome]:
     return {outcome.case: outcome for outcome in outcomes}
 
 
-def _per_category(
-    pair: Pair, suite: str, before: list[Column], after: list[Column]
-) -> list[Result]:
-    names = list(dict.fromkeys(outcome.category for outcome in after[0]))
-    return [
-        _result(
-            pair,
-            suite,
-            name,
-            [[o for o in column if o.category == name] for column in before],
-            [[o for o in column if o.category == name] for column in after],
-        )
-        for name in names
-    ]
-
-
-def _result(
-    pair: Pair, suite: str, category: str, before: list[Column], after: list[Column]
-) -> Result:
-    old = [[outcome.success for outcome in column] for column in before]
-    new = [[outcome.success for outcome in column] for column in after]
-    families = [outcome.family for outcome in after[0]]
-    seeds, cases = len(new), len(families)
-    old_shares, new_shares = ([sum(column) / cases for column in side] for side in (old, new))
-    gained = sum(
-        n and not o for a, b in zip(old, new, strict=True) for o, n in zip(a, b, strict=True)
+def _result(pair: Pair, suite: str, group: str, columns: Mapping[str, list[Outcome]]) -> Result:
+    places = [n for n, one in enumerate(columns[pair.after[0]]) if one.belongs(group)]
+    families = [columns[pair.after[0]][place].family for place in places]
+    before, after = (
+        [[columns[subject][place].success for place in places] for subject in side]
+        for side in (pair.before, pair.after)
     )
-    lost = sum(
-        o and not n for a, b in zip(old, new, strict=True) for o, n in zip(a, b, strict=True)
-    )
-    per_case = [
-        (sum(column[place] for column in new) - sum(column[place] for column in old)) / seeds
-        for place in range(cases)
-    ]
-    difference = significance.clustered_bootstrap(per_case, families)
-    before_seeds = significance.summarize_seeds(old_shares[: len(pair.before)])
-    after_seeds = significance.summarize_seeds(new_shares)
-    p = _p_value(old, new, families)
-    discordant = round((gained + lost) / (seeds * cases), 3)
+    old, new = (np.mean(side, axis=0) for side in (before, after))
+    changed = {family for family, a, b in zip(families, old, new, strict=True) if a != b}
+    shares = [tuple(float(np.mean(row)) for row in side) for side in (before, after)]
     return Result(
         pair=pair,
         suite=suite,
-        category=category,
-        cases=cases,
+        category=group,
+        cases=len(places),
         families=len(set(families)),
-        before=before_seeds.mean,
-        after=after_seeds.mean,
-        before_seeds=before_seeds,
-        after_seeds=after_seeds,
-        difference=difference,
-        effect=significance.effect(
-            before_seeds.mean, after_seeds.mean, gained / seeds, lost / seeds
-        ),
-        gained=gained / seeds,
-        lost=lost / seeds,
-        p=p,
-        p_holm=p,
-        detectable=significance.smallest_detectable_difference(cases, discordant),
+        before_seeds=shares[0],
+        after_seeds=shares[1],
+        difference=significance.paired_difference(before, after, families),
+        gained=float((new * (1 - old)).sum()),
+        lost=float((old * (1 - new)).sum()),
+        changed_families=len(changed) / len(set(families)),
+        disagree=_disagree(after, shares[1], families),
     )
 
 
-def _p_value(old: list[list[bool]], new: list[list[bool]], families: list[str]) -> float:
-    """Exact McNemar for one seed; over cases and seeds for several."""
-    if len(new) > 1 and len(set(families)) > 1:
-        return significance.cases_and_seeds_p(old, new, families)
-    return significance.mcnemar_exact(old[0], new[0]).p
+def _disagree(rows: list[list[bool]], shares: tuple[float, ...], families: list[str]) -> bool:
+    """Whether the best and the worst seed differ beyond chance, all pairs of seeds counted."""
+    seeds = len(rows)
+    if seeds == 1:
+        return False
+    best, worst = (rows[shares.index(end(shares))] for end in (max, min))
+    p = significance.paired_difference([worst], [best], families).p
+    return p * seeds * (seeds - 1) / 2 < significance.SIGNIFICANCE
 
 
 def _adjusted(results: list[Result]) -> list[Result]:
-    adjusted = significance.holm([result.p for result in results])
-    return [replace(result, p_holm=p) for result, p in zip(results, adjusted, strict=True)]
+    alpha = significance.SIGNIFICANCE / len(results)
+    return [
+        replace(
+            result,
+            p_holm=p,
+            detectable=significance.smallest_detectable_difference(
+                result.families, result.changed_families, alpha, result.difference.seed_error
+            ),
+        )
+        for result, p in zip(
+            results, significance.holm([r.difference.p for r in results]), strict=True
+        )
+    ]

@@ -1,6 +1,7 @@
-"""Is a difference real? Intervals, paired tests, corrections, and what could have been seen.
+"""Is a difference real? Intervals, paired tests over families and seeds, and what could be seen.
 
-Outcomes are sequences of booleans, one per case, in the same order for both sides of a pair.
+Cases of a family are variations of one situation and stand or fall together, so families count,
+not cases. Outcomes are tables: one row per seed, one column per case.
 """
 
 from __future__ import annotations
@@ -15,6 +16,11 @@ from numpy.typing import NDArray
 
 SIGNIFICANCE = 0.05
 POWER = 0.8
+# With fewer families not even the clearest outcome has p < 0.05: 2 / 2^5 = 0.0625.
+FEWEST_FAMILIES = 6
+
+Table = Sequence[Sequence[bool]]
+Floats = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
@@ -26,43 +32,25 @@ class Interval:
 
 
 @dataclass(frozen=True)
-class McNemar:
-    """Discordant pairs and the two-sided exact p value."""
-
-    gained: int
-    lost: int
-    p: float
-
-
-@dataclass(frozen=True)
 class Difference:
-    """A difference of two paired proportions (after minus before) with its interval."""
+    """A mean difference (after minus before) with its interval and two-sided p.
+
+    `seed_error`: the standard error that comes from the seeds; 0 for one seed.
+    """
 
     estimate: float
     low: float
     high: float
+    p: float
+    seed_error: float = 0.0
+
+    @property
+    def apart(self) -> bool:
+        """Whether the interval excludes zero."""
+        return self.low > 0 or self.high < 0
 
 
-@dataclass(frozen=True)
-class Effect:
-    """Sizes of one effect. `odds_ratio` is that of the discordant pairs (conditional)."""
-
-    risk_difference: float
-    cohens_h: float
-    odds_ratio: float
-
-
-@dataclass(frozen=True)
-class SeedSummary:
-    """Several trainings of one variant: `spread` is the standard deviation over seeds."""
-
-    mean: float
-    spread: float
-    low: float
-    high: float
-
-
-def wilson(correct: int, total: int, confidence: float = 0.95) -> Interval:
+def wilson(correct: float, total: int, confidence: float = 0.95) -> Interval:
     """Wilson's score interval of a proportion; (0, 1) where there is nothing to count.
 
     E. B. Wilson, JASA 22 (1927) 209-212.
@@ -87,77 +75,133 @@ def pass_hat_k(successes: Sequence[int], runs: int, k: int) -> float:
     return sum(math.comb(right, k) for right in successes) / (len(successes) * math.comb(runs, k))
 
 
-def mcnemar_exact(before: Sequence[bool], after: Sequence[bool]) -> McNemar:
-    """The exact (binomial) McNemar test. Raises ValueError where the lengths differ.
+def paired_difference(before: Table, after: Table, families: Sequence[str]) -> Difference:
+    """The difference of two shares on the same cases, each averaged over its seeds.
 
-    With no discordant pair there is no evidence of a difference: p = 1.
+    p is the exact test over families (`exact_p`), and where there are several seeds the larger of
+    it and a t test in which the seeds are a sample as well: its variance is that over families plus
+    those of the seeds' means, its degrees of freedom are Welch's and Satterthwaite's. Neither the
+    order of seeds nor their number can make p smaller than the families allow.
+
+    The interval is the adjusted Wald interval of D. Bonett and R. Price, J. Educ. Behav. Stat. 37
+    (2012) 479-488, which adds one pair that was gained and one that was lost; here a pair is a
+    family of mean size. So it is never of width zero. Raises ValueError for no case or unequal
+    lengths.
     """
-    from scipy.stats import binomtest
-
-    gained = sum(new and not old for old, new in zip(before, after, strict=True))
-    lost = sum(old and not new for old, new in zip(before, after, strict=True))
-    if gained + lost == 0:
-        return McNemar(0, 0, 1.0)
-    return McNemar(gained, lost, float(binomtest(gained, gained + lost, 0.5).pvalue))
-
-
-def clustered_bootstrap(
-    differences: Sequence[float],
-    families: Sequence[str],
-    seed: int = 0,
-    resamples: int = 4000,
-    confidence: float = 0.95,
-) -> Difference:
-    """The mean of per-case differences, with a percentile bootstrap over whole families.
-
-    Cases of a family are variations of one situation and stand or fall together, so families are
-    drawn, not cases (A. Davison and D. Hinkley, Bootstrap Methods, 1997, section 3.8). The mean
-    of a draw is that of its cases. Raises ValueError for no case or unequal lengths.
-    """
-    if len(differences) != len(families) or not differences:
-        raise ValueError(f"{len(differences)} differences for {len(families)} families")
-    values = np.asarray(differences, dtype=float)
-    _, member = np.unique(np.asarray(families), return_inverse=True)
-    sums = np.bincount(member, weights=values)
-    sizes = np.bincount(member).astype(float)
-    counts = np.random.default_rng(seed).multinomial(
-        len(sums), np.full(len(sums), 1 / len(sums)), size=resamples
+    old, new = np.asarray(before, dtype=float), np.asarray(after, dtype=float)
+    if not families or not old.shape[1:] == new.shape[1:] == (len(families),):
+        raise ValueError(f"{old.shape} and {new.shape} outcomes for {len(families)} families")
+    scale = math.lcm(len(old), len(new))
+    changes = new.sum(axis=0) * (scale // len(new)) - old.sum(axis=0) * (scale // len(old))
+    totals, sizes = _per_family(changes, families)
+    p = exact_p([round(total) for total in totals])
+    totals /= scale
+    estimate = float(totals.sum() / sizes.sum())
+    seeds = [side.mean(axis=1) for side in (old, new) if len(side) > 1]
+    if seeds and len(sizes) > 1:
+        error, free = _error(totals, sizes, seeds)
+        p = max(p, _t_p(estimate, error, free))
+    extra = sizes.mean() * np.array([1.0, -1.0])
+    totals, sizes = np.append(totals, extra), np.append(sizes, np.abs(extra))
+    low, high = _interval(totals, sizes, seeds)
+    return Difference(
+        estimate,
+        max(-1.0, min(low, estimate)),
+        min(1.0, max(high, estimate)),
+        p,
+        math.sqrt(sum(float(means.var(ddof=1)) / len(means) for means in seeds)),
     )
-    means = (counts @ sums) / (counts @ sizes)
-    tail = (1 - confidence) / 2
-    low, high = np.quantile(means, [tail, 1 - tail])
-    return Difference(float(values.mean()), float(low), float(high))
 
 
-def paired_difference(
-    before: Sequence[bool],
-    after: Sequence[bool],
-    families: Sequence[str],
-    seed: int = 0,
-) -> Difference:
-    """The difference of two paired proportions with its interval, clustered by family."""
-    differences = [float(new) - float(old) for old, new in zip(before, after, strict=True)]
-    return clustered_bootstrap(differences, families, seed)
+def clustered_mean(values: Sequence[float], families: Sequence[str]) -> Difference:
+    """The mean of per-case differences of any size, with the t interval and test over families.
+
+    Raises ValueError for unequal lengths or fewer than two families.
+    """
+    if len(values) != len(families) or len(set(families)) < 2:
+        raise ValueError(f"{len(values)} differences for {len(set(families))} families")
+    totals, sizes = _per_family(np.asarray(values, dtype=float), families)
+    estimate = float(totals.sum() / sizes.sum())
+    p = _t_p(estimate, *_error(totals, sizes, ()))
+    return Difference(estimate, *_interval(totals, sizes, ()), p)
+
+
+def exact_p(totals: Sequence[int]) -> float:
+    """Two-sided p of the sum of families' differences: each is as likely as its opposite.
+
+    All ways of turning signs are counted (R. A. Fisher, The Design of Experiments, 1935, section
+    21), by adding up one family after the other. Where every family is one case this is the exact
+    McNemar test. The smallest possible p of n families is 2 / 2^n.
+    """
+    sizes = [abs(total) for total in totals if total]
+    unit = math.gcd(*sizes) or 1
+    reach = sum(sizes) // unit
+    weights = np.zeros(2 * reach + 1)
+    weights[reach] = 1.0
+    for size in sizes:
+        step = size // unit
+        halves = weights / 2
+        weights = np.zeros_like(halves)
+        weights[step:] += halves[:-step]
+        weights[:-step] += halves[step:]
+    seen = abs(sum(totals)) // unit
+    return min(1.0, float(weights[: reach - seen + 1].sum() + weights[reach + seen :].sum()))
+
+
+def _per_family(values: Floats, families: Sequence[str]) -> tuple[Floats, Floats]:
+    """Sum of values and number of cases per family."""
+    _, member = np.unique(np.asarray(families), return_inverse=True)
+    return np.bincount(member, weights=values), np.bincount(member).astype(float)
+
+
+def _error(totals: Floats, sizes: Floats, seeds: Sequence[Floats]) -> tuple[float, float]:
+    """Standard error of the mean over cases, and its degrees of freedom.
+
+    The mean is a ratio of sums over families, hence the linearised variance (W. Cochran, Sampling
+    Techniques, 1977, section 6.3).
+    """
+    count = len(sizes)
+    rest = totals - totals.sum() / sizes.sum() * sizes
+    parts = [(float(count / (count - 1) * (rest**2).sum() / sizes.sum() ** 2), count - 1)]
+    parts += [(float(means.var(ddof=1)) / len(means), len(means) - 1) for means in seeds]
+    variance = sum(part for part, _ in parts)
+    if variance == 0:
+        return 0.0, math.inf
+    return math.sqrt(variance), variance**2 / sum(part**2 / free for part, free in parts)
+
+
+def _t_p(estimate: float, error: float, free: float) -> float:
+    from scipy.special import stdtr
+
+    if error == 0:
+        return 0.0 if estimate else 1.0
+    return float(2 * stdtr(free, -abs(estimate) / error))
+
+
+def _interval(totals: Floats, sizes: Floats, seeds: Sequence[Floats]) -> tuple[float, float]:
+    from scipy.special import stdtrit
+
+    middle = float(totals.sum() / sizes.sum())
+    error, free = _error(totals, sizes, seeds)
+    half = float(stdtrit(free, 1 - SIGNIFICANCE / 2)) * error
+    return middle - half, middle + half
 
 
 def holm(p_values: Sequence[float]) -> list[float]:
     """Holm's adjusted p values, in the order given. S. Holm, Scand. J. Statist. 6 (1979) 65-70."""
     from statsmodels.stats.multitest import multipletests
 
-    if not p_values:
-        return []
-    return [float(p) for p in multipletests(list(p_values), method="holm")[1]]
+    return [float(p) for p in multipletests(list(p_values), method="holm")[1]] if p_values else []
 
 
-def effect(before_share: float, after_share: float, gained: float, lost: float) -> Effect:
-    """Risk difference, Cohen's h and the odds ratio of the discordant pairs.
+def cohens_h(before: float, after: float) -> float:
+    """2 asin sqrt(after) - 2 asin sqrt(before) (J. Cohen, Statistical Power Analysis, 1988, 6)."""
+    return 2 * math.asin(math.sqrt(after)) - 2 * math.asin(math.sqrt(before))
 
-    h = 2 asin sqrt(after) - 2 asin sqrt(before) (J. Cohen, Statistical Power Analysis, 1988,
-    chapter 6). Half a pair is added to both counts of the odds ratio, so that it stays finite
-    (Haldane and Anscombe's correction).
-    """
-    h = 2 * math.asin(math.sqrt(after_share)) - 2 * math.asin(math.sqrt(before_share))
-    return Effect(after_share - before_share, h, (gained + 0.5) / (lost + 0.5))
+
+def odds_ratio(gained: float, lost: float) -> float:
+    """Of the discordant pairs; half a pair is added to both (Haldane and Anscombe)."""
+    return (gained + 0.5) / (lost + 0.5)
 
 
 def mcnemar_power(
@@ -189,104 +233,44 @@ def _critical_losses(pairs: int, alpha: float) -> NDArray[np.int64]:
     from scipy.stats import binom
 
     counts = np.arange(pairs + 1)
-    critical = binom.ppf(alpha / 2, counts, 0.5)
-    critical = np.where(np.isnan(critical), 0, critical)
+    critical = np.nan_to_num(binom.ppf(alpha / 2, counts, 0.5))
     too_many = binom.cdf(critical, counts, 0.5) > alpha / 2
     return np.where(too_many, critical - 1, critical).astype(np.int64)
 
 
-@functools.lru_cache(maxsize=4096)
 def smallest_detectable_difference(
-    pairs: int,
+    families: int,
     discordant_share: float = 0.0,
     alpha: float = SIGNIFICANCE,
-    power: float = POWER,
+    seed_error: float = 0.0,
 ) -> float | None:
-    """The smallest difference that so many pairs would show with the given power.
+    """The smallest difference that so many families would show with a power of 0.8.
 
-    Method: the exact McNemar test's unconditional power (`mcnemar_power`), with the observed
-    share of discordant pairs, or the difference itself where that is larger (all discordant pairs
-    then go one way). Found by bisection to 0.0005. None: not even a difference of 1 would show.
+    Method: the exact test's unconditional power (`mcnemar_power`) at the corrected `alpha`, a
+    family counting as one case, with the observed share of families that changed, or the
+    difference itself where that is larger (all changes then go one way). Found by bisection to
+    0.0005. What the seeds alone make unsure (`seed_error`, a standard error) is added as the
+    distance that a normal test would need. None: not even a difference of 1 would show.
     """
+    from scipy.stats import norm
 
+    found = _detectable_over_families(families, round(discordant_share, 2), alpha)
+    if found is None or seed_error == 0:
+        return found
+    needed = math.hypot(found, float(norm.isf(alpha / 2) + norm.ppf(POWER)) * seed_error)
+    return needed if needed <= 1 else None
+
+
+@functools.lru_cache(maxsize=4096)
+def _detectable_over_families(families: int, share: float, alpha: float) -> float | None:
     def reached(difference: float) -> bool:
-        share = min(1.0, max(discordant_share, difference))
-        return mcnemar_power(pairs, share, difference, alpha) >= power
+        discordant = min(1.0, max(share, difference))
+        return mcnemar_power(families, discordant, difference, alpha) >= POWER
 
-    if pairs < 1 or not reached(1.0):
+    if families < 1 or not reached(1.0):
         return None
     low, high = 0.0, 1.0
     while high - low > 0.0005:
         middle = (low + high) / 2
         low, high = (low, middle) if reached(middle) else (middle, high)
     return high
-
-
-def summarize_seeds(shares: Sequence[float]) -> SeedSummary:
-    """Mean, standard deviation (n - 1; 0 for one seed), smallest and largest share."""
-    values = np.asarray(shares, dtype=float)
-    spread = float(values.std(ddof=1)) if len(values) > 1 else 0.0
-    return SeedSummary(float(values.mean()), spread, float(values.min()), float(values.max()))
-
-
-def cases_and_seeds_p(
-    before: Sequence[Sequence[bool]],
-    after: Sequence[Sequence[bool]],
-    families: Sequence[str],
-) -> float:
-    """Two-sided p of a mean difference where both cases and seeds are samples of what could be.
-
-    `before` and `after` hold one sequence of outcomes per seed. Families and seeds are crossed
-    random effects: with mean squares F (families), S (seeds) and R (rest) of the two-way table of
-    family totals, the mean's variance is (F + S - R) / cells and its degrees of freedom are
-    Satterthwaite's; the quasi-F of H. Clark, J. Verbal Learning 12 (1973) 335-359. Where F + S - R
-    is not positive, the larger of F and S stands in its place (the more careful choice).
-    Raises ValueError for fewer than two seeds or two families.
-    """
-    from scipy.stats import t
-
-    table = _family_by_seed(before, after, families)
-    rows, columns = table.shape
-    if rows < 2 or columns < 2:
-        raise ValueError(f"needs two families and two seeds, found {rows} and {columns}")
-    mean = float(table.mean())
-    family_square, seed_square, rest_square = _mean_squares(table)
-    variance = family_square + seed_square - rest_square
-    if variance <= 0:
-        variance = max(family_square, seed_square)
-    if variance == 0:
-        return 1.0 if mean == 0 else 0.0
-    free = variance**2 / (
-        family_square**2 / (rows - 1)
-        + seed_square**2 / (columns - 1)
-        + rest_square**2 / ((rows - 1) * (columns - 1))
-    )
-    statistic = abs(mean) / math.sqrt(variance / table.size)
-    return float(2 * t.sf(statistic, free))
-
-
-def _family_by_seed(
-    before: Sequence[Sequence[bool]],
-    after: Sequence[Sequence[bool]],
-    families: Sequence[str],
-) -> NDArray[np.float64]:
-    """Family totals per seed, scaled so that their mean is the mean difference over cases."""
-    differences = np.asarray(after, dtype=float) - np.asarray(before, dtype=float)
-    _, member = np.unique(np.asarray(families), return_inverse=True)
-    totals = np.stack([np.bincount(member, weights=row) for row in differences], axis=1)
-    scaled: NDArray[np.float64] = totals * (totals.shape[0] / differences.shape[1])
-    return scaled
-
-
-def _mean_squares(table: NDArray[np.float64]) -> tuple[float, float, float]:
-    """Mean squares of rows, columns and rest of a two-way table with one value per cell."""
-    rows, columns = table.shape
-    mean = table.mean()
-    row_effects = table.mean(axis=1) - mean
-    column_effects = table.mean(axis=0) - mean
-    rest = table - mean - row_effects[:, None] - column_effects[None, :]
-    return (
-        float(columns * np.sum(row_effects**2) / (rows - 1)),
-        float(rows * np.sum(column_effects**2) / (columns - 1)),
-        float(np.sum(rest**2) / ((rows - 1) * (columns - 1))),
-    )

@@ -8,9 +8,9 @@ from statistics import fmean
 from matinee.apps.agent.trials.comparing import Trial
 from matinee.apps.agent.trials.tasks import KINDS
 from matinee.evaluation.significance import (
-    clustered_bootstrap,
+    SIGNIFICANCE,
+    clustered_mean,
     holm,
-    mcnemar_exact,
     paired_difference,
     smallest_detectable_difference,
     wilson,
@@ -76,22 +76,23 @@ def compare(trials: Sequence[Sequence[Trial]], baseline: str) -> Comparison:
         raise ValueError("the runs hold different tasks")
     before = next(run for run in trials if run[0].configuration == baseline)
     others = [run for run in trials if run is not before]
-    tests = [mcnemar_exact(_outcomes(before), _outcomes(run)) for run in others]
+    families = [trial.family for trial in before]
+    old = _outcomes(before)
+    tests = [paired_difference([old], [_outcomes(run)], families) for run in others]
     adjusted = holm([test.p for test in tests])
     pairs = []
-    for run, test, p_adjusted in zip(others, tests, adjusted, strict=True):
-        families = [trial.family for trial in run]
-        found = paired_difference(_outcomes(before), _outcomes(run), families)
+    for run, found, p_adjusted in zip(others, tests, adjusted, strict=True):
+        flips = list(zip(old, _outcomes(run), strict=True))
         pairs.append(
             Pair(
                 configuration=run[0].configuration,
                 baseline=baseline,
-                gained=test.gained,
-                lost=test.lost,
+                gained=flips.count((False, True)),
+                lost=flips.count((True, False)),
                 difference=found.estimate,
                 low=found.low,
                 high=found.high,
-                p=test.p,
+                p=found.p,
                 p_adjusted=p_adjusted,
                 costs={cost: _cost_difference(before, run, cost) for cost in COSTS},
             )
@@ -99,7 +100,9 @@ def compare(trials: Sequence[Sequence[Trial]], baseline: str) -> Comparison:
     return Comparison(
         rows=tuple(_row(run) for run in trials),
         pairs=tuple(pairs),
-        detectable=smallest_detectable_difference(len(before)),
+        detectable=smallest_detectable_difference(
+            len(set(families)), alpha=SIGNIFICANCE / max(1, len(others))
+        ),
     )
 
 
@@ -140,7 +143,7 @@ def _cost_difference(
     differences = [
         cost_of(new, cost) - cost_of(old, cost) for old, new in zip(before, after, strict=True)
     ]
-    found = clustered_bootstrap(differences, [trial.family for trial in after])
+    found = clustered_mean(differences, [trial.family for trial in after])
     return found.estimate, found.low, found.high
 
 
