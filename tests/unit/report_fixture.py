@@ -11,8 +11,9 @@ from typing import Any, get_args
 
 from matinee.config import Configuration
 from matinee.config.checking import parse_configuration
-from matinee.messages.scenarios import Category
-from matinee.report.data import Subject, decoded_runs, subjects_of
+from matinee.evaluation.floor import play_floor
+from matinee.messages.scenarios import Category, Suite
+from matinee.report.collect import Subject, decoded_runs, subjects_of
 from matinee.runtime.records import write_json, write_lines
 
 CATEGORIES: tuple[str, ...] = get_args(Category)[:13]  # as many as the figures below are for
@@ -124,6 +125,8 @@ def make_results(root: Path, shape: Shape = Shape()) -> tuple[Path, Configuratio
     scenarios = [_scenario(number) for number in range(shape.cases)]
     suite = {"id": "zh", "today": "2024-01-25", "tools": [], "scenarios": scenarios}
     write_json(results / "suite" / "zh.json", suite)
+    floor = play_floor(Suite.model_validate(suite))
+    write_lines(results / "suite" / "zh.floor.jsonl", [row.model_dump() for row in floor])
     write_json(results / "suite" / "zh.run.json", _run("prepare_suite", 0.9))
     fetched = {"model.safetensors": {"bytes": 269_060_552, "sha256": "ab" * 32}}
     for model in settings.models:

@@ -5,41 +5,56 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-from matinee.evaluation.comparison import Pair, compare
+from matinee.evaluation.comparison import (
+    Comparison,
+    Outcome,
+    Pair,
+    Result,
+    compare_outcomes,
+    outcomes_by_suite,
+)
 from matinee.messages.transcripts import Detail, Verdict
-from matinee.report.language import describe, language
-from matinee.report.run_comparison import Skipped, compare_summaries
-from matinee.report.runs import describe_runs
+from matinee.report.run_comparison import Skipped, compare_summaries, describe_runs
+from matinee.report.words import describe, language
 from matinee.runtime.errors import DataError
 
 PAIR = Pair("training", ("old",), ("new",))
 
 
-def _verdicts(subject: str, marks: str, per_family: int = 1) -> list[Verdict]:
-    return [
-        Verdict(
-            case=f"c{place}",
-            subject=subject,
-            suite="zh",
-            category="single_tool" if place % 2 else "no_tool",
-            family=f"f{place // per_family}",
-            success=mark == "1",
-            error=None if mark == "1" else "no_call",
-            detail=Detail(key="as_accepted"),
-            metrics={},
-        )
-        for place, mark in enumerate(marks)
-    ]
+def _outcomes(marks: str, per_family: int = 1, quiet: int = 0) -> dict[str, list[Outcome]]:
+    """One outcome per mark, in two categories; the last `quiet` cases are to be left alone."""
+    return {
+        "zh": [
+            Outcome(
+                case=f"c{place}",
+                category="single_tool" if place % 2 else "no_tool",
+                family=f"f{place // per_family}",
+                success=mark == "1",
+                due=place < len(marks) - quiet,
+            )
+            for place, mark in enumerate(marks)
+        ]
+    }
 
 
-def _compare(old: str, new: str, per_family: int = 1) -> Any:
-    verdicts = {"old": _verdicts("old", old, per_family), "new": _verdicts("new", new, per_family)}
-    return compare(verdicts, [PAIR]).of(PAIR, "zh")
+def _comparison(before: list[str], after: list[str], **grouping: int) -> tuple[Comparison, Pair]:
+    names = [f"b{n}" for n in range(len(before))], [f"a{n}" for n in range(len(after))]
+    pair = Pair("training", *map(tuple, names))  # type: ignore[arg-type]
+    marks = dict(zip(pair.before + pair.after, before + after, strict=True))
+    outcomes = {name: _outcomes(one, **grouping) for name, one in marks.items()}
+    return compare_outcomes(outcomes, [pair]), pair
+
+
+def _compare(old: str, new: str, per_family: int = 1) -> Result:
+    comparison, pair = _comparison([old], [new], per_family=per_family)
+    found = comparison.of(pair, "zh", "due")
+    assert found is not None
+    return found
 
 
 def test_a_clear_gain_is_called_better() -> None:
@@ -55,66 +70,144 @@ def test_a_clear_loss_is_called_worse() -> None:
 def test_no_difference_says_what_the_cases_could_have_shown() -> None:
     result = _compare("01" * 30, "01" * 30)
     assert result.finding == "none"
-    assert (
-        describe(result, language("en")) == "no difference that 60 cases could show (< 13 points)"
-    )
-    assert describe(result, language("zh")) == "60 道题显示不出差异（< 13 个百分点）"
+    told = describe(result, language("en"))
+    assert told == "no difference that 60 cases in 60 families could show (< 13 points)"
+    told = describe(result, language("zh"))
+    assert told == "60 道题（60 个题族）显示不出差异（< 13 个百分点）"
 
 
-def test_five_cases_are_said_to_be_too_few() -> None:
-    assert "too few" in describe(_compare("00000", "11110"), language("en"))
+@pytest.mark.parametrize(("cases", "per_family"), [(2, 1), (5, 1), (25, 5), (60, 60)])
+def test_below_six_families_only_numbers_are_shown(cases: int, per_family: int) -> None:
+    result = _compare("0" * cases, "1" * cases, per_family)
+    assert result.finding == "few"
+    assert "too few" in describe(result, language("en"))
 
 
 def test_a_gain_in_one_family_only_is_not_called_better() -> None:
-    result = _compare("0" * 60, "1" * 20 + "0" * 40, per_family=20)
-    assert result.p_holm < 0.001
-    assert result.finding == "unsure"
-    assert "includes zero" in describe(result, language("en"))
+    assert _compare("0" * 160, "1" * 20 + "0" * 140, per_family=20).finding == "none"
 
 
 def test_a_large_difference_that_is_not_significant_is_not_denied() -> None:
     result = _compare("0" * 40, "1" * 5 + "0" * 35)
     assert result.finding == "none"
-    assert result.apart
+    result = replace(result, difference=replace(result.difference, low=0.001))
     assert describe(result, language("en")).startswith("not shown (p")
 
 
-def test_holm_covers_all_pairs_together() -> None:
-    verdicts = {name: _verdicts(name, "0" * 40) for name in ("a", "b", "c")}
-    verdicts["d"] = _verdicts("d", "1" * 7 + "0" * 33)
-    pairs = [Pair("reference", (name,), ("d",)) for name in ("a", "b", "c")]
-    overall = compare(verdicts, pairs).overall
-    assert overall[0].p == pytest.approx(2 / 2**7)
-    assert [result.p_holm for result in overall] == pytest.approx([6 / 2**7] * 3)
+class TestHolm:
+    def test_covers_the_claims_of_all_headlines_of_a_kind(self) -> None:
+        outcomes = {name: _outcomes("0" * 40) for name in ("a", "b", "c")}
+        outcomes["d"] = _outcomes("1" * 10 + "0" * 30)
+        pairs = [Pair("reference", (name,), ("d",)) for name in ("a", "b", "c")]
+        claims = compare_outcomes(outcomes, pairs).groups("due")
+        assert claims[0].difference.p == pytest.approx(2 / 2**10)
+        assert [claim.p_holm for claim in claims] == pytest.approx([6 / 2**10] * 3)
+
+    def test_of_the_headline_does_not_depend_on_how_many_categories_there_are(self) -> None:
+        few = _compare("0" * 40, "1" * 8 + "0" * 32)
+        marks = {"old": _outcomes("0" * 40), "new": _outcomes("1" * 8 + "0" * 32)}
+        for outcomes in marks.values():
+            outcomes["zh"] = [replace(one, category=one.case[:2]) for one in outcomes["zh"]]
+        many = compare_outcomes(marks, [PAIR]).of(PAIR, "zh", "due")
+        assert many is not None
+        assert many.p_holm == few.p_holm
+
+    def test_asks_more_of_what_could_be_detected(self) -> None:
+        alone = _compare("01" * 30, "01" * 30)
+        both, pair = _comparison(["01" * 30 + "1" * 6], ["01" * 30 + "1" * 6], quiet=6)
+        due = both.of(pair, "zh", "due")
+        assert due is not None
+        assert due.detectable is not None
+        assert alone.detectable is not None
+        assert due.detectable > alone.detectable
 
 
 def test_categories_are_compared_apart() -> None:
-    verdicts = {"old": _verdicts("old", "00" * 20), "new": _verdicts("new", "01" * 20)}
-    categories = compare(verdicts, [PAIR]).categories_of(PAIR, "zh")
-    assert {result.category: result.finding for result in categories} == {
-        "no_tool": "none",
-        "single_tool": "better",
-    }
+    comparison, pair = _comparison(["00" * 20], ["01" * 20])
+    findings = {one.category: one.finding for one in comparison.categories_of(pair, "zh")}
+    assert findings == {"no_tool": "none", "single_tool": "better"}
 
 
-def test_several_seeds_are_averaged_against_one_untuned_subject() -> None:
-    verdicts = {
-        "old": _verdicts("old", "0" * 40),
-        "s1": _verdicts("s1", "1" * 20 + "0" * 20),
-        "s2": _verdicts("s2", "1" * 24 + "0" * 16),
-    }
-    pair = Pair("training", ("old",), ("s1", "s2"))
-    result = compare(verdicts, [pair]).of(pair, "zh")
-    assert result.after == pytest.approx(0.55)
-    assert (result.after_seeds.low, result.after_seeds.high) == (0.5, 0.6)
-    assert result.gained == 22
-    assert result.finding == "better"
+# Marks of 40 cases in which something is due, and of 20 to be left alone.
+@pytest.mark.parametrize(
+    ("before", "after", "headline"),
+    [
+        ("0" * 40 + "1" * 20, "1" * 30 + "0" * 10 + "1" * 20, "better"),
+        ("0" * 40 + "1" * 20, "1" * 30 + "0" * 10 + "0" * 20, "mixed"),
+        ("1" * 40 + "0" * 20, "0" * 40 + "1" * 20, "worse"),
+        ("1" * 40 + "1" * 20, "1" * 40 + "0" * 20, "worse"),
+        ("1" * 40 + "0" * 20, "1" * 40 + "1" * 20, "better"),
+        ("1" * 40 + "0" * 20, "0" * 3 + "1" * 37 + "1" * 20, "none"),
+        ("01" * 30, "10" * 30, "none"),
+    ],
+    ids=["more-done", "more-done-less-left-alone", "silenced", "less-left-alone",
+         "more-left-alone", "more-left-alone-at-a-loss", "nothing"],
+)  # fmt: skip
+def test_the_headline_weighs_what_is_due_before_what_is_to_be_left_alone(
+    before: str, after: str, headline: str
+) -> None:
+    comparison, pair = _comparison([before], [after], quiet=20)
+    assert comparison.headline(pair, "zh") == headline
+
+
+def test_a_suite_may_lack_one_kind_of_case() -> None:
+    comparison, pair = _comparison(["0" * 20], ["1" * 20], quiet=20)
+    assert comparison.of(pair, "zh", "due") is None
+    assert comparison.headline(pair, "zh") == "better"
+
+
+def test_something_is_due_where_a_call_or_a_question_is() -> None:
+    def verdict(**metrics: bool) -> Verdict:
+        return Verdict(
+            case="c", subject="s", suite="zh", category="x", family="f", success=True, error=None,
+            detail=Detail(key="as_accepted"), metrics=dict(metrics),
+        )  # fmt: skip
+
+    rows = [
+        verdict(call_due=True, ask_due=False),
+        verdict(call_due=False, ask_due=True),
+        verdict(call_due=False, ask_due=False),
+    ]
+    assert [one.due for one in outcomes_by_suite({"s": rows})["s"]["zh"]] == [True, True, False]
+
+
+class TestSeveralSeeds:
+    def test_are_averaged_against_one_untuned_subject(self) -> None:
+        comparison, pair = _comparison(["0" * 40], ["1" * 20 + "0" * 20, "1" * 24 + "0" * 16])
+        result = comparison.of(pair, "zh")
+        assert result is not None
+        assert result.after == pytest.approx(0.55)
+        assert result.after_seeds == (0.5, 0.6)
+        assert result.gained == 22
+        assert result.finding == "better"
+
+    def test_in_one_family_do_not_speak_by_their_order(self) -> None:
+        seeds = ["1" * 8, "0" * 8]
+        for order in (seeds, seeds[::-1]):
+            comparison, pair = _comparison(["0" * 8], order, per_family=8)
+            result = comparison.of(pair, "zh", "due")
+            assert result is not None
+            assert result.difference.p == 1.0
+            assert result.finding == "few"
+
+    def test_that_disagree_are_told_as_such(self) -> None:
+        comparison, pair = _comparison(["01" * 20], ["1" * 40, "0" * 20 + "01" * 10])
+        result = comparison.of(pair, "zh", "due")
+        assert result is not None
+        assert result.finding == "seeds"
+        assert comparison.headline(pair, "zh") == "seeds"
+        told = describe(result, language("en"))
+        assert told.startswith("the seeds disagree: from 25\u00a0% to 100\u00a0%")
+
+    def test_of_two_variants_may_differ_in_number(self) -> None:
+        comparison, pair = _comparison(["0" * 20] * 3, ["1" * 20])
+        assert comparison.headline(pair, "zh") == "better"
 
 
 def test_subjects_of_a_pair_must_have_run_the_same_cases() -> None:
-    verdicts = {"old": _verdicts("old", "000"), "new": _verdicts("new", "0000")}
+    outcomes = {"old": _outcomes("000"), "new": _outcomes("0000")}
     with pytest.raises(DataError, match="c3"):
-        compare(verdicts, [PAIR])
+        compare_outcomes(outcomes, [PAIR])
 
 
 def _summary(path: Path, subjects: dict[str, str], cases: int) -> Path:
@@ -136,9 +229,8 @@ def test_two_summaries_tell_what_flipped_and_what_got_worse(tmp_path: Path) -> N
     assert [flip.case for flip in found.flips] == [f"c{n}" for n in range(12)]
     assert found.skipped == (Skipped("gone", run=str(a)),)
     text = describe_runs(found)
-    assert text.startswith(
-        "chat, suite zh: 100\u00a0% → 60\u00a0% of 30 cases (\u221240 points): worse"
-    )
+    said = "chat, suite zh, Where something is due: 100\u00a0% → 60\u00a0% of 30 cases "
+    assert text.startswith(said + "(\u221240 points): worse")
     assert "turned wrong (12): c0, c1" in text
     assert f"not compared: gone is only in {a}" in text
     assert not compare_summaries(b, b).worse
@@ -148,7 +240,7 @@ def test_only_shared_cases_are_compared(tmp_path: Path) -> None:
     a = _summary(tmp_path / "a.json", {"chat": "1" * 10}, 10)
     b = _summary(tmp_path / "b.json", {"chat": "1" * 12}, 12)
     found = compare_summaries(a, b)
-    assert found.comparison.overall[0].cases == 10
+    assert found.comparison.groups("due")[0].cases == 10
     assert found.skipped == (Skipped("chat", suite="zh", cases=2),)
     assert "2 cases are in only one of the runs" in describe_runs(found)
 

@@ -17,12 +17,13 @@ from matinee.config import Configuration
 from matinee.config.checking import parse_configuration
 from matinee.messages.documents import open_document
 from matinee.report import collect, write_report, write_summary, write_tables
-from matinee.report.costs import evaluation_costs
-from matinee.report.data import ReportData
-from matinee.report.language import STRINGS, language
+from matinee.report.claims import answer, elapsed, strongest_and_weakest
+from matinee.report.collect import ReportData, StageRun
 from matinee.report.page import render_report
 from matinee.report.published import published_variants, settings_here
 from matinee.report.summary import summary
+from matinee.report.views import evaluation_costs
+from matinee.report.words import STRINGS, language
 from matinee.runtime.errors import DataError
 from matinee.runtime.records import read_json
 
@@ -74,7 +75,8 @@ def test_the_summary_counts_every_subject_suite_and_category(data: ReportData) -
     found = summary(data)
     for subject in data.subjects:
         block = found["evaluation"][subject.id]["zh"]
-        assert set(block) == {"all", *CATEGORIES}
+        assert set(block) == {"all", "due", "quiet", *CATEGORIES}
+        assert block["due"]["correct"] + block["quiet"]["correct"] == block["all"]["correct"]
         verdicts = data.verdicts(subject.id)
         assert block["all"]["correct"] == sum(verdict.success for verdict in verdicts)
         assert block["all"]["total"] == 65
@@ -117,7 +119,7 @@ def test_the_page_shows_every_measure_of_every_subject(page: str) -> None:
     shown = re.findall(r'<th scope="row">([^<]+)<', section)
     assert shown[0] == "Right with slips repaired"
     assert "Right with the format guaranteed" in shown
-    assert shown[-4:] == [f"Right in each of {k} drawn runs" for k in (1, 2, 3, 4)]
+    assert shown[-4:] == [f"Right in each of {k} drawn runs (pass^k)" for k in (1, 2, 3, 4)]
     constrained = section[section.index("Right with the format guaranteed") :]
     values = re.findall(r'<td class="n">([^<]+)<', constrained[: constrained.index("</tr>")])
     assert values == ["80\u00a0%"] * 4 + ["–"]
@@ -127,18 +129,6 @@ def test_the_explanation_of_a_measure_stands_on_a_line_of_its_own(page: str) -> 
     section = page[page.index('<section id="measures"') :]
     assert '<table class="measures">' in section[: section.index("</section>")]
     assert re.search(r"\.measures th small\{display:block", page)
-
-
-def test_the_numbers_below_the_histogram_are_not_scaled_with_the_drawing(page: str) -> None:
-    drawing = page[page.index('<svg class="hist"') :]
-    drawing, _, below = drawing.partition("</svg>")
-    assert "<text" not in drawing
-    axis = below.strip().partition("</p>")[0]
-    assert axis.startswith('<p class="axis"')
-    places = [float(share) for share in re.findall(r"left:([\d.]+)%", axis)]
-    assert places == sorted(places)
-    assert 0 <= places[0] < 1
-    assert 99 < places[-1] <= 100
 
 
 def test_the_summary_tells_of_training_and_stages(data: ReportData) -> None:
@@ -204,20 +194,6 @@ def test_the_page_asks_nothing_of_any_network(page: str) -> None:
     assert "default-src 'none'" in page
 
 
-def test_the_answer_is_three_sentences_made_from_the_numbers(data: ReportData, page: str) -> None:
-    before, after = (
-        sum(verdict.success for verdict in data.verdicts(name)) / 65
-        for name in ("chat-untuned", "chat-tuned-s42")
-    )
-    lede = re.search(r'<div class="lede">(.*?)</div>', page, flags=re.S)
-    assert lede is not None
-    assert lede.group(1).count("<p>") == 3
-    assert (
-        f"chat from {before * 100:.0f}\u00a0% to {after * 100:.0f}\u00a0% of 65 cases"
-        in lede.group(1)
-    )
-
-
 def test_every_case_is_readable_without_script(data: ReportData, page: str) -> None:
     bodies = re.sub(r"<script\b.*?</script>", "", page, flags=re.S)
     for scenario in data.suites["zh"].scenarios:
@@ -227,17 +203,22 @@ def test_every_case_is_readable_without_script(data: ReportData, page: str) -> N
 
 
 def test_figures_have_text_alternatives(page: str) -> None:
-    figures = re.findall(r"<svg\b.*?</svg>", page, flags=re.S)
-    # Per variant categories in two widths, three curves, row lengths; the answer in two widths;
-    # the stages.
-    assert len(figures) == 2 * 2 + 2 * 3 + 2 + 2 + 1
-    assert all("<title" in figure and "<desc" in figure for figure in figures)
+    drawings = re.findall(r"<svg\b.*?</svg>", page, flags=re.S)
+    assert len(drawings) == 2 * 3  # per variant three curves
+    assert all("<title" in drawing and "<desc" in drawing for drawing in drawings)
+    told = re.findall(r'class="(?:pair|group|hist)[^"]*" role="img" aria-label="([^"]+)"', page)
+    # Per variant two bars in the answer, two and thirteen categories below, and row lengths.
+    assert len(told) == 2 * (2 + 2 + 13 + 1)
 
 
-def test_published_figures_that_cannot_match_say_why(page: str) -> None:
-    assert "cannot match, because" in page
-    assert "Start model is another here (smollm2_135m_instruct)" in page
-    assert "18,153,472 (computed)" in page
+def test_published_figures_that_cannot_match_say_why_and_are_folded_away(page: str) -> None:
+    section = page[page.index('<section id="published"') :]
+    shown, _, folded = section.partition("<details")
+    assert "set differently" not in shown
+    assert "does not repeat the published experiment" in shown
+    assert "cannot match, because" in folded
+    assert "Start model is another here (smollm2_135m_instruct)" in folded
+    assert "18,153,472 (computed)" in folded
 
 
 def test_both_languages_are_complete() -> None:
@@ -293,16 +274,19 @@ def test_a_page_of_five_subjects_and_three_hundred_cases_is_small(tmp_path: Path
 
 def test_several_seeds_are_shown_with_their_spread(tmp_path: Path) -> None:
     found = collect(*make_results(tmp_path, Shape(cases=39, seeds=(1, 2, 3))))
-    assert "3 seeds: mean" in render_report(found)
+    assert "3 seeds, spread" in render_report(found)
 
 
-def test_what_stages_may_leave_out_may_be_missing(tmp_path: Path) -> None:
+def test_a_section_without_content_is_left_out(tmp_path: Path) -> None:
     results, settings = make_results(tmp_path, Shape(cases=13))
-    for name in ("profile.json", "leakage.json", "merge.json", "metrics.json", "run.json"):
+    for name in ("profile.json", "leakage.json", "merge.json", "metrics.json", "*run.json"):
         for path in results.rglob(name):
             path.unlink()
     page = render_report(collect(results, settings))
-    assert "Nothing was recorded for this." in page
+    assert re.findall(r'<section id="(\w+)"', page) == [
+        *("answer", "before_after", "errors", "measures", "cost", "published", "cases")
+    ]
+    assert re.findall(r'<li><a href="#(\w+)"', page) == re.findall(r'<section id="(\w+)"', page)
     assert "Nothing was trained in this run" in page
 
 
@@ -323,7 +307,7 @@ def test_a_broken_line_is_named(tmp_path: Path) -> None:
 
 
 def test_the_data_profile_shows_bars_and_the_mask(page: str) -> None:
-    assert "<title>256 to 511 tokens: 1,290 rows</title>" in page
+    assert 'title="256 to 511 tokens: 1,290 rows"' in page
     assert "<i>&lt;user&gt;</i><i>订一桌</i><b>好的&lt;/s&gt;</b><b>&lt;script&gt;</b>" in page
 
 
@@ -348,8 +332,9 @@ def test_records_named_after_a_file_count_as_stages(tmp_path: Path) -> None:
 
 class TestCost:
     def test_testing_takes_the_time_of_all_its_parts(self, data: ReportData) -> None:
-        costs = evaluation_costs(data, language("en"))
-        assert [cost.seconds for cost in costs] == [2 * 1.5 * 65] * 5
+        table = evaluation_costs(data, language("en"))
+        assert table.columns[0] == "time"
+        assert [cells[0] for _, cells in table.rows] == ["3\u00a0min 15\u00a0s"] * 5
 
     def test_money_needs_a_price(self, page: str, tmp_path: Path) -> None:
         assert ">Price</th>" not in page

@@ -5,7 +5,8 @@ rule prepare_suite:
     input:
         lambda wildcards: plan.suite_files(wildcards.suite),
     output:
-        paths.SUITE,
+        suite=paths.SUITE,
+        floor=paths.FLOOR,
     log:
         paths.LOG.of(rule="prepare_suite", job="{suite}"),
     # A mistake in a scenario should be known before anything long begins.
@@ -18,7 +19,7 @@ rule prepare_suite:
     params:
         settings=lambda wildcards: plan.prepare_suite(wildcards.suite),
     shell:
-        "{RUN} prepare-suite --params {params.settings:q} --output {output}"
+        "{RUN} prepare-suite --params {params.settings:q} --output {output.suite}"
         " 3>&2 > {log} 2>&1"
 
 

@@ -5,7 +5,7 @@ rule render_report:
     input:
         plan.evaluated(paths.VERDICTS, paths.TRANSCRIPTS),
         plan.trained(paths.METRICS, paths.TRAINER_STATE, paths.CERTIFICATE),
-        expand(paths.SUITE, suite=plan.suite_ids),
+        expand([paths.SUITE, paths.FLOOR], suite=plan.suite_ids),
         expand([paths.PROFILE, paths.LEAKAGE], variant=plan.variant_ids),
         plan.compared(),
     output:

@@ -23,21 +23,17 @@ Headline = Literal["better", "worse", "mixed", "seeds", "few", "none"]
 
 @dataclass(frozen=True)
 class Pair:
-    """What is compared with what: subject ids, one per seed."""
+    """What is compared with what: subject ids, one per seed. `name`: the variant, as shown."""
 
     kind: PairKind
     before: tuple[str, ...]
     after: tuple[str, ...]
+    name: str = ""
 
     @property
     def id(self) -> str:
         """A readable name that is unique among pairs."""
         return f"{'+'.join(self.before)} -> {'+'.join(self.after)}"
-
-    @property
-    def name(self) -> str:
-        """The variant of a training's pair."""
-        return self.before[0].removesuffix("-untuned")
 
 
 @dataclass(frozen=True)

@@ -1,9 +1,9 @@
 """The report: what changed, is it real, and why; as a page, as a summary and as tables."""
 
+from matinee.report.collect import ReportData, collect
 from matinee.report.crate import write_crate
-from matinee.report.data import ReportData, collect
 from matinee.report.page import configuration_yaml, write_report
-from matinee.report.runs import describe_runs
+from matinee.report.run_comparison import describe_runs
 from matinee.report.summary import write_summary
 from matinee.report.tables import write_tables
 from matinee.report.watched import log_report

@@ -19,8 +19,8 @@ from markupsafe import Markup
 from matinee.evaluation.gold import as_fields, is_null
 from matinee.messages.scenarios import GoldCall, Scenario
 from matinee.messages.transcripts import Transcript, Verdict
-from matinee.report.data import ReportData
-from matinee.report.language import Language
+from matinee.report.collect import ReportData
+from matinee.report.words import Language
 
 LARGEST_INLINE = 1_900_000
 CASES_PER_BLOCK = 50
@@ -111,13 +111,14 @@ def case_texts(
     if sum(len(body.encode("utf-8", "replace")) for body in bodies) <= largest:
         return CaseTexts(tuple(Markup(body) for body in bodies), ())
     starts = range(0, len(bodies), CASES_PER_BLOCK)
-    return CaseTexts((), tuple(_block(bodies[start : start + CASES_PER_BLOCK]) for start in starts))
+    blocks = (bodies[start : start + CASES_PER_BLOCK] for start in starts)
+    return CaseTexts((), tuple(packed(json.dumps(block, ensure_ascii=False)) for block in blocks))
 
 
-def _block(bodies: list[str]) -> str:
-    packed = json.dumps(bodies, ensure_ascii=False).encode("utf-8", "replace")
-    # mtime=0: the same texts make the same page.
-    return base64.b64encode(gzip.compress(packed, compresslevel=6, mtime=0)).decode("ascii")
+def packed(text: str) -> str:
+    """Compressed for a script element; the same text is packed the same way every time."""
+    raw = text.encode("utf-8", "replace")
+    return base64.b64encode(gzip.compress(raw, compresslevel=6, mtime=0)).decode("ascii")
 
 
 def gold_text(call: GoldCall) -> str:

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from matinee import __version__
-from matinee.report.data import ReportData
+from matinee.report.collect import ReportData
 from matinee.runtime.places import PROJECT
 from matinee.runtime.records import sha256_file, whole, write_json
 

@@ -4,42 +4,26 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import shutil
+import subprocess
 import time
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
+from matinee import __version__
 from matinee.config import Configuration
-from matinee.evaluation.comparison import Pair
-from matinee.report import (
-    cases,
-    costs,
-    figures,
-    graph,
-    hero,
-    language,
-    profiles,
-    runs,
-    sections,
-    text,
-)
-from matinee.report.answer import answer
-from matinee.report.data import ReportData
-from matinee.report.language import Language
-from matinee.report.measures import measure_rows
-from matinee.report.published import published_rows
+from matinee.report import cases, claims, figures, run_comparison, views, words
+from matinee.report.collect import ReportData
+from matinee.report.published import published_view
+from matinee.report.words import Language
+from matinee.runtime.places import PROJECT
 from matinee.runtime.records import whole
 
 TEMPLATES = Path(__file__).with_name("templates")
-SECTIONS = (
-    *("answer", "before_after", "errors", "measures", "cost", "curves"),
-    *("data", "leakage", "published", "earlier", "merge", "cases", "made"),
-)
-CURVES = (("loss", True), ("learning_rate", False), ("grad_norm", True))
-MOST_HITS = 50
+CURVES = {"loss": True, "learning_rate": False, "grad_norm": True}
 
 
 def write_report(data: ReportData, path: Path) -> None:
@@ -51,37 +35,50 @@ def write_report(data: ReportData, path: Path) -> None:
 
 
 def render_report(data: ReportData, largest_inline: int = cases.LARGEST_INLINE) -> str:
-    """The page's HTML. Case texts beyond `largest_inline` bytes go into compressed blocks."""
-    words = language.language(data.configuration.report.language)
-    environment = _environment(words)
+    """The page's HTML. Case texts beyond `largest_inline` bytes go into compressed blocks.
+
+    Where they stand in the page, it also holds itself in the other language, compressed.
+    """
+    code = data.configuration.report.language
     script = (TEMPLATES / "page.js").read_text(encoding="utf-8")
-    listed = cases.cases_of(data)
-    labels = {s.id: sections.subject_label(s, words) for s in data.subjects}
-    template = environment.get_template("case.html")
-    texts = cases.case_texts(listed, template, words, labels, largest_inline)
-    return environment.get_template("page.html").render(
-        t=words,
-        data=data,
-        section_names=_sections(data),
-        title=data.configuration.report.title,
-        created=time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime()),
-        style=Markup((TEMPLATES / "page.css").read_text(encoding="utf-8")),
-        script=Markup(script),
-        script_hash=_hash(script),
-        cases=listed,
-        labels=labels,
-        per_block=cases.CASES_PER_BLOCK,
-        texts=texts,
-        **_context(data, words),
+    body, inline = _body(data, code, largest_inline)
+    other = "en" if code == "zh" else "zh"
+    return (
+        _environment(words.language(code))
+        .get_template("page.html")
+        .render(
+            title=data.configuration.report.title,
+            style=Markup((TEMPLATES / "page.css").read_text(encoding="utf-8")),
+            script=Markup(script),
+            script_hash=_hash(script),
+            body=Markup(body),
+            other=cases.packed(_body(data, other, largest_inline)[0]) if inline else "",
+            other_code=other,
+        )
     )
 
 
-def _sections(data: ReportData) -> list[str]:
-    """The sections in order; the one about earlier runs only where there are any."""
-    return [name for name in SECTIONS if name != "earlier" or data.earlier]
+def _body(data: ReportData, code: str, largest_inline: int) -> tuple[str, bool]:
+    """The page's body in one language, and whether the cases' texts stand in it."""
+    language = words.language(code)
+    environment = _environment(language)
+    labels = {subject.id: views.subject_label(subject, language) for subject in data.subjects}
+    listed = cases.cases_of(data)
+    template = environment.get_template("case.html")
+    texts = cases.case_texts(listed, template, language, labels, largest_inline)
+    context = _context(data, language) | {"cases": listed, "labels": labels, "texts": texts}
+    body = environment.get_template("body.html").render(
+        data=data,
+        title=data.configuration.report.title,
+        made_by=made_by(language),
+        created=time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime()),
+        per_block=cases.CASES_PER_BLOCK,
+        **context,
+    )
+    return body, not texts.blocks
 
 
-def _environment(words: Language) -> Environment:
+def _environment(language: Language) -> Environment:
     environment = Environment(
         loader=FileSystemLoader(TEMPLATES),
         autoescape=True,
@@ -90,120 +87,127 @@ def _environment(words: Language) -> Environment:
         lstrip_blocks=True,
     )
     environment.filters.update(
-        visible=text.visible,
-        plain=text.plain,
-        percent=language.percent,
-        points=language.points,
-        number=language.number,
-        duration=lambda seconds: language.duration(seconds, words),
+        visible=words.visible,
+        plain=words.plain,
+        percent=words.percent,
+        points=words.points,
+        number=words.number,
+        duration=lambda seconds: words.duration(seconds, language),
         gold=cases.gold_text,
-        gigabytes=costs.gigabytes,
-        settings=sections.settings_text,
-        run_rows=runs.run_rows,
-        skipped=lambda one: runs.describe_skipped(one, words),
+        run_rows=run_comparison.run_rows,
+        skipped=lambda one: run_comparison.describe_skipped(one, language),
     )
     environment.globals.update(
-        shortened=text.shortened,
-        describe=lambda result: language.describe(result, words),
-        p_text=language.p_text,
+        t=language,
+        shortened=words.shortened,
+        describe=lambda result: words.describe(result, language),
+        is_headline=figures.is_headline,
     )
     return environment
 
 
-def _context(data: ReportData, words: Language) -> dict[str, Any]:
-    views = sections.subject_views(data, words)
-    errors = sections.error_rows(data, words)
+def _context(data: ReportData, language: Language) -> dict[str, Any]:
+    subjects = views.subject_views(data, language)
+    errors = views.error_rows(data, language)
+    variants = data.configuration.variants
+    curves = {variant.id: _curves(data, variant.id, language) for variant in variants}
+    published = {
+        variant.id: view
+        for variant in variants
+        if (view := published_view(data, variant, language)) is not None
+    }
+    merges = [run for run in data.trainings if run.merge]
+    total = sum(run.wall_seconds for run in data.runs)
+    filled = {
+        "errors": errors,
+        "curves": any(curves.values()),
+        "data": data.profiles,
+        "leakage": data.leakages,
+        "published": published,
+        "earlier": data.earlier,
+        "merge": merges,
+        "made": data.runs,
+    }
+    stages = views.stage_views(data, language)
     return {
-        "answer": answer(data, words),
-        "subjects": views,
-        "letters": {view.id: view.letter for view in views},
-        "heroes": {
-            "wide": hero.hero_figure(data, words, narrow=False),
-            "narrow": hero.hero_figure(data, words, narrow=True),
-        },
-        "panels": _panels(data, words),
+        "section_names": [name for name in SECTIONS if filled.get(name, True)],
+        "answer": claims.answer(data, language),
+        "subjects": subjects,
+        "letters": {view.id: view.letter for view in subjects},
+        "panels": [
+            {
+                "name": claims.name_of(data, pair, suite),
+                "headline": data.comparison.headline(pair, suite),
+                "rows": figures.share_rows(data, pair, suite, language, categories=True),
+                "all": data.comparison.of(pair, suite),
+            }
+            for pair, suite in data.training_claims()
+        ],
         "error_rows": errors,
-        "measures": {suite: measure_rows(data, suite, words) for suite in data.suites},
-        "most_errors": max((max(row.counts) for row in errors), default=1),
-        **_costs(data, words),
-        "curves": _curves(data, words),
+        "most_errors": max((max(row.values) for row in errors), default=1),
+        "measures": {suite: views.measure_rows(data, suite, language) for suite in data.suites},
+        "costs": {
+            "training": views.training_costs(data, language),
+            "evaluation": views.evaluation_costs(data, language),
+        },
+        "total_seconds": total,
+        "elapsed_seconds": claims.elapsed(data.runs) or total,
+        "total_price": views.money(data, total),
+        "curves": {name: plots for name, plots in curves.items() if plots},
         "profiles": {
-            name: profiles.profile_view(profile, words) for name, profile in data.profiles.items()
+            name: views.profile_view(profile, language) for name, profile in data.profiles.items()
         },
-        "leakages": {name: _leakage(found, words) for name, found in data.leakages.items()},
-        "published": {
-            variant.id: published_rows(data, variant, words)
-            for variant in data.configuration.variants
+        "leakages": {
+            name: views.leakage_view(found, language) for name, found in data.leakages.items()
         },
-        "graph": graph.stage_graph(data, words),
-        "stages": sections.stage_views(data, words),
-        "versions": list(sections.merged_facts(data, "versions")),
-        "hardware": list(sections.merged_facts(data, "hardware")),
+        "published": published,
+        "merges": merges,
+        "stages": stages,
+        "lanes": {
+            stage: [view for view in stages if view.stage == stage]
+            for stage in dict.fromkeys(view.stage for view in stages)
+        },
+        "versions": list(views.merged_facts(data, "versions")),
+        "hardware": list(views.merged_facts(data, "hardware")),
         "configuration": configuration_yaml(data.configuration),
-        "categories": list(dict.fromkeys(r.category for r in data.comparison.categories)),
-        "start_pair": _ends(data.pairs[0]),
+        "categories": list(
+            dict.fromkeys(
+                scenario.category for s in data.suites.values() for scenario in s.scenarios
+            )
+        ),
+        "start_pair": (data.pairs[0].before[0], data.pairs[0].after[0]),
     }
 
 
-def _costs(data: ReportData, words: Language) -> dict[str, Any]:
-    trained = costs.training_costs(data)
-    return {
-        "price": costs.price(data),
-        "training_costs": trained,
-        "evaluation_costs": costs.evaluation_costs(data, words),
-        "total_seconds": sum(run.wall_seconds for run in data.runs),
-    }
+SECTIONS = (
+    *("answer", "before_after", "errors", "measures", "cost", "curves"),
+    *("data", "leakage", "published", "earlier", "merge", "cases", "made"),
+)
 
 
-def _panels(data: ReportData, words: Language) -> list[dict[str, Any]]:
-    """Per variant and suite: the overall result and the figure in both widths."""
-    return [
-        {
-            "variant": pair.before[0].removesuffix("-untuned"),
-            "suite": suite,
-            "result": data.comparison.of(pair, suite),
-            "categories": data.comparison.categories_of(pair, suite),
-            "wide": figures.category_figure(data, pair, suite, words, narrow=False),
-            "narrow": figures.category_figure(data, pair, suite, words, narrow=True),
-        }
-        for pair in data.pairs
-        if pair.kind == "training"
-        for suite in data.suites
-    ]
+def _curves(data: ReportData, variant: str, language: Language) -> list[figures.CurveFigure]:
+    runs = data.trainings_of(variant)
+    plots = [figures.curve_figure(runs, key, language, smooth=s) for key, s in CURVES.items()]
+    return [plot for plot in plots if plot is not None]
 
 
-def _curves(data: ReportData, words: Language) -> dict[str, list[figures.CurveFigure]]:
-    found = {}
-    for variant in data.configuration.variants:
-        runs = [run for run in data.trainings if run.variant == variant.id]
-        plots = [
-            figures.curve_figure(runs, key, words(f"curves.{key}"), words, smooth)
-            for key, smooth in CURVES
-        ]
-        found[variant.id] = [plot for plot in plots if plot is not None]
-    return found
-
-
-def _leakage(found: dict[str, Any], words: Language) -> dict[str, Any]:
-    hits: Sequence[dict[str, Any]] = found.get("hits") or []
-    return {
-        "checked": sections.fact_groups(found.get("checked") or {}, words, bars=False),
-        "count": len(hits),
-        "hits": [{key: str(value) for key, value in hit.items()} for hit in hits[:MOST_HITS]],
-    }
-
-
-def _ends(pair: Pair) -> tuple[str, str]:
-    return pair.before[0], pair.after[0]
+def made_by(language: Language) -> str:
+    """Matinee's version, and the commit of its checkout where it is one."""
+    told = f"Matinee {__version__}"
+    if (PROJECT / ".git").exists() and shutil.which("git"):
+        command = ["git", "-C", str(PROJECT), "describe", "--always", "--dirty", "--abbrev=12"]
+        found = subprocess.run(command, capture_output=True, text=True, check=False)
+        if found.returncode == 0:
+            told += f" ({language('commit', commit=found.stdout.strip())})"
+    return told
 
 
 def configuration_yaml(configuration: Configuration) -> str:
     """The resolved configuration, every default filled in, as `config.yaml` would say it."""
     import yaml
 
-    return str(
-        yaml.safe_dump(configuration.model_dump(mode="json"), allow_unicode=True, sort_keys=False)
-    )
+    values = configuration.model_dump(mode="json")
+    return str(yaml.safe_dump(values, allow_unicode=True, sort_keys=False))
 
 
 def _hash(script: str) -> str:

@@ -3,22 +3,24 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
 from matinee.config import HubSource, Variant
-from matinee.evaluation.comparison import Pair, Result
-from matinee.report.data import ReportData, SeedFiles
-from matinee.report.language import Language, number, percent
+from matinee.evaluation import significance
+from matinee.evaluation.comparison import DUE, Finding, Result
+from matinee.evaluation.significance import Interval
+from matinee.report.collect import ReportData, SeedFiles
+from matinee.report.words import Language, number, percent
 
 PUBLISHED = Path(__file__).with_name("published.yaml")
-Agreement = Literal["same", "other", "agrees", "differs", "cannot", "unknown"]
+Agreement = Literal["same", "other", "agrees", "differs", "open", "cannot", "unknown"]
 
 
 @dataclass(frozen=True)
-class Row:
+class PublishedRow:
     """One line of the table. `why` is empty where the verdict needs no reason."""
 
     label: str
@@ -26,7 +28,19 @@ class Row:
     here: str
     tolerance: str
     agreement: Agreement
-    why: str
+    why: str = ""
+
+
+@dataclass(frozen=True)
+class PublishedView:
+    """A variant's table in groups. `apart`: this run has another model or other data.
+
+    What is set differently, and what therefore cannot agree, is `folded` away where that is so.
+    """
+
+    groups: tuple[tuple[str, tuple[PublishedRow, ...]], ...]
+    folded: tuple[PublishedRow, ...]
+    apart: bool
 
 
 @functools.cache
@@ -38,24 +52,39 @@ def published_variants() -> dict[str, Any]:
     return dict(loaded["variants"])
 
 
-def published_rows(
-    data: ReportData, variant: Variant, words: Language
-) -> list[tuple[str, list[Row]]]:
-    """A variant's table in three groups; empty where nothing was published under its id."""
+def published_view(data: ReportData, variant: Variant, words: Language) -> PublishedView | None:
+    """What was published against this run; None where nothing was under the variant's id."""
     known = published_variants().get(variant.id)
     if known is None:
-        return []
+        return None
     here = settings_here(data, variant, words)
-    settings = [
-        _setting_row(key, str(said), here[key], words) for key, said in known["settings"].items()
-    ]
-    other = {
-        row_key for row_key, said in known["settings"].items() if not _same(said, here[row_key])
+    other = {key for key, said in known["settings"].items() if not _same(said, here[key])}
+    apart = bool(other & {"model", "data"})
+    first = next(iter(data.trainings_of(variant.id)), None)
+    rows = {
+        "findings": list(_findings(data, variant, known["findings"], words)),
+        "figures": [_figure_row(figure, first, other, here, words) for figure in known["figures"]],
+        "settings": [
+            PublishedRow(
+                words(f"published.keys.{key}"),
+                str(said),
+                here[key],
+                words("published.exact"),
+                "other" if key in other else "same",
+            )
+            for key, said in known["settings"].items()
+        ],
     }
-    first = next((run for run in data.trainings if run.variant == variant.id), None)
-    figures = [_figure_row(figure, first, other, here, words) for figure in known["figures"]]
-    findings = list(_findings(data, variant, known["findings"], words))
-    return [("figures", figures), ("findings", findings), ("settings", settings)]
+    folded = {"other", "cannot", "unknown"} if apart else set()
+    kept = {
+        group: tuple(row for row in members if row.agreement not in folded)
+        for group, members in rows.items()
+    }
+    return PublishedView(
+        tuple((group, members) for group, members in kept.items() if members),
+        tuple(row for members in rows.values() for row in members if row.agreement in folded),
+        apart,
+    )
 
 
 def settings_here(data: ReportData, variant: Variant, words: Language) -> dict[str, str]:
@@ -67,7 +96,7 @@ def settings_here(data: ReportData, variant: Variant, words: Language) -> dict[s
         f"{part.dataset} ({part.max_samples:,})" if part.max_samples else part.dataset
         for part in variant.data
     ]
-    first = next((run for run in data.trainings if run.variant == variant.id), None)
+    first = next(iter(data.trainings_of(variant.id)), None)
     return {
         "model": hub.repo if hub else model.id,
         "hardware": _hardware(data, variant, words),
@@ -117,18 +146,13 @@ def _same(published: Any, here: str) -> bool:
         return str(published) == here
 
 
-def _setting_row(key: str, published: str, here: str, words: Language) -> Row:
-    same: Agreement = "same" if _same(published, here) else "other"
-    return Row(words(f"published.keys.{key}"), published, here, words("published.exact"), same, "")
-
-
 def _figure_row(
     figure: Mapping[str, Any],
     run: SeedFiles | None,
     other: set[str],
     here: dict[str, str],
     words: Language,
-) -> Row:
+) -> PublishedRow:
     value = _measured(figure["key"], run)
     blocking = [key for key in figure["depends"] if key in other]
     label = words(f"published.keys.{figure['key']}")
@@ -153,7 +177,7 @@ def _figure_row(
     said = number(figure["value"], 4)
     if figure.get("computed"):
         said = words("published.computed", value=said)
-    return Row(label, said, number(value, 4), tolerance, agreement, why)
+    return PublishedRow(label, said, number(value, 4), tolerance, agreement, why)
 
 
 def _measured(key: str, run: SeedFiles | None) -> float | None:
@@ -167,21 +191,35 @@ def _measured(key: str, run: SeedFiles | None) -> float | None:
 
 
 COMPLEX = ("chain_two", "chain_three", "parallel_calls")
+Share = tuple[float, float]  # a share, and the number of families that it was counted over
 
 
 def _findings(
     data: ReportData, variant: Variant, findings: list[str], words: Language
-) -> Iterator[Row]:
-    pair = next(
-        p for p in data.pairs if p.kind == "training" and p.before[0] == f"{variant.id}-untuned"
-    )
+) -> Iterator[PublishedRow]:
+    """The findings about the first suite; one agrees or differs only where a test says so."""
+    pair = next(p for p in data.pairs if (p.kind, p.name) == ("training", variant.id))
     suite = next(iter(data.suites))
-    single = _share(data, pair, suite, ("single_tool",))
-    several = _share(data, pair, suite, COMPLEX)
-    overall = data.comparison.of(pair, suite)
+    categories = data.comparison.categories_of(pair, suite)
+    single, several = _share(categories, ("single_tool",)), _share(categories, COMPLEX)
+    due = data.comparison.of(pair, suite, DUE)
     for finding in findings:
-        shown, agreement = _finding(finding, single, several, overall, words)
-        yield Row(
+        shown = "–"
+        agreement: Agreement = "unknown"
+        if finding == "carries_over" and due is not None:
+            shown = f"{percent(due.before)} → {percent(due.after)}"
+            told: dict[Finding, Agreement] = {"better": "agrees", "worse": "differs"}
+            agreement = told.get(due.finding, "open")
+        elif finding == "single_tool" and single is not None:
+            shown = percent(single[0])
+            interval = significance.wilson(single[0] * single[1], single[1])
+            agreement = _beyond(interval, 0.5)
+        elif finding == "complex_weak" and single is not None and several is not None:
+            shown = words(
+                "published.against_single", several=percent(several[0]), single=percent(single[0])
+            )
+            agreement = _beyond(significance.independent_difference(several, single), 0.0)
+        yield PublishedRow(
             words(f"published.findings.{finding}.label"),
             words(f"published.findings.{finding}.published"),
             shown,
@@ -191,24 +229,16 @@ def _findings(
         )
 
 
-def _finding(
-    finding: str, single: float | None, several: float | None, overall: Result, words: Language
-) -> tuple[str, Agreement]:
-    """What this run shows about a finding, and whether that agrees."""
-    if finding == "carries_over":
-        shown = f"{percent(overall.before)} → {percent(overall.after)}"
-        return shown, "agrees" if overall.finding == "better" else "differs"
-    if single is None or (finding == "complex_weak" and several is None):
-        return "–", "unknown"
-    if finding == "single_tool":
-        return percent(single), "agrees" if single > 0.5 else "differs"
-    assert several is not None
-    shown = words("published.against_single", several=percent(several), single=percent(single))
-    return shown, "agrees" if several < single else "differs"
+def _beyond(interval: Interval, value: float) -> Agreement:
+    """Whether an interval lies above a value, below it, or holds it."""
+    return "agrees" if interval.low > value else "differs" if interval.high < value else "open"
 
 
-def _share(data: ReportData, pair: Pair, suite: str, categories: tuple[str, ...]) -> float | None:
+def _share(results: Sequence[Result], categories: tuple[str, ...]) -> Share | None:
     """The tuned share of right cases over these categories; None where there is no such case."""
-    found = [r for r in data.comparison.categories_of(pair, suite) if r.category in categories]
+    found = [result for result in results if result.category in categories]
     cases = sum(result.cases for result in found)
-    return sum(result.after * result.cases for result in found) / cases if cases else None
+    if not cases:
+        return None
+    right = sum(result.after * result.cases for result in found)
+    return right / cases, sum(result.families for result in found)

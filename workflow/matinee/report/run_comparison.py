@@ -7,15 +7,21 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from matinee.evaluation.comparison import (
+    DUE,
+    HEADLINE,
     Comparison,
     Outcome,
     Outcomes,
     Pair,
+    Result,
     by_case,
     compare_outcomes,
 )
+from matinee.report.words import Language, describe, language, percent, points
 from matinee.runtime.errors import DataError
 from matinee.runtime.records import read_json
+
+MOST_CASES = 20
 
 
 @dataclass(frozen=True)
@@ -26,6 +32,7 @@ class Flip:
     suite: str
     case: str
     success: bool
+    due: bool
 
 
 @dataclass(frozen=True)
@@ -53,7 +60,7 @@ class RunComparison:
     @property
     def worse(self) -> bool:
         """Whether any subject got worse beyond chance."""
-        return any(result.finding == "worse" for result in self.comparison.overall)
+        return any(one.finding == "worse" for one in self.comparison.groups(*HEADLINE))
 
 
 def compare_summaries(a: Path, b: Path) -> RunComparison:
@@ -62,7 +69,7 @@ def compare_summaries(a: Path, b: Path) -> RunComparison:
     Raises DataError where a file is not a summary or the two share nothing.
     """
     found = compare_runs(read_outcomes(a), read_outcomes(b), (str(a), str(b)))
-    if not found.comparison.overall:
+    if not found.comparison.results:
         raise DataError(f"{a} and {b} share no subject with the same cases: nothing to compare.")
     return found
 
@@ -80,7 +87,7 @@ def compare_runs(old: Outcomes, new: Outcomes, names: tuple[str, str]) -> RunCom
         if before:
             sides = (f"{subject} (A)", f"{subject} (B)")
             outcomes[sides[0]], outcomes[sides[1]] = before, after
-            pairs.append(Pair("runs", sides[:1], sides[1:]))
+            pairs.append(Pair("runs", sides[:1], sides[1:], subject))
             flips += _flips(subject, before, after)
     return RunComparison(compare_outcomes(outcomes, pairs), tuple(flips), tuple(skipped))
 
@@ -94,11 +101,13 @@ def read_outcomes(path: Path) -> dict[str, dict[str, list[Outcome]]]:
         suites = read_json(path)["outcomes"]
         found: dict[str, dict[str, list[Outcome]]] = {}
         for suite, block in suites.items():
-            columns = (block["cases"], block["categories"], block["families"])
+            # Earlier versions did not say in which cases something is due.
+            due = block.get("due", "1" * len(block["cases"]))
+            columns = (block["cases"], block["categories"], block["families"], due)
             for subject, marks in block["subjects"].items():
                 found.setdefault(subject, {})[suite] = [
-                    Outcome(case, category, f"{suite}/{family}", mark == "1")
-                    for case, category, family, mark in zip(*columns, marks, strict=True)
+                    Outcome(case, category, f"{suite}/{family}", mark == "1", due == "1")
+                    for case, category, family, due, mark in zip(*columns, marks, strict=True)
                 ]
     except OSError as error:
         raise DataError(
@@ -137,8 +146,76 @@ def _flips(
     after: Mapping[str, Sequence[Outcome]],
 ) -> list[Flip]:
     return [
-        Flip(subject, suite, new.case, new.success)
+        Flip(subject, suite, new.case, new.success, new.due)
         for suite in before
         for old, new in zip(before[suite], after[suite], strict=True)
         if old.success != new.success
     ]
+
+
+@dataclass(frozen=True)
+class RunRow:
+    """One subject on one group of a suite, then and now, with the ids of cases that flipped."""
+
+    subject: str
+    result: Result
+    gained: tuple[str, ...]
+    lost: tuple[str, ...]
+
+
+def run_rows(found: RunComparison) -> list[RunRow]:
+    """What changed between the runs: the cases in which something is due, and the others."""
+    return [
+        RunRow(
+            result.pair.name,
+            result,
+            *(
+                tuple(
+                    flip.case
+                    for flip in found.flips
+                    if (flip.subject, flip.suite) == (result.pair.name, result.suite)
+                    and flip.success is success
+                    and flip.due is (result.category == DUE)
+                )
+                for success in (True, False)
+            ),
+        )
+        for result in found.comparison.groups(*HEADLINE)
+    ]
+
+
+def describe_runs(found: RunComparison, code: str = "en") -> str:
+    """What got better or worse and which cases flipped, one line each."""
+    words = language(code)
+    lines = []
+    for row in run_rows(found):
+        result = row.result
+        lines.append(
+            words(
+                "compare.line",
+                subject=row.subject,
+                suite=result.suite,
+                group=words.group(result.category),
+                before=percent(result.before),
+                after=percent(result.after),
+                cases=result.cases,
+                points=points(result.difference.estimate),
+                finding=describe(result, words),
+            )
+        )
+        for key, names in (("compare.gained", row.gained), ("compare.lost", row.lost)):
+            if names:
+                listed = ", ".join(names[:MOST_CASES]) + (" …" if len(names) > MOST_CASES else "")
+                lines.append(words(key, count=len(names), cases=listed))
+    lines += [words("compare.skipped", what=describe_skipped(one, words)) for one in found.skipped]
+    return "\n".join(lines)
+
+
+def describe_skipped(skipped: Skipped, words: Language) -> str:
+    """What was not compared, in words."""
+    if skipped.suite is None:
+        run = skipped.run or words("compare.this_run")
+        return words("compare.only_in", subject=skipped.subject, run=run)
+    return words(
+        "compare.partly", subject=skipped.subject, suite=skipped.suite, cases=skipped.cases
+    )

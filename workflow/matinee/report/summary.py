@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import time
 from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from matinee.evaluation import significance
-from matinee.evaluation.comparison import ALL, Result
+from matinee.evaluation.comparison import ALL, DUE, HEADLINE, QUIET, Result, is_due
+from matinee.evaluation.floor import FLOOR
+from matinee.evaluation.scoring.metrics import Metrics, aggregate, seconds_per_case
 from matinee.messages.transcripts import Verdict
-from matinee.report.data import ReportData, SeedFiles
-from matinee.report.measures import decodings, measured, testing_times
+from matinee.report.collect import ReportData, SeedFiles
 from matinee.runtime.records import write_json
 
-SCHEMA = 1
+SCHEMA = 2
 # What a training's metrics say about its result; the other keys tell of the machine and the clock.
 RESULT_KEYS = (
     "steps",
@@ -47,15 +49,25 @@ def summary(data: ReportData) -> dict[str, Any]:
         "training": {v.id: _training(data, v.id) for v in data.configuration.variants},
         "evaluation": {
             subject.id: {
-                suite: _counts(data.evaluated[subject.id, suite].verdicts) for suite in data.suites
+                suite: {
+                    name: _count(group)
+                    for name, group in grouped(data.evaluated[subject.id, suite].verdicts).items()
+                }
+                for suite in data.suites
             }
             for subject in data.subjects
         },
+        "floor": {suite: _floor(data, suite) for suite in data.suites},
         "decoding": decodings(data),
-        "comparisons": [
-            _comparison(result)
-            for result in (*data.comparison.overall, *data.comparison.categories)
+        "headlines": [
+            {
+                "variant": pair.name,
+                "suite": suite,
+                "headline": data.comparison.headline(pair, suite),
+            }
+            for pair, suite in data.training_claims()
         ],
+        "comparisons": [_comparison(result) for result in data.comparison.results],
         "outcomes": {suite: _outcomes(data, suite) for suite in data.suites},
         "created": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
         "stages": [
@@ -63,14 +75,20 @@ def summary(data: ReportData) -> dict[str, Any]:
             for run in data.runs
         ],
         "runtime": {f"{run.variant}/s{run.seed}": _runtime(run) for run in data.trainings},
-        "testing": testing_times(data),
+        "testing": {
+            subject.id: {
+                suite: seconds_per_case(data.evaluated[subject.id, suite].verdicts)
+                for suite in data.suites
+            }
+            for subject in data.subjects
+        },
         "machine": _machine(data),
     }
 
 
 def _training(data: ReportData, variant: str) -> dict[str, Any]:
     """The first seed's results on top, `train_loss` averaged over seeds, each seed in `seeds`."""
-    runs = [run for run in data.trainings if run.variant == variant]
+    runs = data.trainings_of(variant)
     seeds = {
         f"s{run.seed}": {key: run.metrics[key] for key in RESULT_KEYS if key in run.metrics}
         for run in runs
@@ -84,25 +102,90 @@ def _training(data: ReportData, variant: str) -> dict[str, Any]:
     return found | {"seeds": seeds}
 
 
-def _counts(verdicts: tuple[Verdict, ...]) -> dict[str, Any]:
-    categories = dict.fromkeys(verdict.category for verdict in verdicts)
-    groups = {ALL: list(verdicts)} | {
-        name: [verdict for verdict in verdicts if verdict.category == name] for name in categories
-    }
-    return {name: _count(group) for name, group in groups.items()}
+def grouped(verdicts: Sequence[Verdict]) -> dict[str, list[Verdict]]:
+    """All verdicts, those on cases in which something is due, the others, and each category's."""
+    groups: dict[str, list[Verdict]] = {ALL: list(verdicts), **{name: [] for name in HEADLINE}}
+    for verdict in verdicts:
+        groups[DUE if is_due(verdict) else QUIET].append(verdict)
+        groups.setdefault(verdict.category, []).append(verdict)
+    return {name: group for name, group in groups.items() if group}
 
 
-def _count(group: list[Verdict]) -> dict[str, Any]:
+def counted(group: Sequence[Verdict]) -> dict[str, Any]:
+    """Right cases of a group, and Wilson's interval of their share."""
     correct = sum(verdict.success for verdict in group)
     interval = significance.wilson(correct, len(group))
-    errors = Counter(verdict.error for verdict in group if verdict.error)
     return {
         "correct": correct,
         "total": len(group),
         "low": round(interval.low, 6),
         "high": round(interval.high, 6),
-        "errors": dict(sorted(errors.items())),
-        "metrics": measured(group),
+    }
+
+
+def _count(group: Sequence[Verdict]) -> dict[str, Any]:
+    errors = Counter(verdict.error for verdict in group if verdict.error)
+    return counted(group) | {"errors": dict(sorted(errors.items())), "metrics": measured(group)}
+
+
+def measured(verdicts: Sequence[Verdict]) -> Metrics:
+    """The metrics of a group of cases, rounded for files."""
+    return {
+        name: None if value is None else round(value, 6)
+        for name, value in aggregate(verdicts).items()
+    }
+
+
+def _floor(data: ReportData, suite: str) -> dict[str, Any]:
+    """Shares of right cases per agent that understands nothing, and group of cases."""
+    groups = grouped(data.evaluated[data.subjects[0].id, suite].verdicts)
+    return {
+        agent: {
+            name: None if share is None else round(share, 6)
+            for name in groups
+            for share in [data.floor_share(suite, agent, name)]
+        }
+        for agent in FLOOR
+    }
+
+
+def decodings(data: ReportData) -> dict[str, Any]:
+    """Per subject and suite, what its runs with other decoding gave; empty where there are none."""
+    found: dict[str, Any] = {}
+    for (subject, suite, decoding), verdicts in data.decoded.items():
+        greedy = data.evaluated[subject, suite].verdicts
+        values = _constrained(greedy, verdicts) if decoding == "constrained" else _sampled(verdicts)
+        found.setdefault(subject, {}).setdefault(suite, {})[decoding] = values
+    return found
+
+
+def _constrained(greedy: Sequence[Verdict], verdicts: Sequence[Verdict]) -> dict[str, Any]:
+    """Counts, errors and metrics, and the cases that changed against the free run."""
+    free = {verdict.case: verdict.success for verdict in greedy}
+    before, after = [free[v.case] for v in verdicts], [v.success for v in verdicts]
+    flips = list(zip(before, after, strict=True))
+    families = [verdict.family for verdict in verdicts]
+    p = significance.paired_difference([before], [after], families).p
+    return _count(verdicts) | {
+        "gained": flips.count((False, True)),
+        "lost": flips.count((True, False)),
+        "p": float(f"{p:.6g}"),
+    }
+
+
+def _sampled(verdicts: Sequence[Verdict]) -> dict[str, Any]:
+    """pass^k for every k up to the number of runs."""
+    right: Counter[str] = Counter({verdict.case: 0 for verdict in verdicts})
+    right.update(verdict.case for verdict in verdicts if verdict.success)
+    runs = len(verdicts) // len(right)
+    counts = list(right.values())
+    return {
+        "cases": len(right),
+        "repeats": runs,
+        "pass_hat": {
+            str(k): round(significance.pass_hat_k(counts, runs, k), 6) for k in range(1, runs + 1)
+        },
+        "metrics": measured(verdicts),
     }
 
 
@@ -117,16 +200,18 @@ def _comparison(result: Result) -> dict[str, Any]:
         "families": result.families,
         "before_share": round(result.before, 6),
         "after_share": round(result.after, 6),
-        "seed_spread": round(result.after_seeds.spread, 6),
+        "before_seeds": [round(share, 6) for share in result.before_seeds],
+        "after_seeds": [round(share, 6) for share in result.after_seeds],
+        "seed_spread": round(result.spread, 6),
         "difference": round(result.difference.estimate, 6),
         "low": round(result.difference.low, 6),
         "high": round(result.difference.high, 6),
-        "gained": result.gained,
-        "lost": result.lost,
-        "p": float(f"{result.p:.6g}"),
+        "gained": round(result.gained, 6),
+        "lost": round(result.lost, 6),
+        "p": float(f"{result.difference.p:.6g}"),
         "p_holm": float(f"{result.p_holm:.6g}"),
-        "cohens_h": round(result.effect.cohens_h, 6),
-        "odds_ratio": round(result.effect.odds_ratio, 6),
+        "cohens_h": round(significance.cohens_h(result.before, result.after), 6),
+        "odds_ratio": round(significance.odds_ratio(result.gained, result.lost), 6),
         "detectable": None if result.detectable is None else round(result.detectable, 4),
         "finding": result.finding,
     }
@@ -139,6 +224,7 @@ def _outcomes(data: ReportData, suite: str) -> dict[str, Any]:
     return {
         "cases": [f"{case}#{repeat}" if repeat else case for case, repeat in keys],
         "categories": [verdict.category for verdict in first],
+        "due": "".join("1" if is_due(verdict) else "0" for verdict in first),
         "families": [verdict.family for verdict in first],
         "subjects": {
             subject.id: _marks(data.evaluated[subject.id, suite].verdicts, keys)

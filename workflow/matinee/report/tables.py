@@ -6,13 +6,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from matinee.evaluation import significance
-from matinee.evaluation.comparison import ALL
 from matinee.evaluation.scoring.metrics import aggregate, seconds_per_case
-from matinee.messages.transcripts import Verdict
-from matinee.report.data import Evaluated, ReportData, Subject
+from matinee.report.collect import Evaluated, ReportData, Subject
 from matinee.report.details import said
-from matinee.report.summary import summary
+from matinee.report.summary import counted, grouped, summary
 from matinee.runtime.records import whole
 
 LOG_KEYS = ("step", "epoch", "loss", "learning_rate", "grad_norm")
@@ -86,26 +83,18 @@ def _costs(evaluated: Evaluated) -> dict[tuple[str, int], dict[str, Any]]:
 
 
 def accuracy_rows(data: ReportData) -> Iterator[dict[str, Any]]:
-    """One row per subject and category: the share of right cases with its interval."""
+    """One row per subject and group of cases: the share of right ones with its interval."""
     for subject in data.subjects:
         for suite in data.suites:
-            verdicts = data.evaluated[subject.id, suite].verdicts
-            for category in (ALL, *dict.fromkeys(verdict.category for verdict in verdicts)):
-                yield {**_subject(subject), "suite": suite, **_share(verdicts, category)}
-
-
-def _share(verdicts: tuple[Verdict, ...], category: str) -> dict[str, Any]:
-    group = [v for v in verdicts if category in (ALL, v.category)]
-    correct = sum(verdict.success for verdict in group)
-    interval = significance.wilson(correct, len(group))
-    return {
-        "category": category,
-        "correct": correct,
-        "total": len(group),
-        "share": correct / len(group) if group else None,
-        "low": interval.low,
-        "high": interval.high,
-    }
+            for name, group in grouped(data.evaluated[subject.id, suite].verdicts).items():
+                counts = counted(group)
+                yield {
+                    **_subject(subject),
+                    "suite": suite,
+                    "category": name,
+                    "share": counts["correct"] / counts["total"],
+                    **counts,
+                }
 
 
 def _metrics(data: ReportData) -> Iterator[dict[str, Any]]:
@@ -129,7 +118,9 @@ def _metrics(data: ReportData) -> Iterator[dict[str, Any]]:
 
 def _comparisons(data: ReportData) -> Iterator[dict[str, Any]]:
     for row in summary(data)["comparisons"]:
-        yield row | {"before": "+".join(row["before"]), "after": "+".join(row["after"])}
+        joined = {key: "+".join(row[key]) for key in ("before", "after")}
+        lists = {key: " ".join(map(str, row[key])) for key in ("before_seeds", "after_seeds")}
+        yield row | joined | lists
 
 
 def _training_log(data: ReportData) -> Iterator[dict[str, Any]]:

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from matinee.report.data import ReportData
+from matinee.report.collect import ReportData
 from matinee.report.tables import accuracy_rows, case_rows
 from matinee.runtime import progress
 

@@ -26,7 +26,8 @@ app = typer.Typer()
 
 @app.command()
 def prepare_suite(params: Annotated[SuiteSettings, told(SuiteSettings)], output: Output) -> None:
-    """Load and check scenarios and tools, and write the suite that will be run."""
+    """Load and check scenarios and tools, and write the suite that will be run with its floor."""
+    from matinee.evaluation.floor import play_floor
     from matinee.evaluation.suites import select
 
     recorder = records.Recorder("prepare_suite", params)
@@ -36,6 +37,8 @@ def prepare_suite(params: Annotated[SuiteSettings, told(SuiteSettings)], output:
     suite = suite.model_copy(update={"id": params.id})
     with records.whole(output) as beside:
         beside.write_text(suite.model_dump_json(indent=1) + "\n", encoding="utf-8")
+    floor = [verdict.model_dump(mode="json") for verdict in play_floor(suite)]
+    records.write_lines(output.with_suffix(".floor.jsonl"), floor)
     recorder.write(output.with_suffix(".run.json"))
     tools = len(suite.all_tools())
     progress.say(f"✓ suite {suite.id}: {len(suite.scenarios)} scenarios, {tools} tools")

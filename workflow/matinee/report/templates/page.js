@@ -1,8 +1,13 @@
 "use strict";
-(() => {
+const $ = (id) => document.getElementById(id);
+async function unpack(base64) {
+  const bytes = Uint8Array.from(atob(base64.trim()), (c) => c.charCodeAt(0));
+  return new Response(new Blob([bytes]).stream().pipeThrough(new DecompressionStream("gzip"))).text();
+}
+// Once for the page as it was opened, and again each time it is put into the other language.
+function start() {
   const page = JSON.parse(document.getElementById("page-data").textContent);
   const words = page.words;
-  const $ = (id) => document.getElementById(id);
   const list = $("case-list");
   const cases = [...list.querySelectorAll(".case")].map((element, place) => ({
     element,
@@ -19,13 +24,8 @@
 
   // ---- texts: in the page, or in compressed blocks that open on demand ----
   function openBlock(number) {
-    if (!opened.has(number)) opened.set(number, unpack(blocks[number].textContent));
+    if (!opened.has(number)) opened.set(number, unpack(blocks[number].textContent).then(JSON.parse));
     return opened.get(number);
-  }
-  async function unpack(base64) {
-    const bytes = Uint8Array.from(atob(base64.trim()), (c) => c.charCodeAt(0));
-    const stream = new Blob([bytes]).stream().pipeThrough(new DecompressionStream("gzip"));
-    return JSON.parse(await new Response(stream).text());
   }
   async function bodyOf(item) {
     const bodies = await openBlock(Math.floor(item.place / page.perBlock));
@@ -180,7 +180,7 @@
     item.element.querySelector("summary").focus({ preventScroll: true });
   }
   const decode = (text) => { try { return decodeURIComponent(text); } catch { return text; } };
-  addEventListener("hashchange", followLink);
+  window.onhashchange = followLink;
 
   // ---- light and dark ----
   const root = document.documentElement;
@@ -209,7 +209,7 @@
     x: () => { [left.value, right.value] = [right.value, left.value]; left.dispatchEvent(new Event("change")); },
     "?": () => $("help").showModal(),
   };
-  addEventListener("keydown", (event) => {
+  window.onkeydown = (event) => {
     if (event.ctrlKey || event.metaKey || event.altKey || event.isComposing) return;
     if (event.key === "Escape" && event.target === $("search")) {
       $("search").value = "";
@@ -219,8 +219,33 @@
       event.preventDefault();
       keys[event.key]();
     }
+  };
+
+  // ---- tables wider than the screen say so ----
+  function measure() {
+    for (const box of document.querySelectorAll(".scroll"))
+      box.classList.toggle("more", box.scrollWidth > box.clientWidth + 1);
+  }
+  window.onresize = measure;
+  for (const box of document.querySelectorAll("details")) box.addEventListener("toggle", measure);
+  measure();
+
+  // ---- the other language ----
+  const other = $("other");
+  $("switch").addEventListener("click", async () => {
+    const mine = document.documentElement.lang;
+    try { texts[other.lang] ??= await unpack(other.textContent); } catch { return; }
+    const next = Object.keys(texts).find((code) => !mine.startsWith(code));
+    // Escaped when the report was made, as the rest of the page.
+    $("page").innerHTML = texts[next];
+    start();
   });
+  document.documentElement.lang = page.lang;
+  document.title = page.title;
 
   for (const id of ["filters", "theme", "help-open"]) $(id).hidden = false;
+  $("switch").hidden = !other;
   refresh().then(followLink);
-})();
+}
+const texts = $("other") ? { [document.documentElement.lang.slice(0, 2)]: $("page").innerHTML } : {};
+start();

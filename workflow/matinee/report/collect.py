@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,7 +11,14 @@ from typing import Any, Literal, TypeVar
 from pydantic import BaseModel, ValidationError
 
 from matinee.config import Configuration
-from matinee.evaluation.comparison import Comparison, Pair, compare, outcomes_by_suite
+from matinee.evaluation.comparison import (
+    Comparison,
+    Outcome,
+    Pair,
+    compare_outcomes,
+    outcomes_by_suite,
+)
+from matinee.evaluation.floor import FLOOR
 from matinee.messages.scenarios import Suite
 from matinee.messages.transcripts import Transcript, Verdict
 from matinee.report.run_comparison import RunComparison, compare_runs, read_outcomes
@@ -52,13 +60,15 @@ class StageRun:
 
     @property
     def stage(self) -> str:
-        """The stage's name."""
         return str(self.record.get("stage", ""))
 
     @property
     def wall_seconds(self) -> float:
-        """How long the stage took."""
         return float(self.record.get("wall_seconds") or 0.0)
+
+    @property
+    def memory_mb(self) -> float:
+        return float(self.record.get("peak_memory_mb") or 0.0)
 
 
 @dataclass(frozen=True)
@@ -84,6 +94,7 @@ class ReportData:
     """Everything that the summary, the tables and the page are made from.
 
     `evaluated` is keyed by subject id and suite id; `profiles` and `leakages` by variant id.
+    `floor`: per suite and agent that understands nothing (`evaluation/floor.py`), its outcomes.
     `decoded`: verdicts of the runs with other decoding, by subject, suite and `constrained` or
     `sampled`; the comparisons are about the greedy runs alone.
     """
@@ -91,6 +102,7 @@ class ReportData:
     configuration: Configuration
     subjects: tuple[Subject, ...]
     suites: dict[str, Suite]
+    floor: dict[str, dict[str, list[Outcome]]]
     evaluated: dict[tuple[str, str], Evaluated]
     trainings: tuple[SeedFiles, ...]
     profiles: dict[str, dict[str, Any]]
@@ -114,8 +126,22 @@ class ReportData:
         return next((run for run in self.runs if run.artefact == artefact), None)
 
     def runs_below(self, folder: str) -> list[StageRun]:
-        """The records beside a folder's artefacts, its own included."""
-        return [r for r in self.runs if r.artefact == folder or r.artefact.startswith(f"{folder}/")]
+        """The records beside a folder's artefacts."""
+        return [run for run in self.runs if run.artefact.startswith(f"{folder}/")]
+
+    def trainings_of(self, variant: str) -> list[SeedFiles]:
+        """What a variant's seeds left."""
+        return [run for run in self.trainings if run.variant == variant]
+
+    def training_claims(self) -> list[tuple[Pair, str]]:
+        """Every variant's before and after, on every suite."""
+        pairs = [pair for pair in self.pairs if pair.kind == "training"]
+        return [(pair, suite) for pair in pairs for suite in self.suites]
+
+    def floor_share(self, suite: str, agent: str, group: str) -> float | None:
+        """What an agent that understands nothing gets right; None where there is no such case."""
+        marks = [one.success for one in self.floor[suite][agent] if one.belongs(group)]
+        return sum(marks) / len(marks) if marks else None
 
 
 def subjects_of(configuration: Configuration) -> tuple[Subject, ...]:
@@ -137,23 +163,20 @@ def subjects_of(configuration: Configuration) -> tuple[Subject, ...]:
 def pairs_of(configuration: Configuration) -> tuple[Pair, ...]:
     """What is compared: each variant before and after, variants with one another, references.
 
-    Two variants are compared where their numbers of seeds agree, each with the first before it;
-    a reference is the `before` of each tuned variant.
+    Of two variants the later one is `before`; a reference is the `before` of each tuned variant.
     """
     tuned = {
         variant.id: tuple(f"{variant.id}-tuned-s{seed}" for seed in variant.seeds)
         for variant in configuration.variants
     }
-    pairs = [Pair("training", (f"{name}-untuned",), after) for name, after in tuned.items()]
-    names = list(tuned)
-    for place, first in enumerate(names):
-        pairs += [
-            Pair("variants", tuned[second], tuned[first])
-            for second in names[place + 1 :]
-            if len(tuned[first]) == len(tuned[second])
-        ]
+    pairs = [Pair("training", (f"{name}-untuned",), after, name) for name, after in tuned.items()]
+    pairs += [
+        Pair("variants", tuned[second], tuned[first], first)
+        for first, second in itertools.combinations(tuned, 2)
+    ]
     for reference in configuration.evaluation.references:
-        pairs += [Pair("reference", (f"ref-{reference.id}",), after) for after in tuned.values()]
+        before = (f"ref-{reference.id}",)
+        pairs += [Pair("reference", before, after, name) for name, after in tuned.items()]
     return tuple(pairs)
 
 
@@ -178,6 +201,7 @@ def collect(results: Path, configuration: Configuration) -> ReportData:
         suite.id: _model(results / "suite" / f"{suite.id}.json", Suite)
         for suite in configuration.evaluation.suites
     }
+    floor = {suite: _verdicts(results / "suite" / f"{suite}.floor.jsonl") for suite in suites}
     evaluated = {
         (subject.id, suite): _evaluated(results / "evaluation" / subject.id / suite)
         for subject in subjects
@@ -193,16 +217,17 @@ def collect(results: Path, configuration: Configuration) -> ReportData:
         configuration=configuration,
         subjects=subjects,
         suites=suites,
+        floor={suite: _floor(verdicts) for suite, verdicts in floor.items()},
         evaluated=evaluated,
         trainings=tuple(_trainings(results, configuration)),
         profiles=_per_variant(results, variants, "profile.json"),
         leakages=_per_variant(results, variants, "leakage.json"),
         runs=tuple(_runs(results)),
         pairs=pairs,
-        comparison=compare(verdicts, pairs),
+        comparison=compare_outcomes(outcomes_by_suite(verdicts), pairs),
         decoded={
             (subject, suite, decoding): _verdicts(
-                results / "evaluation" / f"{subject}.{decoding}" / suite
+                results / "evaluation" / f"{subject}.{decoding}" / suite / "verdicts.jsonl"
             )
             for subject, decoding in decoded_runs(configuration)
             for suite in suites
@@ -224,13 +249,23 @@ def _earlier(path: Path, verdicts: dict[str, list[Verdict]]) -> EarlierRun:
 
 def _evaluated(folder: Path) -> Evaluated:
     return Evaluated(
-        verdicts=_verdicts(folder),
+        verdicts=_verdicts(folder / "verdicts.jsonl"),
         transcripts=tuple(_lines(folder / "transcripts.jsonl", Transcript)),
     )
 
 
-def _verdicts(folder: Path) -> tuple[Verdict, ...]:
-    return tuple(_lines(folder / "verdicts.jsonl", Verdict))
+def _verdicts(path: Path) -> tuple[Verdict, ...]:
+    return tuple(_lines(path, Verdict))
+
+
+def _floor(verdicts: tuple[Verdict, ...]) -> dict[str, list[Outcome]]:
+    found = {
+        agent: [verdict for verdict in verdicts if verdict.subject == agent] for agent in FLOOR
+    }
+    return {
+        agent: [one for suite in suites.values() for one in suite]
+        for agent, suites in outcomes_by_suite(found).items()
+    }
 
 
 def _lines(path: Path, kind: type[Record]) -> Iterator[Record]:

@@ -1,17 +1,32 @@
-"""The page's words: both languages from one table, numbers and findings put into words."""
+"""The page's words: both languages from one table, numbers and findings put into words.
+
+Model text is made safe to look at: escaped, invisible characters shown, very long texts cut.
+"""
 
 from __future__ import annotations
 
 import functools
+import math
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+from markupsafe import Markup, escape
 
 from matinee.evaluation.comparison import Result
 from matinee.messages.transcripts import Detail
 from matinee.report.details import in_chinese, said
 
 STRINGS = Path(__file__).with_name("strings.yaml")
+# Controls but tab and newline; soft hyphen, Arabic letter mark, zero-width and directional marks,
+# line and paragraph separators, isolates, byte-order mark, interlinear marks, tags, surrogates.
+_HIDDEN = re.compile(
+    "[\x00-\x08\x0b-\x1f\x7f-\x9f\xad\u061c\u180e\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff"
+    "\ufff9-\ufffb\ud800-\udfff\U000e0000-\U000e007f]"
+)
+LONGEST = 12_000
+HEAD, TAIL = 8_000, 2_000
 
 
 @dataclass(frozen=True)
@@ -24,11 +39,14 @@ class Language:
     def __call__(self, key: str, **values: Any) -> str:
         """The text of a key such as `cases.search`, with `{names}` filled in.
 
-        Raises KeyError for a key that the table does not have.
+        Values of type Markup stay markup, and the text is then markup too. Raises KeyError for a
+        key that the table does not have.
         """
         entry: Any = self.strings
         for part in key.split("."):
             entry = entry[part]
+        if any(isinstance(value, Markup) for value in values.values()):
+            return Markup(entry).format(**values)
         return str(entry).format(**values) if values else str(entry)
 
     def name(self, group: str, key: str) -> str:
@@ -36,15 +54,20 @@ class Language:
         found = self.strings[group].get(key)
         return str(found) if found is not None else key.replace("_", " ")
 
+    def group(self, name: str) -> str:
+        """The shown name of a group of cases that are compared."""
+        groups = self.strings["groups"]
+        return str(groups[name]) if name in groups else self.name("categories", name)
+
     def detail(self, told: Detail | str) -> str:
         """What a verdict says, or what a parser wrote in English, in this language."""
         if isinstance(told, Detail):
             return said(told, self.code)
         return in_chinese(told) if self.code == "zh" else told
 
-    def block(self, group: str) -> dict[str, str]:
-        """All texts of one group, for the page's script."""
-        return dict(self.strings[group])
+    def listed(self, parts: list[str]) -> str:
+        """The parts as one text."""
+        return Markup(self("punctuation.list")).join(parts)
 
 
 @functools.cache
@@ -67,9 +90,9 @@ def language(code: str) -> Language:
     return Language(code, _table()[code])
 
 
-def percent(share: float, digits: int = 0) -> str:
+def percent(share: float | None, digits: int = 0) -> str:
     """0.4 as `40 %`, with a no-break space."""
-    return f"{share * 100:.{digits}f}\u00a0%"
+    return "–" if share is None else f"{share * 100:.{digits}f}\u00a0%"
 
 
 def points(share: float) -> str:
@@ -92,14 +115,13 @@ def number(value: float | int | None, digits: int = 3) -> str:
         return f"{int(value):,}"
     if value != 0 and (abs(value) < 1e-3 or abs(value) >= 1e7):
         return f"{value:.{digits - 1}e}"
-    decimals = max(0, digits - 1 - _magnitude(value))
-    return f"{value:,.{decimals}f}"
+    magnitude = 0 if value == 0 else math.floor(math.log10(abs(value)))
+    return f"{value:,.{max(0, digits - 1 - magnitude)}f}"
 
 
-def _magnitude(value: float) -> int:
-    import math
-
-    return 0 if value == 0 else math.floor(math.log10(abs(value)))
+def gigabytes(megabytes: float | None) -> str:
+    """`2.21 GB` (10^9 bytes); a dash where it was not measured."""
+    return f"{number(megabytes / 1000)}\u00a0GB" if megabytes else "–"
 
 
 def duration(seconds: float | None, words: Language) -> str:
@@ -119,15 +141,41 @@ def duration(seconds: float | None, words: Language) -> str:
 def describe(result: Result, words: Language) -> str:
     """What a comparison shows, in words that claim no more than the numbers."""
     p = p_text(result.p_holm)
-    match result.finding:
-        case "better" | "worse":
-            return words(f"finding.{result.finding}", p=p)
-        case "unsure":
-            return words("finding.unsure", p=p)
-    if result.detectable is None:
-        return words("finding.none_ever", cases=result.cases)
-    limit = f"{result.detectable * 100:.0f}"
+    finding = result.finding
+    if finding in ("better", "worse"):
+        return words(f"finding.{finding}", p=p)
+    if finding == "few":
+        return words("finding.few", cases=result.cases, families=result.families)
+    if finding == "seeds":
+        shares = [percent(min(result.after_seeds)), percent(max(result.after_seeds))]
+        return words("finding.seeds", low=shares[0], high=shares[1], p=p)
     # To say "no difference" beside an interval without zero would contradict the table.
-    if result.apart or abs(result.difference.estimate) >= result.detectable:
+    limit = result.detectable
+    if limit is None or result.difference.apart or abs(result.difference.estimate) >= limit:
         return words("finding.not_shown", p=p, cases=result.cases)
-    return words("finding.none", cases=result.cases, points=limit)
+    return words(
+        "finding.none", cases=result.cases, families=result.families, points=f"{limit * 100:.0f}"
+    )
+
+
+def visible(text: str) -> Markup:
+    """Escaped text in which each invisible or direction-changing character is a visible mark.
+
+    Zero-width joiners inside emoji become marks too; this is a record, not a rendering.
+    """
+    marked = _HIDDEN.sub(
+        lambda found: f'<span class="hid">U+{ord(found[0]):04X}</span>', str(escape(text))
+    )
+    return Markup(marked)
+
+
+def shortened(text: str) -> tuple[str, int, str]:
+    """Head, number of characters left out, and tail; (text, 0, "") for a text of usual length."""
+    if len(text) <= LONGEST:
+        return text, 0, ""
+    return text[:HEAD], len(text) - HEAD - TAIL, text[-TAIL:]
+
+
+def plain(text: str) -> str:
+    """Text without invisible characters, for attributes and labels."""
+    return _HIDDEN.sub("", text)
