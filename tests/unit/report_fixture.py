@@ -11,9 +11,9 @@ from typing import Any, get_args
 
 from matinee.config import Configuration
 from matinee.config.checking import parse_configuration
+from matinee.config.subjects import Subject, decoded_subjects, greedy_subjects
 from matinee.evaluation.floor import play_floor
 from matinee.messages.scenarios import Category, Suite
-from matinee.report.collect import Subject, decoded_runs, subjects_of
 from matinee.runtime.records import write_json, write_lines
 
 CATEGORIES: tuple[str, ...] = get_args(Category)[:13]  # as many as the figures below are for
@@ -134,10 +134,10 @@ def make_results(root: Path, shape: Shape = Shape()) -> tuple[Path, Configuratio
         write_json(results / "model" / model.id / "run.json", record)
     write_json(results / "dataset" / "made" / "raw" / "run.json", _run("fetch_dataset", 2.5))
     write_json(results / "dataset" / "made" / "run.json", _run("format_dataset", 3.3))
-    for subject in subjects_of(settings):
+    for subject in greedy_subjects(settings):
         _write_evaluation(results, subject, scenarios, shape)
-    for identifier, decoding in decoded_runs(settings):
-        _write_decoded(results, f"{identifier}.{decoding}", scenarios)
+    for subject in decoded_subjects(settings):
+        _write_decoded(results, subject.id, scenarios)
     for variant in ("chat", "base"):
         _write_data(results / "data" / variant)
         for seed in shape.seeds:

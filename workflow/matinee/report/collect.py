@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
-from matinee.config import Configuration
+from matinee.config import Configuration, paths
+from matinee.config.subjects import Subject, decoded_subjects, greedy_subjects
 from matinee.evaluation.comparison import (
     Comparison,
     Outcome,
@@ -26,18 +27,6 @@ from matinee.runtime.errors import DataError
 from matinee.runtime.records import read_json
 
 Record = TypeVar("Record", bound=BaseModel)
-SubjectKind = Literal["untuned", "tuned", "reference"]
-
-
-@dataclass(frozen=True)
-class Subject:
-    """What was tested. `variant` and `model` name entries of the configuration."""
-
-    id: str
-    kind: SubjectKind
-    variant: str
-    seed: int | None
-    model: str
 
 
 @dataclass(frozen=True)
@@ -95,8 +84,8 @@ class ReportData:
 
     `evaluated` is keyed by subject id and suite id; `profiles` and `leakages` by variant id.
     `floor`: per suite and agent that understands nothing (`evaluation/floor.py`), its outcomes.
-    `decoded`: verdicts of the runs with other decoding, by subject, suite and `constrained` or
-    `sampled`; the comparisons are about the greedy runs alone.
+    `decoded`: subject, suite and verdicts of each run with other decoding; the comparisons are
+    about the greedy runs alone.
     """
 
     configuration: Configuration
@@ -110,16 +99,12 @@ class ReportData:
     runs: tuple[StageRun, ...]
     pairs: tuple[Pair, ...]
     comparison: Comparison
-    decoded: dict[tuple[str, str, str], tuple[Verdict, ...]]
+    decoded: tuple[tuple[Subject, str, tuple[Verdict, ...]], ...]
     earlier: tuple[EarlierRun, ...] = ()
 
     def verdicts(self, subject: str) -> list[Verdict]:
         """A subject's verdicts in all suites."""
         return [v for suite in self.suites for v in self.evaluated[subject, suite].verdicts]
-
-    def subject(self, identifier: str) -> Subject:
-        """The subject of that id."""
-        return next(subject for subject in self.subjects if subject.id == identifier)
 
     def run_of(self, artefact: str) -> StageRun | None:
         """The record beside an artefact."""
@@ -144,50 +129,31 @@ class ReportData:
         return sum(marks) / len(marks) if marks else None
 
 
-def subjects_of(configuration: Configuration) -> tuple[Subject, ...]:
-    """Every subject that the configuration asks for, in the order in which it is shown."""
-    found = []
-    for variant in configuration.variants:
-        found.append(Subject(f"{variant.id}-untuned", "untuned", variant.id, None, variant.model))
-        found += [
-            Subject(f"{variant.id}-tuned-s{seed}", "tuned", variant.id, seed, variant.model)
-            for seed in variant.seeds
-        ]
-    found += [
-        Subject(f"ref-{reference.id}", "reference", "", None, reference.model)
-        for reference in configuration.evaluation.references
-    ]
-    return tuple(found)
-
-
-def pairs_of(configuration: Configuration) -> tuple[Pair, ...]:
+def pairs_of(subjects: Sequence[Subject]) -> tuple[Pair, ...]:
     """What is compared: each variant before and after, variants with one another, references.
 
     Of two variants the later one is `before`; a reference is the `before` of each tuned variant.
     """
-    tuned = {
-        variant.id: tuple(f"{variant.id}-tuned-s{seed}" for seed in variant.seeds)
-        for variant in configuration.variants
-    }
-    pairs = [Pair("training", (f"{name}-untuned",), after, name) for name, after in tuned.items()]
+    tuned: dict[str, tuple[str, ...]] = {}
+    for subject in subjects:
+        if subject.kind == "tuned":
+            tuned[subject.name] = (*tuned.get(subject.name, ()), subject.id)
+    pairs = [
+        Pair("training", (subject.id,), tuned[subject.name], subject.name)
+        for subject in subjects
+        if subject.kind == "untuned" and subject.name in tuned
+    ]
     pairs += [
         Pair("variants", tuned[second], tuned[first], first)
         for first, second in itertools.combinations(tuned, 2)
     ]
-    for reference in configuration.evaluation.references:
-        before = (f"ref-{reference.id}",)
-        pairs += [Pair("reference", before, after, name) for name, after in tuned.items()]
+    pairs += [
+        Pair("reference", (subject.id,), after, name)
+        for subject in subjects
+        if subject.kind == "reference"
+        for name, after in tuned.items()
+    ]
     return tuple(pairs)
-
-
-def decoded_runs(configuration: Configuration) -> Iterator[tuple[str, str]]:
-    """Subject and decoding of every run beside the greedy ones."""
-    evaluation = configuration.evaluation
-    for subject in subjects_of(configuration):
-        if evaluation.constrained and subject.kind != "reference":
-            yield subject.id, "constrained"
-        if evaluation.sampling is not None:
-            yield subject.id, "sampled"
 
 
 def collect(results: Path, configuration: Configuration) -> ReportData:
@@ -196,42 +162,45 @@ def collect(results: Path, configuration: Configuration) -> ReportData:
     Raises DataError where a subject's verdicts or transcripts, or a suite, are missing or cannot
     be read. What a stage may leave out (profile, leakage, merge certificate) may be missing.
     """
-    subjects = subjects_of(configuration)
+    subjects = tuple(greedy_subjects(configuration))
     suites = {
-        suite.id: _model(results / "suite" / f"{suite.id}.json", Suite)
+        suite.id: _model(paths.SUITE.below(results, suite=suite.id), Suite)
         for suite in configuration.evaluation.suites
     }
-    floor = {suite: _verdicts(results / "suite" / f"{suite}.floor.jsonl") for suite in suites}
     evaluated = {
-        (subject.id, suite): _evaluated(results / "evaluation" / subject.id / suite)
+        (subject.id, suite): Evaluated(
+            _verdicts(results, subject.id, suite),
+            tuple(
+                _lines(
+                    paths.TRANSCRIPTS.below(results, subject=subject.id, suite=suite), Transcript
+                )
+            ),
+        )
         for subject in subjects
         for suite in suites
     }
-    pairs = pairs_of(configuration)
+    pairs = pairs_of(subjects)
     verdicts = {
         subject.id: [v for suite in suites for v in evaluated[subject.id, suite].verdicts]
         for subject in subjects
     }
-    variants = [variant.id for variant in configuration.variants]
     return ReportData(
         configuration=configuration,
         subjects=subjects,
         suites=suites,
-        floor={suite: _floor(verdicts) for suite, verdicts in floor.items()},
+        floor={suite: _floor(paths.FLOOR.below(results, suite=suite)) for suite in suites},
         evaluated=evaluated,
         trainings=tuple(_trainings(results, configuration)),
-        profiles=_per_variant(results, variants, "profile.json"),
-        leakages=_per_variant(results, variants, "leakage.json"),
+        profiles=_per_variant(results, configuration, paths.PROFILE),
+        leakages=_per_variant(results, configuration, paths.LEAKAGE),
         runs=tuple(_runs(results)),
         pairs=pairs,
         comparison=compare_outcomes(outcomes_by_suite(verdicts), pairs),
-        decoded={
-            (subject, suite, decoding): _verdicts(
-                results / "evaluation" / f"{subject}.{decoding}" / suite / "verdicts.jsonl"
-            )
-            for subject, decoding in decoded_runs(configuration)
+        decoded=tuple(
+            (subject, suite, _verdicts(results, subject.id, suite))
+            for subject in decoded_subjects(configuration)
             for suite in suites
-        },
+        ),
         earlier=tuple(_earlier(path, verdicts) for path in configuration.report.compare_with),
     )
 
@@ -247,21 +216,14 @@ def _earlier(path: Path, verdicts: dict[str, list[Verdict]]) -> EarlierRun:
     )
 
 
-def _evaluated(folder: Path) -> Evaluated:
-    return Evaluated(
-        verdicts=_verdicts(folder / "verdicts.jsonl"),
-        transcripts=tuple(_lines(folder / "transcripts.jsonl", Transcript)),
-    )
+def _verdicts(results: Path, subject: str, suite: str) -> tuple[Verdict, ...]:
+    return tuple(_lines(paths.VERDICTS.below(results, subject=subject, suite=suite), Verdict))
 
 
-def _verdicts(path: Path) -> tuple[Verdict, ...]:
-    return tuple(_lines(path, Verdict))
-
-
-def _floor(verdicts: tuple[Verdict, ...]) -> dict[str, list[Outcome]]:
-    found = {
-        agent: [verdict for verdict in verdicts if verdict.subject == agent] for agent in FLOOR
-    }
+def _floor(path: Path) -> dict[str, list[Outcome]]:
+    found: dict[str, list[Verdict]] = {agent: [] for agent in FLOOR}
+    for verdict in _lines(path, Verdict):
+        found[verdict.subject].append(verdict)
     return {
         agent: [one for suite in suites.values() for one in suite]
         for agent, suites in outcomes_by_suite(found).items()
@@ -314,20 +276,25 @@ def _json(path: Path) -> Any:
         ) from error
 
 
-def _per_variant(results: Path, variants: list[str], name: str) -> dict[str, dict[str, Any]]:
-    found = {variant: _json(results / "data" / variant / name) for variant in variants}
+def _per_variant(
+    results: Path, configuration: Configuration, artefact: paths.Artefact
+) -> dict[str, dict[str, Any]]:
+    found = {
+        variant.id: _json(artefact.below(results, variant=variant.id))
+        for variant in configuration.variants
+    }
     return {variant: value for variant, value in found.items() if value is not None}
 
 
 def _trainings(results: Path, configuration: Configuration) -> Iterator[SeedFiles]:
     for variant in configuration.variants:
         for seed in variant.seeds:
-            folder = results / "training" / variant.id / f"s{seed}"
-            metrics = _json(folder / "metrics.json")
+            metrics, state, merge = (
+                _json(artefact.below(results, variant=variant.id, seed=seed))
+                for artefact in (paths.METRICS, paths.TRAINER_STATE, paths.CERTIFICATE)
+            )
             if metrics is not None:
-                state = _json(folder / "trainer_state.json") or {}
-                merge = _json(results / "merged" / variant.id / f"s{seed}" / "merge.json")
-                log = tuple(state.get("log_history") or ())
+                log = tuple((state or {}).get("log_history") or ())
                 yield SeedFiles(variant.id, seed, metrics, log, merge)
 
 

@@ -60,7 +60,8 @@ def render_report(data: ReportData, largest_inline: int = cases.LARGEST_INLINE) 
 
 def _body(data: ReportData, code: str, largest_inline: int) -> tuple[str, bool]:
     """The page's body in one language, and whether the cases' texts stand in it."""
-    language = words.language(code)
+    own = {name: title for s in data.suites.values() for name, title in s.categories.items()}
+    language = words.language(code, own)
     environment = _environment(language)
     labels = {subject.id: views.subject_label(subject, language) for subject in data.subjects}
     listed = cases.cases_of(data)

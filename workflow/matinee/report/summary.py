@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -152,10 +153,13 @@ def _floor(data: ReportData, suite: str) -> dict[str, Any]:
 def decodings(data: ReportData) -> dict[str, Any]:
     """Per subject and suite, what its runs with other decoding gave; empty where there are none."""
     found: dict[str, Any] = {}
-    for (subject, suite, decoding), verdicts in data.decoded.items():
-        greedy = data.evaluated[subject, suite].verdicts
-        values = _constrained(greedy, verdicts) if decoding == "constrained" else _sampled(verdicts)
-        found.setdefault(subject, {}).setdefault(suite, {})[decoding] = values
+    for subject, suite, verdicts in data.decoded:
+        free = replace(subject, decoding="greedy").id
+        if subject.decoding == "constrained":
+            values = _constrained(data.evaluated[free, suite].verdicts, verdicts)
+        else:
+            values = _sampled(verdicts)
+        found.setdefault(free, {}).setdefault(suite, {})[subject.decoding] = values
     return found
 
 

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from matinee.config.subjects import Subject
 from matinee.evaluation.scoring.metrics import aggregate, seconds_per_case
-from matinee.report.collect import Evaluated, ReportData, Subject
+from matinee.report.collect import Evaluated, ReportData
 from matinee.report.details import said
 from matinee.report.summary import counted, grouped, summary
 from matinee.runtime.records import whole
@@ -42,7 +44,7 @@ def _subject(subject: Subject) -> dict[str, Any]:
     return {
         "subject": subject.id,
         "kind": subject.kind,
-        "variant": subject.variant or None,
+        "variant": subject.name if subject.variant else None,
         "seed": subject.seed,
     }
 
@@ -99,16 +101,16 @@ def accuracy_rows(data: ReportData) -> Iterator[dict[str, Any]]:
 
 def _metrics(data: ReportData) -> Iterator[dict[str, Any]]:
     """Every subject's run, and its runs with other decoding, on each suite."""
-    runs = {
-        (subject.id, suite, "greedy"): data.evaluated[subject.id, suite].verdicts
+    greedy = [
+        (subject, suite, data.evaluated[subject.id, suite].verdicts)
         for subject in data.subjects
         for suite in data.suites
-    }
-    for (subject, suite, decoding), verdicts in (runs | data.decoded).items():
+    ]
+    for subject, suite, verdicts in (*greedy, *data.decoded):
         yield {
-            **_subject(data.subject(subject)),
+            **_subject(replace(subject, decoding="greedy")),
             "suite": suite,
-            "decoding": decoding,
+            "decoding": subject.decoding,
             "correct": sum(verdict.success for verdict in verdicts),
             "total": len(verdicts),
             **aggregate(verdicts),

@@ -8,10 +8,11 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, get_args
 
-from matinee.evaluation.scoring.metrics import Metrics, aggregate
+from matinee.config.subjects import Subject
+from matinee.evaluation.scoring.metrics import METRICS, Metrics, aggregate
 from matinee.messages.transcripts import ErrorClass
 from matinee.report.claims import elapsed, span_of
-from matinee.report.collect import ReportData, SeedFiles, Subject
+from matinee.report.collect import ReportData, SeedFiles
 from matinee.report.summary import decodings
 from matinee.report.words import Language, duration, gigabytes, number, percent
 
@@ -23,8 +24,7 @@ MOST_TOOLS = 10
 TILES = ("rows", "calls", "different_tools", "different_tool_lists")
 # Keys of `facts` in strings.yaml, where a bare `en` would be a translation.
 LANGUAGES = {"en": "english", "zh": "chinese"}
-# These measures are no shares.
-PLAIN_NUMBERS = ("steps_over_shortest", "tokens_per_case")
+DECLARED = {metric.name: metric for metric in METRICS}
 # An object of these is a quantity described, and not a whole in parts.
 STATISTICS = {"mean", "median", "min", "max", "total", "rows", "tokens", "p50", "p95", "p99"}
 
@@ -54,8 +54,7 @@ def subject_views(data: ReportData, words: Language) -> list[SubjectView]:
 
 def subject_label(subject: Subject, words: Language) -> str:
     """`chat, untuned` or `chat, tuned (seed 42)`, in the page's language."""
-    name = subject.variant or subject.id.removeprefix("ref-")
-    return words(f"subject.{subject.kind}", name=name, seed=subject.seed)
+    return words(f"subject.{subject.kind}", name=subject.name, seed=subject.seed)
 
 
 @dataclass(frozen=True)
@@ -92,18 +91,18 @@ def measure_rows(data: ReportData, suite: str, words: Language) -> list[TableRow
         values = [column.get(name) for column in columns]
         if all(value is None for value in values):
             continue
-        key, _, k = name.partition("^")
-        shown = [number(value) if key in PLAIN_NUMBERS else percent(value) for value in values]
-        label = words.name("measures", key)
-        rows.append(
-            TableRow(
-                label.format(k=k) if k else label,
-                words.strings["measure_meanings"].get(key, ""),
-                tuple(shown),
-                key,
-            )
-        )
+        share = name not in DECLARED or DECLARED[name].share
+        shown = tuple(percent(v) if share else number(v) for v in values)
+        rows.append(TableRow(*_titles(name, words), shown))
     return rows
+
+
+def _titles(name: str, words: Language) -> tuple[str, str]:
+    """A measure's name and meaning: a declared metric's own, else a decoding's."""
+    if name in DECLARED:
+        return DECLARED[name].titles(words.code)
+    key, _, k = name.partition("^")
+    return words.strings["measures"][key].format(k=k), words(f"measure_meanings.{key}")
 
 
 def _measures(data: ReportData, subject: str, suite: str, runs: dict[str, Any]) -> Metrics:

@@ -57,7 +57,7 @@ def _log(data: ReportData, results: Path, folder: Path, identifier: str, variant
             artifact.add_file(str(results / name), name)
         artifact.add_dir(str(results / "tables"), "tables")
         run.log_artifact(artifact)
-        subjects = {s.id for s in data.subjects if s.variant == variant}
+        subjects = {s.id for s in data.subjects if s.variant and s.name == variant}
         run.log(
             {
                 "report/accuracy": _table(wandb, accuracy_rows(data), subjects),

@@ -8,6 +8,7 @@ from __future__ import annotations
 import functools
 import math
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -85,9 +86,11 @@ def _of(code: str, value: Any) -> Any:
     return {key: _of(code, inner) for key, inner in value.items()}
 
 
-def language(code: str) -> Language:
-    """The language of that code."""
-    return Language(code, _table()[code])
+def language(code: str, categories: Mapping[str, Any] | None = None) -> Language:
+    """The language of that code, with the titles of suites' own categories."""
+    strings = _table()[code]
+    own = {name: getattr(title, code) for name, title in (categories or {}).items()}
+    return Language(code, strings | {"categories": strings["categories"] | own})
 
 
 def percent(share: float | None, digits: int = 0) -> str:

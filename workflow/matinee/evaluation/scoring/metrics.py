@@ -102,6 +102,7 @@ FACTS: dict[str, Callable[[Played], Value]] = {
     "call_due": lambda played: played.sum("due") > 0,
     "asked": lambda played: played.any("asked"),
     "ask_due": lambda played: any(turn.ask or turn.ask_after for turn in played.scenario.turns),
+    "say_due": lambda played: any(turn.invalid or turn.must_say for turn in played.scenario.turns),
     "steps": lambda played: len(played.transcript.steps),
     "shortest_steps": _shortest,
     "refused_calls": lambda played: played.sum("refused"),
