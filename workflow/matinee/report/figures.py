@@ -11,8 +11,8 @@ from matinee.evaluation.comparison import HEADLINE, Pair, Result
 from matinee.evaluation.floor import FLOOR
 from matinee.report.collect import ReportData, SeedFiles
 from matinee.report.words import Language, describe, number, percent, points
+from matinee.training.curves import log_points, smoothed
 
-SMOOTHING = 0.7
 LONGEST_LINE = 400
 # The curves' box: width, height, and the sides of the plot in it.
 WIDTH, HEIGHT = 364.0, 196.0
@@ -96,10 +96,10 @@ def curve_figure(
 
     Values of `eval_KEY`, measured on held-out rows now and then, are drawn as dots.
     """
-    series = [line for run in trainings if (line := _points(run, key))]
+    series = [line for run in trainings if (line := log_points(run.log, key))]
     if not series:
         return None
-    held_out = [point for run in trainings for point in _points(run, f"eval_{key}")]
+    held_out = [point for run in trainings for point in log_points(run.log, f"eval_{key}")]
     last_step = max(x for line in series for x, _ in line)
     low, high, y_values = _nice_range([y for line in [*series, held_out] for _, y in line])
 
@@ -113,9 +113,9 @@ def curve_figure(
     shown = [_thinned(line) for line in series]
     lines = [("raw" if smooth else "smooth", seed, path(line)) for seed, line in enumerate(shown)]
     if smooth:
-        lines += [("smooth", seed, path(_smoothed(line))) for seed, line in enumerate(shown)]
+        lines += [("smooth", seed, path(smoothed(line))) for seed, line in enumerate(shown)]
     label = words(f"curves.{key}")
-    ends = {"first": number(series[0][0][1]), "last": number(_smoothed(series[0])[-1][1])}
+    ends = {"first": number(series[0][0][1]), "last": number(smoothed(series[0])[-1][1])}
     told = [words("figure.curve", label=label, steps=number(last_step), **ends)]
     if held_out:
         ends = {"first": number(held_out[0][1]), "last": number(held_out[-1][1])}
@@ -133,28 +133,11 @@ def curve_figure(
     )
 
 
-def _points(run: SeedFiles, key: str) -> list[tuple[int, float]]:
-    return [
-        (int(row["step"]), float(row[key]))
-        for row in run.log
-        if isinstance(row.get(key), int | float) and math.isfinite(row[key])
-    ]
-
-
 def _thinned(line: Points) -> Points:
     """At most LONGEST_LINE points, each the mean of its neighbours."""
     size = math.ceil(len(line) / LONGEST_LINE)
     groups = [line[start : start + size] for start in range(0, len(line), size)]
     return [(group[-1][0], sum(y for _, y in group) / len(group)) for group in groups]
-
-
-def _smoothed(line: Points) -> Points:
-    """An exponential moving average, corrected for its start as Adam's moments are."""
-    found, average = [], 0.0
-    for count, (x, y) in enumerate(line, start=1):
-        average = SMOOTHING * average + (1 - SMOOTHING) * y
-        found.append((x, average / (1 - SMOOTHING**count)))
-    return found
 
 
 def _nice_range(values: Sequence[float]) -> tuple[float, float, list[float]]:
