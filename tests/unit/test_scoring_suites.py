@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 from cases import (
@@ -25,9 +26,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from playing import play, suite, tools
 
+from matinee.engines.base import Completion, Reply, Request
 from matinee.evaluation.playing import run_suite
 from matinee.evaluation.scoring import reparse, score, score_suite
 from matinee.evaluation.scripted import GoldEngine, NullEngine
+from matinee.evaluation.suites import select
 from matinee.messages.parsing import CallForm
 from matinee.messages.scenarios import Scenario, Suite
 from matinee.messages.transcripts import Transcript, Verdict
@@ -74,6 +77,41 @@ def test_null_succeeds_exactly_where_nothing_is_due(load: Any) -> None:
     idle = {s.id for s in which.scenarios if all(turn.idle for turn in s.turns)}
     assert {v.case for v in verdicts if v.success} == idle
     assert 0 < len(idle) < len(verdicts)
+
+
+class ConstantEngine:
+    """Writes the same whatever it is asked; the request itself where `text` is None."""
+
+    def __init__(self, text: str | None, finish: Literal["stop", "length"] = "stop") -> None:
+        self.text, self.finish = text, finish
+
+    def serve(self, requests: Iterable[Request], reply: Reply) -> None:
+        for request in requests:
+            following: Request | None = request
+            while following is not None:
+                asked = [m["content"] for m in following.messages if m["role"] == "user"][-1]
+                text = asked if self.text is None else self.text
+                following = reply(following, Completion(text, 0, 0, self.finish, 0.0))
+
+
+@pytest.mark.parametrize(
+    ("engine", "error"),
+    [
+        (
+            ConstantEngine('```json\n{"name": "icp_query", "arguments": {}}\n```'),
+            "call_in_other_form",
+        ),
+        (ConstantEngine('{"name": "icp_query", "arguments": {}}'), "call_in_other_form"),
+        (ConstantEngine(None), "echo"),
+        (ConstantEngine(""), "empty"),
+        (ConstantEngine("。。。？？"), "garbage"),
+        (ConstantEngine("好的，我来为您查询", "length"), "cut_off"),
+    ],
+)
+def test_an_engine_that_always_writes_no_reply_is_never_right(engine: Any, error: str) -> None:
+    verdicts = run(select(real_suite(), limit=40), engine, "hermes")
+    assert {verdict.error for verdict in verdicts} == {error}
+    assert not any(verdict.metrics["format_valid"] for verdict in verdicts)
 
 
 OUTPUTS = sorted({text for _, outputs in GOOD.values() for text in outputs} | set(the_chain()))
