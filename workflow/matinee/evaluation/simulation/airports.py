@@ -9,10 +9,9 @@ from typing import Any
 
 from matinee.evaluation.simulation.answers import Problem, Refusal, echo
 from matinee.evaluation.simulation.arguments import required_page
-from matinee.evaluation.simulation.draws import between, pick, share
 from matinee.evaluation.simulation.names import is_chinese, latin, plain, simplified
 from matinee.evaluation.simulation.places import spellings
-from matinee.evaluation.simulation.resources import world_file
+from matinee.evaluation.simulation.resources import between, pick, share, world_file
 
 _HOME = "中国"
 _LARGEST_PAGE = 100

@@ -11,10 +11,9 @@ from typing import Any
 
 from matinee.evaluation.simulation.answers import Problem, Refusal, echo
 from matinee.evaluation.simulation.arguments import required_page
-from matinee.evaluation.simulation.draws import between, share
 from matinee.evaluation.simulation.names import plain, same_basin, same_place
 from matinee.evaluation.simulation.places import City, cities_named
-from matinee.evaluation.simulation.resources import world_file
+from matinee.evaluation.simulation.resources import between, share, world_file
 
 _SECTIONS_PER_PAGE = 20
 

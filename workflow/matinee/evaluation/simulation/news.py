@@ -6,8 +6,7 @@ import datetime
 from typing import Any
 
 from matinee.evaluation.simulation.arguments import required_choice, required_number
-from matinee.evaluation.simulation.draws import between, pick, share
-from matinee.evaluation.simulation.resources import world_file
+from matinee.evaluation.simulation.resources import between, pick, share, world_file
 
 _SHARE_WITH_TEXT = 0.7
 _SOURCES = ("晨间资讯", "每日快讯", "新闻速览", "城市观察", "今日要闻")

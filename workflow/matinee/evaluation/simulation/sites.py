@@ -8,10 +8,9 @@ from functools import cache
 from typing import Any
 
 from matinee.evaluation.simulation.answers import Problem, Refusal, echo
-from matinee.evaluation.simulation.draws import between
 from matinee.evaluation.simulation.names import plain
 from matinee.evaluation.simulation.places import provinces
-from matinee.evaluation.simulation.resources import world_file
+from matinee.evaluation.simulation.resources import between, world_file
 
 _LABEL = r"[a-z0-9\u3400-\u9fff](?:[a-z0-9\u3400-\u9fff-]{0,61}[a-z0-9\u3400-\u9fff])?"
 _DOMAIN = re.compile(rf"{_LABEL}(?:\.{_LABEL})+")

@@ -8,9 +8,8 @@ from typing import Any
 
 from matinee.evaluation.simulation.answers import Problem, Refusal, echo
 from matinee.evaluation.simulation.arguments import required_date
-from matinee.evaluation.simulation.draws import between, pick, share
 from matinee.evaluation.simulation.places import City, cities
-from matinee.evaluation.simulation.resources import world_file
+from matinee.evaluation.simulation.resources import between, pick, share, world_file
 
 FIRST_DAY = datetime.date(2011, 1, 1)
 _SHARE_WITHOUT_RECORD = 0.04
