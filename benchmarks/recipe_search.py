@@ -24,6 +24,7 @@ import time
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -135,12 +136,13 @@ def play(model: Any, renderer: Renderer, rows: Sequence[Conversation], form: str
     cases: list[Case] = []
     for name in dict.fromkeys(row.labels["list"] for row in rows):
         mine = {row.id: Case(row, form) for row in rows if row.labels["list"] == name}
-        engine.serve(
-            [case.request() for case in mine.values()],
-            lambda request, completion, mine=mine: mine[request.key].advance(completion),
-        )
+        engine.serve([case.request() for case in mine.values()], partial(_reply, mine))
         cases += mine.values()
     return cases
+
+
+def _reply(cases: dict[str, Case], request: Request, completion: Completion) -> Request | None:
+    return cases[request.key].advance(completion)
 
 
 def counted(cases: Sequence[Case]) -> dict[str, Any]:
