@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 from playing import call, gold, scenario, suite, turn
 
+from matinee.config import RequestForm
 from matinee.engines.base import Completion, Request
 from matinee.engines.openai import OpenAIEngine, wire_messages
 from matinee.engines.sampling import GREEDY, Sampling
@@ -325,3 +326,68 @@ def test_results_are_bound_to_calls_and_orphans_become_user_messages() -> None:
     assert len(set(identifiers)) == 2
     assert [one["tool_call_id"] for one in sent[1:3]] == identifiers
     assert sent[4] == {"role": "user", "content": "格式错误"}
+
+
+# --- endpoints as vendors run them ---
+
+
+def strict(refused: str, message: str) -> Answer:
+    return 400, {"error": {"message": message, "type": "invalid_request_error", "param": refused}}
+
+
+@pytest.mark.parametrize(
+    ("answer", "advice"),
+    [
+        (
+            strict(
+                "max_tokens",
+                "Unsupported parameter: 'max_tokens' is not supported with this model. "
+                "Use 'max_completion_tokens' instead.",
+            ),
+            "limit: max_completion_tokens",
+        ),
+        (
+            strict(
+                "temperature",
+                "Unsupported value: 'temperature' does not support 0 with this model. "
+                "Only the default (1) value is supported.",
+            ),
+            r"omit: \[temperature\]",
+        ),
+        (
+            strict("", "parameter.enable_thinking must be set to false: thinking is not supported"),
+            "extra_body",
+        ),
+    ],
+    ids=["OpenAI's limit", "OpenAI's temperature", "DashScope's thinking"],
+)
+def test_a_refused_parameter_says_what_to_change(
+    serving: Callable[..., Endpoint], answer: Answer, advice: str
+) -> None:
+    with pytest.raises(EngineError, match=advice):
+        ask(engine(serving(answer), retries=0))
+
+
+def test_a_request_is_what_the_endpoint_wants(serving: Callable[..., Endpoint]) -> None:
+    form = RequestForm(
+        limit="max_completion_tokens",
+        omit=["temperature"],
+        extra_body={"enable_thinking": False, "chat_template_kwargs": {"a": 1}},
+    )
+    endpoint = serving((200, {"choices": [{"message": {"content": "好"}}]}))
+    ask(engine(endpoint, request=form))
+    (sent,) = endpoint.requests
+    assert not sent.keys() & {"temperature", "max_tokens"}
+    assert sent["max_completion_tokens"] > 0
+    assert (sent["enable_thinking"], sent["chat_template_kwargs"]) == (False, {"a": 1})
+
+
+@pytest.mark.parametrize("name", ["reasoning_content", "reasoning"])
+def test_reasoning_is_kept_apart_from_the_answer(
+    serving: Callable[..., Endpoint], name: str
+) -> None:
+    message = {"content": "晴。", name: "先查<tool_call>天气</think>"}
+    (answer,) = ask(engine(serving((200, {"choices": [{"message": message}]}))))
+    read = parse("hermes", answer.text)
+    assert (read.content, read.calls, read.error) == ("晴。", (), None)
+    assert "先查" in read.reasoning

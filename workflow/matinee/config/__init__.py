@@ -32,6 +32,7 @@ from matinee.config.evaluation import (
     Evaluation,
     Limits,
     Reference,
+    RequestForm,
     SampledRuns,
     SuiteSettings,
 )
@@ -78,6 +79,7 @@ __all__ = [
     "ReaderName",
     "Reference",
     "ReportSettings",
+    "RequestForm",
     "SampledRuns",
     "Settings",
     "SuiteSettings",

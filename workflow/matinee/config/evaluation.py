@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Literal, Self, get_args
 
-from pydantic import Field, model_validator
+from pydantic import Field, JsonValue, WithJsonSchema, model_validator
 
 from matinee.config.base import Address, Identifier, Seed, Settings, UserPath, VariableName
 from matinee.messages.scenarios import BfclCategory
@@ -70,6 +70,26 @@ class SuiteSettings(Settings):
         return self
 
 
+class RequestForm(Settings):
+    """What an endpoint wants otherwise in its requests."""
+
+    limit: Literal["max_tokens", "max_completion_tokens"] = Field(
+        default="max_tokens",
+        description="What the most tokens of an answer are called; OpenAI's newer models want "
+        "max_completion_tokens.",
+    )
+    omit: list[Literal["temperature", "top_p", "seed", "max_tokens"]] = Field(
+        default=[],
+        description="Parameters that are not sent, where a model refuses them. Without temperature "
+        "answers are drawn as the endpoint pleases.",
+    )
+    extra_body: Annotated[dict[str, JsonValue], WithJsonSchema({"type": "object"})] = Field(
+        default={},
+        description="Further keys of each request, such as enable_thinking: false. No secrets: "
+        "they stand in the report.",
+    )
+
+
 class Reference(Settings):
     """A model behind an OpenAI-compatible endpoint that runs the same suites."""
 
@@ -84,6 +104,7 @@ class Reference(Settings):
     concurrency: int = Field(default=4, ge=1, description="Requests at a time.")
     timeout: float = Field(default=60.0, gt=0, description="Seconds per request.")
     retries: int = Field(default=4, ge=0, description="Further tries of a request that failed.")
+    request: RequestForm = RequestForm()
 
 
 class Limits(Settings):

@@ -10,6 +10,7 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit, urlunsplit
 
+from matinee.config import RequestForm
 from matinee.engines.base import Completion, Reply, Request
 from matinee.engines.wire_names import WireNames
 from matinee.messages.conversations import canonical_json
@@ -18,9 +19,13 @@ from matinee.messages.transcripts import ParsedCall
 from matinee.runtime.errors import EngineError
 
 if TYPE_CHECKING:
-    from openai import AsyncOpenAI, OpenAIError
+    from openai import APIStatusError, AsyncOpenAI, OpenAIError
 
 _LONGEST_REASON = 300
+_AS_USUAL = RequestForm()
+_REFUSED = re.compile(
+    r"unsupported|not support|unknown|unrecogni[sz]ed|invalid|only the default|not permitted"
+)
 _SECRET = re.compile(r"\b(sk|key|Bearer)[-_ ][\w*.-]{6,}", re.IGNORECASE)
 
 
@@ -34,7 +39,8 @@ class OpenAIEngine:
     `timeout`: seconds per request. `retries`: further tries after a time-out, a lost connection,
     a rate limit (the client waits as long as the endpoint asks for) or a server error. The key is
     read from the environment variable `api_key_env` and never shown; endpoints that need none
-    work without it.
+    work without it. `request`: what the endpoint wants otherwise. Reasoning that comes as a field
+    of its own is written before the answer in <think> tags, where `parse` keeps it apart.
     """
 
     def __init__(
@@ -46,6 +52,7 @@ class OpenAIEngine:
         concurrency: int = 4,
         timeout: float = 60.0,
         retries: int = 4,
+        request: RequestForm = _AS_USUAL,
     ) -> None:
         self._base_url = base_url
         self._address = _without_credentials(base_url)
@@ -55,6 +62,7 @@ class OpenAIEngine:
         self._concurrency = concurrency
         self._timeout = timeout
         self._retries = retries
+        self._form = request
 
     def serve(self, requests: Iterable[Request], reply: Reply) -> None:
         """Answers all requests; see `Engine`. Raises EngineError when the retries are used up."""
@@ -95,16 +103,20 @@ class OpenAIEngine:
         body: dict[str, Any] = {
             "model": self._model,
             "messages": wire_messages(request.messages, names),
-            "max_tokens": request.max_new_tokens,
+            self._form.limit: request.max_new_tokens,
             "temperature": request.sampling.temperature,
         }
         if request.sampling.temperature:
             body |= {"top_p": request.sampling.top_p, "seed": request.sampling.seed}
         if request.tools:
             body["tools"] = names.tools(request.tools)
+        for name in self._form.omit:
+            body.pop(self._form.limit if name == "max_tokens" else name, None)
         began = time.perf_counter()
         try:
-            response = await client.chat.completions.create(**body)
+            response = await client.chat.completions.create(
+                **body, extra_body=self._form.extra_body or None
+            )
         except OpenAIError as error:
             raise self._failure(error) from None  # the cause's text may hold the key
         except ValueError as error:  # a body that says it is JSON and is not
@@ -137,7 +149,12 @@ class OpenAIEngine:
             meant = names.meant(printable(name))
             calls.append(ParsedCall(name=meant, arguments=_arguments_text(function)))
         content = getattr(message, "content", None)
-        return write_calls("hermes", calls, printable(content) if isinstance(content, str) else "")
+        said = write_calls("hermes", calls, printable(content) if isinstance(content, str) else "")
+        # DeepSeek and DashScope call it reasoning_content, vLLM and OpenRouter reasoning.
+        thoughts = (getattr(message, name, None) for name in ("reasoning_content", "reasoning"))
+        thought = next((text for text in thoughts if isinstance(text, str) and text.strip()), "")
+        thought = printable(thought).replace("</think>", "")
+        return f"<think>{thought}</think>{said}" if thought else said
 
     def _malformed(self, reason: str) -> EngineError:
         return EngineError(
@@ -165,7 +182,9 @@ class OpenAIEngine:
             todo = "Lower `concurrency` or raise `retries`."
         elif isinstance(error, openai.APIStatusError):
             what = f"failed with HTTP {error.status_code}: {self._safe(error.message)}"
-            todo = f"Check the model's name ({self._model}) and the server's log."
+            todo = _advice(error) or (
+                f"Check the model's name ({self._model}) and the server's log."
+            )
         else:
             return self._malformed(str(error))
         return EngineError(f"The endpoint {self._address} {what}. {todo}")
@@ -174,6 +193,27 @@ class OpenAIEngine:
         """Foreign text for a message: short, and without anything that looks like a key."""
         cleared = text.replace(self._key, "***") if self._key else text
         return _SECRET.sub("***", " ".join(cleared.split()))[:_LONGEST_REASON]
+
+
+def _advice(error: APIStatusError) -> str:
+    """What to change where the endpoint refused a parameter."""
+    said = error.message.lower()
+    refused = error.status_code in (400, 422) and re.search(
+        r"unsupported|not support|unknown|unrecogni[sz]ed|invalid|only the default|not permitted",
+        said,
+    )
+    if not refused:
+        return ""
+    if "max_completion_tokens" in said:
+        return "Set `request: {limit: max_completion_tokens}` for this reference."
+    for name in ("temperature", "top_p", "seed", "max_tokens"):
+        if name in said:
+            return f"Leave it out: `request: {{omit: [{name}]}}` for this reference."
+    if "thinking" in said:
+        return (
+            "Say it in `request: {extra_body: {…}}` for this reference, as the endpoint wants it."
+        )
+    return ""
 
 
 def wire_messages(

@@ -155,7 +155,14 @@ def _engine(params: RunScenarios, suite: Suite, model: Path | None) -> Engine:
     if params.reference is not None:
         from matinee.engines.openai import OpenAIEngine
 
-        return OpenAIEngine(**params.reference.model_dump(exclude={"id"}))
+        reference = params.reference
+        return OpenAIEngine(
+            **{
+                name: getattr(reference, name)
+                for name in type(reference).model_fields
+                if name != "id"
+            }
+        )
     if model is None or params.template is None:
         raise EngineError("A local subject needs a model folder and a template.")
     from matinee.models.weights import require_whole
