@@ -81,7 +81,7 @@ def mutation(draw: random.Random) -> bytes:
     if draw.random() < 0.3:
         text = _misspelt(text, draw)
     content = text.encode("utf-8", errors="surrogatepass")
-    return content if draw.random() < 0.97 else text.encode("utf-16")
+    return content if draw.random() < 0.97 else text.encode("utf-16", errors="surrogatepass")
 
 
 def _mistake(values: Any, draw: random.Random) -> None:
