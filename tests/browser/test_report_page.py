@@ -189,9 +189,32 @@ def test_no_width_scrolls_sideways(browser: Any, report: Path, width: int) -> No
     page = _open(browser, report, viewport={"width": width, "height": 800}).page
     page.locator(".case > summary").first.click()
     assert page.evaluate("document.documentElement.scrollWidth") <= width
-    kind = "narrow" if width <= 600 else "wide"
-    assert page.locator(f"svg.cat.{kind}").first.is_visible()
-    assert page.locator(f"svg.hero.{kind}").is_visible()
+    for figure in (".hero .pair", ".groups .group", ".clock .lane"):
+        box = page.locator(figure).first.bounding_box()
+        assert 0 <= box["x"] < box["x"] + box["width"] <= width
+    wide = page.locator("table.published").first
+    hinted = "getComputedStyle(e.parentElement, '::before').content.includes('more')"
+    assert wide.evaluate(f"e => {hinted}") == (width < 600)
+
+
+def test_the_other_language_is_one_click_away_and_so_is_the_first(
+    browser: Any, report: Path
+) -> None:
+    watched = _open(browser, report, "#case=zh/no_tool-0010")
+    page = watched.page
+    for heading, count, code in (
+        ("训练前后", "65 题中的 65 题", "zh-CN"),
+        ("Before and after", "65 of 65 cases", "en"),
+    ):
+        page.click("#switch")
+        page.wait_for_function(
+            "said => document.getElementById('count').textContent === said", arg=count
+        )
+        assert page.locator("#before_after h2").inner_text() == heading
+        assert page.evaluate("document.documentElement.lang") == code
+        case = page.locator("[data-key='zh/no_tool-0010']")
+        assert case.get_attribute("open") is not None
+    assert watched.complaints == []
 
 
 def test_the_chinese_page(browser: Any, tmp_path: Path) -> None:

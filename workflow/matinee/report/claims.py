@@ -41,7 +41,7 @@ def _effect(data: ReportData, pair: Pair, suite: str, words: Language) -> str:
 
 def _group(result: Result, words: Language) -> str:
     seeds = ""
-    if len(result.after_seeds) > 1:
+    if result.spread:
         shares = words("punctuation.comma").join(percent(share) for share in result.after_seeds)
         seeds = words("answer.seeds_each", shares=shares)
     return words(

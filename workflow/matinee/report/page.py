@@ -144,6 +144,7 @@ def _context(data: ReportData, language: Language) -> dict[str, Any]:
             }
             for pair, suite in data.training_claims()
         ],
+        "seeded": any(len(pair.after) > 1 for pair, _ in data.training_claims()),
         "error_rows": errors,
         "most_errors": max((max(row.values) for row in errors), default=1),
         "measures": {suite: views.measure_rows(data, suite, language) for suite in data.suites},
