@@ -10,10 +10,13 @@ it. `not made`: no tiny model could be made of it here, with the reason.
 from __future__ import annotations
 
 import argparse
+import signal
 import warnings
 from pathlib import Path
 from typing import Any
 
+# A default that nothing here makes small can be as large as the published model.
+SECONDS = 60
 SMALL = {
     "vocab_size": 128,
     "hidden_size": 64,
@@ -115,6 +118,10 @@ def row(kind: str) -> tuple[str, str]:
     return ("rows alone" if padded_problem(model) else "own"), problem[:120]
 
 
+def _too_long(*_: object) -> None:
+    raise TimeoutError(f"no answer in {SECONDS} s")
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("names", nargs="*")
@@ -126,9 +133,12 @@ def main() -> None:
 
     transformers.logging.set_verbosity_error()
     names = arguments.names or sorted(MODEL_FOR_CAUSAL_LM_MAPPING_NAMES)
+    signal.signal(signal.SIGALRM, _too_long)
     lines = ["| model type | computed | why |", "| --- | --- | --- |"]
     for name in names:
+        signal.alarm(SECONDS)
         way, why = row(name)
+        signal.alarm(0)
         lines.append(f"| {name} | {way} | {why.replace('|', '/')} |")
         print(lines[-1], flush=True)
     if arguments.output:

@@ -122,8 +122,9 @@ def tokenize_data(
 ) -> None:
     """Render conversations to token ids and supervision masks (Parquet), and profile them."""
     from matinee.data.mix_profile import profile as profiled
-    from matinee.data.tokenizing import Prompts, tokenize
+    from matinee.data.tokenizing import Prompts, renderer, tokenize
     from matinee.data.tokens import TokenWriter
+    from matinee.models.suitability import warning
 
     recorder = records.Recorder("tokenize_data", params)
     prompts = Prompts(model, params.template, params.cutoff_length)
@@ -140,6 +141,8 @@ def tokenize_data(
     recorder.add(rows=rows, held_out=len(found.held_out), dropped=found.dropped)
     recorder.write(output.with_name("run.json"))
     progress.say(f"✓ tokenized {output.parent.name}: {rows:,} rows, {recorder.summary()}")
+    if told := warning(model, renderer(prompts)):
+        progress.say(told)
 
 
 def _samples(tokens: Path, rows: int, prompts: Prompts) -> list[Sample]:

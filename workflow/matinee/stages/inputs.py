@@ -34,6 +34,20 @@ def check_scenarios(
 
 
 @app.command()
+def check_model(
+    folder: Path,
+    template: Annotated[
+        str, typer.Option(help="The variant's template; native is the model's own.")
+    ] = "native",
+) -> None:
+    """Say what a model folder is: form of calls, what can be learnt, memory and speed."""
+    from matinee.models.suitability import describe
+
+    for line in describe(folder, template):
+        typer.echo(line)
+
+
+@app.command()
 def import_openapi(
     document: Annotated[Path, typer.Argument(help="OpenAPI 3.0 or 3.1, YAML or JSON.")],
     out: Annotated[Path, typer.Option(help="The list of tools that is written.")],

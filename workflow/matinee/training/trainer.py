@@ -16,6 +16,7 @@ from matinee.models.kernels import Choice, Heads, choose_kernel
 from matinee.models.loading import load_model
 from matinee.models.packing import MaskedIds
 from matinee.models.selfcheck import lend_layouts, padded_problem
+from matinee.models.suitability import refuse_targets
 from matinee.runtime.errors import TrainingError
 from matinee.training.batching import EpochBatches, prefix_groups
 from matinee.training.head_loss import release_head
@@ -62,6 +63,7 @@ def make_trainable(model: Any, settings: Training) -> PreTrainedModel:
     """The model with a fresh adapter, its own weights frozen, and attention as packing needs it."""
     import peft
 
+    refuse_targets(model, settings.lora.target)
     model.config.use_cache = False
     if settings.packing != "none" and (problem := lend_layouts(model)) is not None:
         raise UnfitError(problem, alone=padded_problem(model) is not None)
