@@ -98,7 +98,7 @@ def _switch_off(part: str) -> None:
     if part == "attention":
         PackedLayout._attend_on_cpu = PackedLayout._attend_by_pieces  # type: ignore[method-assign]
     elif part == "products":
-        lora_product.use_lora_products = lambda model: 0
+        lora_product.use_lora_products = lambda model, dtype=None: 0
     elif part == "side by side":
         run.pace_for = lambda job, settings: one_after_another(  # type: ignore[attr-defined]
             settings, job.rows

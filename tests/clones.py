@@ -138,7 +138,9 @@ def stages(clone: Clone) -> list[psutil.Process]:
     found = []
     for process in psutil.process_iter():
         try:
-            if "workflow/run.py" in process.cmdline() and process.cwd() == str(clone.folder):
+            program = process.cmdline()[1:2]
+            ours = bool(program) and program[0].endswith("workflow/run.py")
+            if ours and process.cwd() == str(clone.folder):
                 found.append(process)
         except psutil.Error:
             # It ended while we looked.

@@ -53,7 +53,7 @@ def stage_of(process: psutil.Process) -> str | None:
         command = process.cmdline()
     except psutil.Error:
         return None
-    return command[2] if command[1:2] == ["workflow/run.py"] else None
+    return command[2] if command[1:2] and command[1].endswith("workflow/run.py") else None
 
 
 class Chain:

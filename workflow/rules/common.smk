@@ -1,6 +1,5 @@
 # The checked configuration, and the few paths that more than one rule needs.
 import os
-import shlex
 import sys
 
 from snakemake.utils import min_version
@@ -14,7 +13,6 @@ from matinee.data.sources import require_sources
 from matinee.runtime.errors import UserError
 from matinee.config import paths
 from matinee.config.plan import Plan
-from matinee.runtime.places import WORKFLOW, shortest
 
 deployment = workflow.deployment_settings
 with_conda = "conda" in map(str, deployment.deployment_method)
@@ -52,8 +50,6 @@ plan.tell_environment(
     Path(deployment.conda_prefix or ".snakemake/conda") if with_conda else None
 )
 ENVIRONMENT = "../../environment.yml"
-# What every rule calls; short where the checkout is the working directory.
-RUN = f"python {shlex.quote(shortest(WORKFLOW / 'run.py'))}"
 # What `--cache` shares between clones. Without a cache to share, Snakemake would warn at every run.
 CACHED = "omit-software" if "SNAKEMAKE_OUTPUT_CACHE" in os.environ else False
 

@@ -16,7 +16,7 @@ rule fetch_model:
     params:
         settings=lambda wildcards: plan.fetch_model(wildcards.model),
     shell:
-        "{RUN} fetch-model --params {params.settings:q} --output {output}"
+        "matinee fetch-model --params {params.settings:q} --output {output}"
         " 3>&2 > {log} 2>&1"
 
 
@@ -36,7 +36,7 @@ rule fetch_dataset:
     params:
         settings=lambda wildcards: plan.fetch_dataset(wildcards.dataset),
     shell:
-        "{RUN} fetch-dataset --params {params.settings:q} --output {output}"
+        "matinee fetch-dataset --params {params.settings:q} --output {output}"
         " 3>&2 > {log} 2>&1"
 
 
@@ -61,7 +61,7 @@ rule format_dataset:
         # Another release may read otherwise: what it finds in a shared cache must be its own.
         version=plan.version,
     shell:
-        "{RUN} format-dataset --params {params.settings:q} --raw {input.raw}"
+        "matinee format-dataset --params {params.settings:q} --raw {input.raw}"
         " --output {output.conversations} 3>&2 > {log} 2>&1"
 
 
@@ -82,7 +82,7 @@ rule synthesize_dataset:
     params:
         settings=lambda wildcards: plan.dataset(wildcards.dataset),
     shell:
-        "{RUN} synthesize-dataset --params {params.settings:q} --output {output}"
+        "matinee synthesize-dataset --params {params.settings:q} --output {output}"
         " 3>&2 > {log} 2>&1"
 
 
@@ -102,7 +102,7 @@ rule mix_data:
         settings=lambda wildcards: plan.mix_data(wildcards.variant),
         parts=lambda wildcards, input: [f"--part {path}" for path in input],
     shell:
-        "{RUN} mix-data --params {params.settings:q} {params.parts} --output {output}"
+        "matinee mix-data --params {params.settings:q} {params.parts} --output {output}"
         " 3>&2 > {log} 2>&1"
 
 
@@ -125,7 +125,7 @@ rule tokenize_data:
     params:
         settings=lambda wildcards: plan.tokenize_data(wildcards.variant),
     shell:
-        "{RUN} tokenize-data --params {params.settings:q}"
+        "matinee tokenize-data --params {params.settings:q}"
         " --conversations {input.conversations} --model {input.model}"
         " --output {output.tokens} --profile {output.profile} --processes {threads}"
         " 3>&2 > {log} 2>&1"
@@ -153,6 +153,6 @@ rule check_leakage:
         settings=plan.check_leakage(),
         suites=lambda wildcards, input: [f"--suite {path}" for path in input.suites],
     shell:
-        "{RUN} check-leakage --params {params.settings:q}"
+        "matinee check-leakage --params {params.settings:q}"
         " --conversations {input.conversations} {params.suites} --output {output}"
         " 3>&2 > {log} 2>&1"

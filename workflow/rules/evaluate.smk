@@ -19,7 +19,7 @@ rule prepare_suite:
     params:
         settings=lambda wildcards: plan.prepare_suite(wildcards.suite),
     shell:
-        "{RUN} prepare-suite --params {params.settings:q} --output {output.suite}"
+        "matinee prepare-suite --params {params.settings:q} --output {output.suite}"
         " 3>&2 > {log} 2>&1"
 
 
@@ -48,7 +48,7 @@ rule run_scenarios:
         ),
         model=lambda wildcards, input: f"--model {input.model}" if input.model else "",
     shell:
-        "{RUN} run-scenarios --params {params.settings:q} --suite {input.suite}"
+        "matinee run-scenarios --params {params.settings:q} --suite {input.suite}"
         " {params.model} --gpus {resources.gpu} --output {output} 3>&2 > {log} 2>&1"
 
 
@@ -70,6 +70,6 @@ rule score_scenarios:
         settings=lambda wildcards: plan.score_scenarios(wildcards.subject),
         parts=lambda wildcards, input: [f"--part {path}" for path in input.parts],
     shell:
-        "{RUN} score-scenarios --params {params.settings:q} --suite {input.suite}"
+        "matinee score-scenarios --params {params.settings:q} --suite {input.suite}"
         " {params.parts} --transcripts {output.transcripts} --output {output.verdicts}"
         " 3>&2 > {log} 2>&1"

@@ -34,5 +34,5 @@ rule render_report:
     params:
         settings=lambda wildcards: plan.render_report(),
     shell:
-        "{RUN} render-report --params {params.settings:q} --results results"
+        "matinee render-report --params {params.settings:q} --results results"
         " 3>&2 > {log} 2>&1"

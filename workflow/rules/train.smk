@@ -37,7 +37,7 @@ rule train_adapter:
         ),
         folder=paths.TRAINING,
     shell:
-        "{RUN} train-adapter --params {params.settings:q} --model {input.model}"
+        "matinee train-adapter --params {params.settings:q} --model {input.model}"
         " --tokens {input.tokens} --checkpoints {params.checkpoints} --output {params.folder}"
         " --gpus {resources.gpu} 3>&2 > {log} 2>&1"
 
@@ -71,7 +71,7 @@ rule merge_model:
         settings=lambda wildcards: plan.merge_model(wildcards.variant),
         folder=paths.MERGED,
     shell:
-        "{RUN} merge-model --params {params.settings:q} --base {input.base}"
+        "matinee merge-model --params {params.settings:q} --base {input.base}"
         " --adapter {input.adapter} --tokens {input.tokens} --output {params.folder}"
         " --gpus {resources.gpu} 3>&2 > {log} 2>&1"
 
@@ -91,7 +91,7 @@ rule export_gguf:
     params:
         settings=plan.export_gguf(),
     shell:
-        "{RUN} export-gguf --params {params.settings:q} --model {input.model}"
+        "matinee export-gguf --params {params.settings:q} --model {input.model}"
         " --output {output.folder} 3>&2 > {log} 2>&1"
 
 
@@ -112,5 +112,5 @@ rule publish_model:
     params:
         settings=lambda wildcards: plan.publish_model(wildcards.variant, wildcards.seed),
     shell:
-        "{RUN} publish-model --params {params.settings:q} --model {input.model}"
+        "matinee publish-model --params {params.settings:q} --model {input.model}"
         " --output {output.record} 3>&2 > {log} 2>&1"

@@ -17,7 +17,7 @@ from matinee.config import Configuration, Dataset, Formats, MixPart, PathSource,
 from matinee.config.subjects import decoded_subjects, greedy_subjects
 from matinee.messages.forms import FOLDER as TEMPLATES
 from matinee.messages.forms import NATIVE
-from matinee.runtime.places import RESOURCES
+from matinee.runtime.places import RESOURCES, WORKFLOW
 
 FEW_ROWS = 5000
 # More threads than this help a job on a GPU no further.
@@ -67,8 +67,8 @@ class Plan:
 
         Whether the network may be used, where training is watched, that descriptor 3 is the
         terminal (the shell commands keep it open while output goes to the log), which process
-        drives them, and that `python` is the interpreter of this workflow, unless --use-conda
-        activates another: one below `environments`.
+        drives them, that `matinee` is this checkout's, and that `python` is the interpreter of this
+        workflow, unless --use-conda activates another: one below `environments`.
         """
         os.environ["MATINEE_DRIVER"] = str(os.getpid())
         os.environ["MATINEE_CONDA"] = str(environments.absolute()) if environments else ""
@@ -76,8 +76,8 @@ class Plan:
         os.environ["WANDB_MODE"] = self.configuration.wandb.mode
         os.environ["WANDB_PROJECT"] = self.configuration.wandb.project
         os.environ["MATINEE_TERMINAL"] = "3"
-        folder = str(Path(sys.executable).parent)
-        os.environ["PATH"] = os.pathsep.join([folder, os.environ.get("PATH", os.defpath)])
+        folders = [str(WORKFLOW / "bin"), str(Path(sys.executable).parent)]
+        os.environ["PATH"] = os.pathsep.join([*folders, os.environ.get("PATH", os.defpath)])
 
     # Resources
 

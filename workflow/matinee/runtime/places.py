@@ -10,12 +10,6 @@ PROJECT = WORKFLOW.parent
 RESOURCES = WORKFLOW / "resources"
 
 
-def shortest(path: Path) -> str:
-    """Relative to the working directory where the path is below it, else absolute."""
-    here = Path.cwd()
-    return str(path.relative_to(here) if path.is_relative_to(here) else path)
-
-
 def in_checkout(name: str, root: Path) -> str:
     """A relative path of the checkout, such as `workflow/resources/tools.json`, as it is seen from
     `root`: unchanged where `root` has it, absolute where only the checkout does."""
