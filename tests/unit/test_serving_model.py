@@ -256,9 +256,9 @@ def test_a_port_in_use_is_told_before_the_model_is_loaded(tmp_path: Path) -> Non
     import socket
 
     from matinee.apps.serving.app import Limits
-    from matinee.apps.serving.running import serve
+    from matinee.apps.serving.running import Listening, serve
 
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
         with pytest.raises(EngineError, match="Choose another --port"):
-            serve(tmp_path, Loading(), Limits(), host="127.0.0.1", port=port)
+            serve(tmp_path, Loading(), Limits(), Listening(port=port))

@@ -72,11 +72,9 @@ def serve(options: ServeOptions) -> None:
             seconds=options.timeout,
             open=options.max_open,
         ),
-        host=options.host,
-        port=options.port,
+        running.Listening(options.host, options.port, options.allow_host or ()),
         name=options.name,
         key_env=options.api_key_env,
-        hosts=options.allow_host or (),
     )
 
 

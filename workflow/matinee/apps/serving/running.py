@@ -11,9 +11,8 @@ from pathlib import Path
 from typing import Any, Literal
 
 from matinee.apps.serving.app import Limits, Served, create_app
-from matinee.config.training import CALL_FORMS, TEMPLATES
 from matinee.engines.live import LiveTransformersEngine
-from matinee.messages.forms import NATIVE
+from matinee.messages.forms import NATIVE, templates
 from matinee.messages.parsing import CallForm
 from matinee.messages.rendering import load_template, portable
 from matinee.models.devices import place
@@ -61,8 +60,8 @@ def load_live(folder: Path, loading: Loading) -> Loaded:
             "such as results/merged/VARIANT/sSEED/model, or a start model's, results/model/MODEL."
         )
     template = loading.template or template_of(folder)
-    if template not in TEMPLATES:
-        known = ", ".join(TEMPLATES)
+    if template not in (NATIVE, *templates()):
+        known = ", ".join((NATIVE, *templates()))
         raise EngineError(f"There is no template {template!r}; there are {known}.")
     from matinee.models.memory import keep_freed
 
@@ -87,7 +86,7 @@ def template_of(folder: Path) -> str:
     """
     path = folder / TEMPLATE_FILE
     text = path.read_text(encoding="utf-8") if path.is_file() else ""
-    for name in sorted(CALL_FORMS):
+    for name in templates():
         if text in (portable(load_template(name)), load_template(name)):
             return name
     settings = folder / "tokenizer_config.json"
@@ -95,7 +94,7 @@ def template_of(folder: Path) -> str:
         return NATIVE
     raise EngineError(
         f"{path} is missing, so the form of the prompts is not known. "
-        f"Say it with --template: {', '.join(sorted(CALL_FORMS))}."
+        f"Say it with --template: {', '.join(templates())}."
     )
 
 
@@ -105,24 +104,32 @@ def name_of(folder: Path) -> str:
     return f"{path.parts[-3]}-{path.parts[-2]}" if path.name == "model" else path.name
 
 
+@dataclass(frozen=True)
+class Listening:
+    """Where a server listens, and by which further names it may be reached. Port 0: a free one."""
+
+    host: str = "127.0.0.1"
+    port: int = 8000
+    hosts: Sequence[str] = ()
+
+
 def serve(
     folder: Path,
     loading: Loading,
     limits: Limits,
+    at: Listening,
     *,
-    host: str,
-    port: int,
     name: str | None = None,
     key_env: str = "MATINEE_API_KEY",
-    hosts: Sequence[str] = (),
 ) -> None:
     """Serves a model until it is interrupted. Raises EngineError where the port is not free."""
     import uvicorn
 
+    host, port = at.host, at.port
     listening = _listen(host, port)
     loaded = load_live(folder, loading)
     key = os.environ.get(key_env, "")
-    told = frozenset(one.lower() for one in (host, socket.gethostname(), *hosts))
+    told = frozenset(one.lower() for one in (host, socket.gethostname(), *at.hosts))
     served = Served(name or name_of(folder), loaded.engine, loaded.form, limits, key, told)
     shown = f"[{host}]" if ":" in host else host
     address = f"http://{shown}:{listening.getsockname()[1]}/v1"
