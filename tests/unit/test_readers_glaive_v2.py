@@ -19,7 +19,8 @@ def test_raw_glaive(tmp_path: Path) -> None:
         "USER: Thanks\n\n\nASSISTANT: Welcome! <|endoftext|>"
     )
     functions = json.dumps(WEATHER, indent=1)
-    system = f"SYSTEM: You are helpful with access to the following functions. -\n{functions}"
+    system = "SYSTEM: You are a helpful assistant with access to the following functions. "
+    system += f"Use them if required -\n{functions}"
     conversation = read(tmp_path, "glaive_v2", {"system": system, "chat": chat})
     assert roles(conversation) == [
         "user",

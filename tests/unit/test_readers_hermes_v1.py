@@ -29,9 +29,10 @@ def test_hermes(tmp_path: Path, literal: str) -> None:
         ]
     }
     conversation = read(tmp_path, "hermes_v1", row)
-    assert roles(conversation) == ["user", "assistant", "tool", "tool", "assistant"]
-    assert conversation.messages[1].content == "Sure."
-    assert [message.content for message in conversation.messages[2:4]] == ["1", "2"]
+    assert roles(conversation) == ["system", "user", "assistant", "tool", "tool", "assistant"]
+    assert conversation.messages[0].content == "Call functions."
+    assert conversation.messages[2].content == "Sure."
+    assert [message.content for message in conversation.messages[3:5]] == ["1", "2"]
     assert len(calls(conversation)) == 2
 
 

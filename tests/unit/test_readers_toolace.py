@@ -28,7 +28,7 @@ def test_toolace(tmp_path: Path) -> None:
         "conversations": [
             {"from": "user", "value": "News?"},
             {"from": "assistant", "value": answer},
-            {"from": "tool", "value": "[{}]"},
+            {"from": "tool", "value": "[{}, {}]"},
             {"from": "assistant", "value": "[1] is a footnote, not a call"},
         ],
     }

@@ -43,6 +43,7 @@ rule fetch_dataset:
 rule format_dataset:
     input:
         raw=paths.RAW,
+        tools=lambda wildcards: plan.dataset_tools(wildcards.dataset),
     output:
         conversations=paths.ROWS,
         run=f"{paths.DATASET}/run.json",

@@ -70,15 +70,18 @@ def begin(given: Beginning) -> Begun:
 
 
 def _read_logs(given: Beginning) -> Iterator[Conversation]:
-    from matinee.data.readers import read_dataset
-    from matinee.data.readers.registry import READERS
+    from matinee.data.readers import READERS, read_dataset
 
     if given.reader not in READERS:
         raise ConfigurationError(f"no reader `{given.reader}`; there are {', '.join(READERS)}")
     assert given.logs is not None
     if not given.logs.is_file():
         raise DataError(f"{given.logs}: no such file of conversations")
-    yield from read_dataset(given.reader, [given.logs], source="logs", on_bad_row="error")
+    named = given.tools is not None or given.openapi is not None
+    tools = [tool.as_openai() for tool in _tools(given, ())] if named else []
+    yield from read_dataset(
+        given.reader, [given.logs], source="logs", on_bad_row="error", tools=tools
+    )
 
 
 def _tools(given: Beginning, logged: Iterable[Conversation]) -> list[Tool]:
@@ -126,7 +129,8 @@ def _as_openai(row: Conversation, tools: Sequence[Tool]) -> dict[str, Any]:
             call["function"]["arguments"] = json.dumps(
                 call["function"]["arguments"], ensure_ascii=False
             )
-        messages.append(value)
+        # What was not to be learned there is not to be learned here.
+        messages.append(value if message.supervised else {**value, "weight": 0})
     return {"messages": messages, "tools": [tool.as_openai() for tool in row.tools or tools]}
 
 

@@ -98,7 +98,15 @@ class Model(Settings):
 
 
 ReaderName = Literal[
-    "sharegpt", "glaive_v2", "xlam", "hermes_v1", "toolace", "openai", "alpaca", "oasst"
+    "sharegpt",
+    "glaive_v2",
+    "xlam",
+    "hermes_v1",
+    "toolace",
+    "toolbench",
+    "openai",
+    "alpaca",
+    "oasst",
 ]
 
 
@@ -117,6 +125,16 @@ class Dataset(Settings):
     on_bad_row: Literal["error", "skip"] = Field(
         default="error",
         description="What a row that cannot be used does; skipped rows are counted.",
+    )
+    on_unknown_key: Literal["error", "warn"] = Field(
+        default="error",
+        description="What a key does that the reader does not know. warn: it is left out, counted "
+        "and listed.",
+    )
+    tools: UserPath | None = Field(
+        default=None,
+        description="A JSON file with the list of tools of rows that list none, such as a server's "
+        "log.",
     )
 
     @model_validator(mode="after")

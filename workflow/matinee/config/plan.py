@@ -127,6 +127,11 @@ class Plan:
         """The same for a start model."""
         return _files(self.configuration.model(model).sources)
 
+    def dataset_tools(self, dataset: str) -> list[str]:
+        """The file with the tools of a data set whose rows list none; none where they do."""
+        tools = self.configuration.dataset(dataset).tools
+        return [str(tools)] if tools is not None else []
+
     def catalogue_files(self, dataset: str) -> list[str]:
         """The files of a data set's tool catalogue."""
         folder = self.configuration.dataset(dataset).catalogue or RESOURCES / "catalogue"
@@ -233,9 +238,9 @@ class Plan:
 
     def fetch_dataset(self, dataset: str) -> str:
         """A data set's sources; how its rows are read later does not fetch it again."""
-        default = Dataset.model_fields["on_bad_row"].default
-        settings = self.configuration.dataset(dataset)
-        return canonical(settings.model_copy(update={"on_bad_row": default}))
+        reading = ("on_bad_row", "on_unknown_key", "tools")
+        defaults = {name: Dataset.model_fields[name].default for name in reading}
+        return canonical(self.configuration.dataset(dataset).model_copy(update=defaults))
 
     def dataset(self, dataset: str) -> str:
         """How a data set is read or made."""

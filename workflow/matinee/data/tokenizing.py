@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import itertools
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -43,15 +44,55 @@ def renderer(prompts: Prompts) -> Renderer:
     return Renderer(AutoTokenizer.from_pretrained(prompts.model), prompts.template)
 
 
+@functools.lru_cache(maxsize=1)
+def _control_tokens(prompts: Prompts) -> re.Pattern[str]:
+    tokenizer = renderer(prompts).tokenizer
+    added = (str(one) for one in tokenizer.added_tokens_decoder.values() if one.special)
+    ends = tokenizer.decode([renderer(prompts).end_id])
+    listed = {*added, *map(str, tokenizer.all_special_tokens), str(ends)} - {""}
+    return re.compile("|".join(map(re.escape, sorted(listed, key=len, reverse=True))))
+
+
+def spelled_out(conversation: Conversation, control: re.Pattern[str]) -> Conversation:
+    """The conversation without control tokens in what people, tools and answers say.
+
+    Text such as `<|im_end|>` would end a turn in the middle. A zero-width space behind its first
+    character makes plain text of it, which looks the same.
+    """
+
+    def plain(text: str) -> str:
+        return control.sub(lambda found: f"{found[0][0]}\u200b{found[0][1:]}", text)
+
+    return replace(
+        conversation,
+        messages=tuple(
+            replace(
+                message,
+                content=plain(message.content),
+                reasoning=plain(message.reasoning),
+                tool_calls=tuple(
+                    replace(call, arguments=plain(call.arguments)) for call in message.tool_calls
+                ),
+            )
+            for message in conversation.messages
+        ),
+        tools=tuple(
+            replace(tool, description=plain(tool.description), parameters=plain(tool.parameters))
+            for tool in conversation.tools
+        ),
+    )
+
+
 @dataclass
 class Tokenized:
     """What became of the rows: `tally` and `tokens` of those to train on, in order; the `held_out`
-    rows' tokens; and how many did not fit."""
+    rows' tokens; how many did not fit; and in how many a control token was spelled out."""
 
     tally: Tally = field(default_factory=Tally)
     tokens: list[RowTokens] = field(default_factory=list)
     held_out: list[RowTokens] = field(default_factory=list)
     dropped: int = 0
+    spelled_out: int = 0
 
     def count(self, conversation: Conversation, tokens: RowTokens) -> None:
         """Counts one row."""
@@ -67,6 +108,7 @@ class Tokenized:
         self.tokens += other.tokens
         self.held_out += other.held_out
         self.dropped += other.dropped
+        self.spelled_out += other.spelled_out
 
 
 def tokenize(
@@ -96,7 +138,13 @@ def _blocks(conversations: Path) -> Iterator[Lines]:
 
 def _tokenize(prompts: Prompts, path: str, lines: Lines) -> tuple[pa.RecordBatch, Tokenized]:
     found = Tokenized()
-    conversations = [parse_row(line, f"{path}:{number}") for number, line in lines]
+    conversations: list[Conversation] = []
+    control = _control_tokens(prompts)
+    for number, line in lines:
+        conversation = parse_row(line, f"{path}:{number}")
+        plain = spelled_out(conversation, control) if control.search(line) else conversation
+        found.spelled_out += plain != conversation
+        conversations.append(plain)
     fitting: list[TokenRow] = []
     rows = renderer(prompts).rows_within(conversations, prompts.cutoff)
     for conversation, cut in zip(conversations, rows, strict=True):

@@ -80,7 +80,8 @@ class ToolCall:
 class Message:
     """One message. Only assistant messages have `tool_calls`; only tool messages have `name`.
 
-    `reasoning`: what an assistant thought before it wrote the rest.
+    `reasoning`: what an assistant thought before it wrote the rest. `supervised`: whether its
+    answer is learned; a wrong step on the way may be shown without being taught.
     """
 
     role: Role
@@ -88,6 +89,7 @@ class Message:
     tool_calls: tuple[ToolCall, ...] = ()
     name: str | None = None
     reasoning: str = ""
+    supervised: bool = True
 
     def as_openai(self) -> dict[str, Any]:
         """The form that chat templates take: arguments decoded, `content` always a string."""
@@ -138,11 +140,12 @@ class Conversation:
                     "role": message.role,
                     "content": message.content,
                     "name": message.name or "",
+                    **({"reasoning": message.reasoning} if message.reasoning else {}),
+                    **({} if message.supervised else {"supervised": False}),
                     "tool_calls": [
                         {"name": call.name, "arguments": call.arguments}
                         for call in message.tool_calls
                     ],
-                    **({"reasoning": message.reasoning} if message.reasoning else {}),
                 }
                 for message in self.messages
             ],
@@ -163,10 +166,11 @@ class Conversation:
                     role=message["role"],
                     content=message["content"],
                     name=message["name"] or None,
+                    reasoning=message.get("reasoning", ""),
+                    supervised=message.get("supervised", True),
                     tool_calls=tuple(
                         ToolCall(call["name"], call["arguments"]) for call in message["tool_calls"]
                     ),
-                    reasoning=message.get("reasoning", ""),
                 )
                 for message in row["messages"]
             ),

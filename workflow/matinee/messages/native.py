@@ -237,7 +237,11 @@ class NativeTemplate:
             if not text.startswith(turns[last][1]):
                 text = turns[last][1]  # the token that ends the turn begins the next one
             mine = [place for place in answers if text.startswith(turns[place][1])]
-            spans = tuple((turns[place][0], len(turns[place][1])) for place in mine)
+            spans = tuple(
+                (turns[place][0], len(turns[place][1]))
+                for place in mine
+                if conversation.messages[place].supervised
+            )
             made.append(Supervised(text, spans))
             answers = [place for place in answers if place not in mine]
         return made[::-1]

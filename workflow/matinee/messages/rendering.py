@@ -185,7 +185,9 @@ class Renderer:
             return_assistant_tokens_mask=True,
             **self.tokenizer.special_tokens_map,  # type: ignore[arg-type]
         )
-        return [Supervised(rendered[0][0], tuple(rendered[1][0]))]
+        answers = [message for message in conversation.messages if message.role == "assistant"]
+        spans = zip(rendered[1][0], answers, strict=True)
+        return [Supervised(rendered[0][0], tuple(span for span, one in spans if one.supervised))]
 
     def rows_within(
         self, conversations: Sequence[Conversation], cutoff: int

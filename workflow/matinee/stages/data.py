@@ -60,7 +60,7 @@ def fetch_dataset(params: Annotated[Dataset, told(Dataset)], output: Output) -> 
 @app.command()
 def format_dataset(params: Annotated[Dataset, told(Dataset)], raw: Input, output: Output) -> None:
     """Read published files into the one row format; the counts are written beside it."""
-    from matinee.data.readers import FormatReport, data_files, read_dataset
+    from matinee.data.readers import FormatReport, data_files, read_dataset, read_tools
     from matinee.messages.conversations import write_conversations
 
     recorder = records.Recorder("format_dataset", params)
@@ -71,6 +71,8 @@ def format_dataset(params: Annotated[Dataset, told(Dataset)], raw: Input, output
         data_files(raw),
         source=params.id,
         on_bad_row=params.on_bad_row,
+        on_unknown_key=params.on_unknown_key,
+        tools=read_tools(params.tools),
         report=report,
     )
     with records.whole(output) as beside:
@@ -137,7 +139,8 @@ def tokenize_data(
             "token left."
         )
     described = profiled(found.tally, found.tokens, _samples(output, rows, prompts), found.held_out)
-    records.write_json(profile, {**described, "dropped": found.dropped})
+    counts = {"dropped": found.dropped, "control_tokens_spelled_out": found.spelled_out}
+    records.write_json(profile, {**described, **counts})
     recorder.add(rows=rows, held_out=len(found.held_out), dropped=found.dropped)
     recorder.write(output.with_name("run.json"))
     progress.say(f"✓ tokenized {output.parent.name}: {rows:,} rows, {recorder.summary()}")

@@ -1,11 +1,24 @@
 """Readers of public data sets as they are published: one small file per format, one row format out.
 
-A new reader is a module with a `READER`, a line in `registry.py`, its name in
-`config.ReaderName`, and a test.
+A new reader is a module with a `READER`, a line in `reading.py`, its name in `config.ReaderName`,
+and a test. It declares at each level which keys it reads, leaves on purpose, or refuses.
 """
 
-from matinee.data.readers.reading import read_dataset
-from matinee.data.readers.report import FormatReport, Problem
+from matinee.data.readers.reading import (
+    READERS,
+    FormatReport,
+    Problem,
+    read_dataset,
+    read_tools,
+)
 from matinee.data.readers.rows import data_files
 
-__all__ = ["FormatReport", "Problem", "data_files", "read_dataset"]
+__all__ = [
+    "READERS",
+    "FormatReport",
+    "Problem",
+    "Rules",
+    "data_files",
+    "read_dataset",
+    "read_tools",
+]

@@ -2,33 +2,55 @@
 
 from __future__ import annotations
 
-from typing import Any
-
-from matinee.data.readers.base import BadRow, Counts, Draft, Reader, Row, shorten
+from matinee.data.readers.base import (
+    Account,
+    BadRow,
+    Draft,
+    Level,
+    Reader,
+    Row,
+    list_of,
+    shorten,
+    text_of,
+)
+from matinee.data.readers.chat import ABOUT, MEDIA, PREFERENCE, require_good
 from matinee.messages.conversations import Message
 
+ROW = Level(
+    "row",
+    {
+        "instruction": ("instruction", "prompt", "query"),
+        "input": ("input",),
+        "output": ("output", "response"),
+        "history": ("history",),
+        "system": ("system",),
+    },
+    {"label": ("label", "kto_tag"), "weight": ("weight",)},
+    # `text` is Stanford's own prompt around the other columns.
+    ABOUT | {"text"},
+    MEDIA | PREFERENCE | {"tools": "this format has no calls; `reader: openai` has"},
+)
 
-def convert(row: Row) -> Draft:
+
+def convert(row: Row, account: Account) -> Draft:
     """The input follows the instruction on a new line. There are no tools."""
-    messages = [Message("system", str(row["system"]))] if row.get("system") else []
-    for pair in _history(row):
-        messages += [Message("user", pair[0]), Message("assistant", pair[1])]
-    asked = "\n".join(part for part in (row["instruction"], row.get("input")) if part)
-    messages += [Message("user", asked), Message("assistant", str(row["output"]))]
-    return Draft(tuple(messages))
-
-
-def _history(row: Row) -> list[Any]:
-    history = list(row.get("history") or [])
-    for pair in history:
-        if len(pair) != 2 or not all(isinstance(text, str) for text in pair):
+    found = ROW.read(dict(row), account)
+    require_good(found)
+    texts = {name: text_of(value, name) for name, value in found.items() if name in TEXTS}
+    messages = [Message("system", texts["system"])] if texts.get("system") else []
+    for pair in list_of(found.get("history"), "history"):
+        if (
+            not isinstance(pair, list)
+            or len(pair) != 2
+            or not all(isinstance(text, str) for text in pair)
+        ):
             raise BadRow("wrong_columns", f"history is not of pairs of texts: {shorten(str(pair))}")
-    return history
+        messages += [Message("user", pair[0]), Message("assistant", pair[1])]
+    asked = "\n".join(part for part in (texts["instruction"], texts.get("input")) if part)
+    return Draft((*messages, Message("user", asked), Message("assistant", texts["output"])))
 
 
-def count(row: Row) -> Counts:
-    """Two turns for the row and for each pair of its history."""
-    return Counts(turns=2 + 2 * len(row.get("history") or []))
-
-
-READER = Reader(columns=("instruction", "output"), convert=convert, count=count)
+TEXTS = ("instruction", "input", "output", "system")
+READER = Reader(
+    columns=(ROW.reads["instruction"], ROW.reads["output"]), convert=convert, levels=(ROW,)
+)

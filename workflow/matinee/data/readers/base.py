@@ -1,28 +1,47 @@
-"""What a reader is, and the small steps that several readers share."""
+"""What a reader is, and how it accounts for every key of a row."""
 
 from __future__ import annotations
 
+import ast
 import json
+import math
 import re
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass
-from typing import Any, Literal
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal, NoReturn
 
-from matinee.messages.conversations import Message, Tool, ToolCall, canonical_json
+from matinee.messages.conversations import Message, Tool, canonical_json
 
 BadKind = Literal[
     "not_json",
     "wrong_columns",
+    "unknown_key",
+    "not_supported",
+    "not_to_learn",
     "roles_out_of_order",
+    "wrong_answers",
     "unlisted_tool",
     "repeated_tool",
+    "broken_schema",
     "broken_arguments",
     "empty",
     "over_long",
     "lost_content",
+    "unread_file",
 ]
 
 Row = Mapping[str, Any]
+
+
+def words(text: str) -> frozenset[str]:
+    """The words of a text, for tables of keys."""
+    return frozenset(text.split())
+
+
+# Deeper values end Python's own recursion somewhere behind the readers.
+DEEPEST = 100
 
 
 class BadRow(Exception):
@@ -34,16 +53,74 @@ class BadRow(Exception):
         self.reason = reason
 
 
+@dataclass
+class Account:
+    """What became of a row's keys: `unknown` ones by path, those `left` on purpose, and `notes` of
+    what was changed, by name."""
+
+    unknown: list[str] = field(default_factory=list)
+    left: Counter[str] = field(default_factory=Counter)
+    notes: Counter[str] = field(default_factory=Counter)
+    # Values that do not come out again, with a reason.
+    spent: list[Any] = field(default_factory=list)
+
+    def leave(self, value: Any, name: str) -> None:
+        """Counts a value that is left out."""
+        self.left[name] += 1
+        self.spent.append(value)
+
+
 @dataclass(frozen=True)
-class Counts:
-    """What a row holds. A turn is a user or assistant message, or the answers to its calls."""
+class Level:
+    """The keys that a reader knows at one level of its format; all but nulls is accounted for.
 
-    turns: int = 0
-    calls: int = 0
-    tools: int = 0
+    `reads`: what comes out again, by meaning, with its spellings. `steers`: the same for what
+    decides how the rest is read. `leaves`: what is left out on purpose. `refuses`: what cannot be
+    honoured, with the reason, unless it is empty.
+    """
 
-    def __add__(self, other: Counts) -> Counts:
-        return Counts(self.turns + other.turns, self.calls + other.calls, self.tools + other.tools)
+    name: str
+    reads: Mapping[str, tuple[str, ...]]
+    steers: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    leaves: frozenset[str] = frozenset()
+    refuses: Mapping[str, str] = field(default_factory=dict)
+
+    def read(self, value: Any, account: Account, at: str = "") -> dict[str, Any]:
+        """The values that are not null, by meaning. Raises BadRow."""
+        if not isinstance(value, dict):
+            raise BadRow("wrong_columns", f"{at or self.name} is no object: {shorten(str(value))}")
+        found: dict[str, Any] = {}
+        known = {spelling: name for name, all_of in self.reads.items() for spelling in all_of}
+        steering = {spelling: name for name, all_of in self.steers.items() for spelling in all_of}
+        for key, content in value.items():
+            path = f"{at}.{key}" if at else str(key)
+            name = known.get(key) or steering.get(key)
+            if content is None:
+                continue
+            if name is not None:
+                if name in found and found[name] != content:
+                    raise BadRow(
+                        "unknown_key", f"{path}: another key gave its {name} already, and otherwise"
+                    )
+                if name in found or key in steering:
+                    account.spent.append(content)
+                found[name] = content
+            elif key in self.leaves:
+                account.leave(content, f"{self.name}.{key}")
+            elif key in self.refuses:
+                if content not in ("", [], {}):
+                    raise BadRow("not_supported", f"{path}: {self.refuses[key]}")
+            else:
+                account.unknown.append(f"{path} ({shorten(str(content), 40)})")
+                account.spent.append({key: content})
+        return found
+
+    @property
+    def words(self) -> Iterator[str]:
+        """Every key that it knows."""
+        for names in (*self.reads.values(), *self.steers.values()):
+            yield from names
+        yield from (*self.leaves, *self.refuses)
 
 
 @dataclass(frozen=True)
@@ -53,50 +130,58 @@ class Draft:
     messages: tuple[Message, ...]
     tools: tuple[Tool, ...] = ()
 
-    @property
-    def counts(self) -> Counts:
-        """What the conversation holds."""
-        return Counts(
-            turns=count_turns(message.role for message in self.messages),
-            calls=sum(len(message.tool_calls) for message in self.messages),
-            tools=len(self.tools),
-        )
-
 
 @dataclass(frozen=True)
 class Numbered:
-    """A raw row with its number in the file, from 1; `problem` where it could not be had."""
+    """A raw row with its file and number in it, from 1; `problem` where it could not be had."""
 
     number: int
     value: Any = None
     problem: str = ""
     kind: BadKind = "not_json"
+    file: Path = Path()
 
 
 @dataclass(frozen=True)
 class Reader:
     """How one published format is read.
 
-    `columns`: those a row must have. `convert` makes the conversation and raises BadRow.
-    `count` counts turns, calls and tools in the raw row by other means than `convert`, so that a
-    difference shows what a conversion lost. `gather`: for formats where several rows make one
-    conversation.
+    `columns`: those a row must have, each with its spellings. `convert` makes the conversation, or
+    raises BadRow. `words`: those that only mark what stands where. `gather`: for formats where
+    several rows, of all files, make one conversation.
     """
 
-    columns: tuple[str, ...]
-    convert: Callable[[Row], Draft]
-    count: Callable[[Row], Counts]
+    columns: tuple[tuple[str, ...], ...]
+    convert: Callable[[Row, Account], Draft]
+    levels: tuple[Level, ...]
+    words: frozenset[str] = frozenset()
     gather: Callable[[Iterable[Numbered]], Iterator[Numbered]] | None = None
 
+    def fits(self, row: Row) -> bool:
+        """Whether the row has the reader's columns."""
+        return all(any(row.get(key) is not None for key in names) for names in self.columns)
 
-def count_turns(roles: Iterable[str]) -> int:
-    """Turns in a sequence of roles: system messages are none, answers in a row are one."""
-    turns, previous = 0, ""
-    for role in roles:
-        if role != "system" and not (role == previous == "tool"):
-            turns += 1
-        previous = role
-    return turns
+
+def _refuse_constant(name: str) -> NoReturn:
+    raise ValueError(f"{name} is no JSON number")
+
+
+def _finite(text: str) -> float:
+    value = float(text)
+    return value if math.isfinite(value) else _refuse_constant(text)
+
+
+def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        twice = next(key for key, count in Counter(key for key, _ in pairs).items() if count > 1)
+        raise ValueError(f"the key {shorten(twice, 40)!r} stands twice in one object")
+    return found
+
+
+DECODER = json.JSONDecoder(
+    object_pairs_hook=_unique, parse_float=_finite, parse_constant=_refuse_constant
+)
 
 
 def decode(text: Any, what: str, kind: BadKind = "not_json") -> Any:
@@ -104,96 +189,58 @@ def decode(text: Any, what: str, kind: BadKind = "not_json") -> Any:
     if not isinstance(text, str):
         return text
     try:
-        return json.loads(text)
-    except ValueError as error:
+        return DECODER.decode(text)
+    except (ValueError, RecursionError) as error:
         raise BadRow(kind, f"{what} is not JSON ({error}): {shorten(text)}") from error
 
 
-def decode_all(text: str) -> list[Any]:
-    """Every JSON object of a text, in order, whatever stands between them."""
-    decoder = json.JSONDecoder()
-    found = []
-    position = text.find("{")
-    while position >= 0:
+def literal(text: str, kind: BadKind) -> Any:
+    """JSON or, as in some sets, Python's way of writing the same; nothing is run."""
+    for read in (DECODER.decode, ast.literal_eval):
         try:
-            value, end = decoder.raw_decode(text, position)
-        except ValueError as error:
-            raise BadRow("not_json", f"tool list is not JSON ({error})") from error
-        found.append(value)
-        position = text.find("{", end)
-    return found
+            value = read(text.strip())
+            json.dumps(value, allow_nan=False)
+        except (ValueError, SyntaxError, TypeError, RecursionError, MemoryError):
+            continue
+        return value
+    raise BadRow(kind, f"neither JSON nor a literal: {shorten(text)}")
 
 
-def tools_of(value: Any) -> tuple[Tool, ...]:
-    """Tools from a list (or its JSON text) of OpenAI tools or bare functions; none if empty."""
-    decoded = decode(value, "tools") if value not in (None, "") else []
+def list_of(value: Any, what: str) -> list[Any]:
+    """A list, or the list that a JSON text holds; none if it is empty or null."""
+    decoded = decode(value, what) if value != "" else None
+    if decoded is None:
+        return []
     if not isinstance(decoded, list):
-        raise BadRow("wrong_columns", f"tools is not a list: {shorten(str(value))}")
-    try:
-        return tuple(Tool.from_openai(tool) for tool in decoded)
-    except (KeyError, TypeError, AttributeError) as error:
-        raise BadRow("wrong_columns", f"a tool has no name: {shorten(str(decoded))}") from error
+        raise BadRow("wrong_columns", f"{what} is not a list: {shorten(str(value))}")
+    return decoded
 
 
-def call_of(value: Any) -> ToolCall:
-    """A call from `{"name": …, "arguments": …}`, with the arguments decoded or as JSON text."""
-    if not isinstance(value, dict) or not isinstance(value.get("name"), str):
-        raise BadRow("broken_arguments", f"a call has no name: {shorten(str(value))}")
-    arguments = decode(value.get("arguments") or {}, "arguments", "broken_arguments")
-    if not isinstance(arguments, dict):
-        raise BadRow("broken_arguments", f"arguments are no object: {shorten(str(arguments))}")
-    return ToolCall(value["name"], canonical_json(arguments))
+def text_of(value: Any, what: str) -> str:
+    """The text; BadRow for anything else, whose spelling would be Python's."""
+    if not isinstance(value, str):
+        raise BadRow("wrong_columns", f"{what} is not text: {shorten(str(value))}")
+    return value
 
 
-def name_answers(messages: Iterable[Message]) -> tuple[Message, ...]:
-    """Gives each tool message the name of the call that it answers, where that is certain."""
-    named: list[Message] = []
-    open_calls: list[str] = []
-    for message in messages:
-        if message.role == "tool":
-            name = message.name or (open_calls.pop(0) if open_calls else None)
-            named.append(Message("tool", message.content, name=name))
-        else:
-            open_calls = [call.name for call in message.tool_calls]
-            named.append(message)
-    return tuple(named)
-
-
-TYPES = {
-    **{"dict": "object", "map": "object", "object": "object"},
-    **{"list": "array", "tuple": "array", "set": "array", "array": "array"},
-    **{"str": "string", "string": "string", "int": "integer", "integer": "integer"},
-    **{"float": "number", "double": "number", "number": "number", "bool": "boolean"},
-    **{"boolean": "boolean", "null": "null", "none": "null"},
-}
-
-
-def standard_schema(schema: Any) -> Any:
-    """The schema with Python's and other names of types replaced by those of JSON Schema.
-
-    A type that has no such name (`any`) is left out, which allows every value.
-    """
-    if isinstance(schema, list):
-        return [standard_schema(part) for part in schema]
-    if not isinstance(schema, dict):
-        return schema
-    changed = {
-        key: standard_schema(value) for key, value in schema.items() if key not in ("type", "enum")
-    }
-    if "enum" in schema:
-        changed["enum"] = schema["enum"]
-    kind = schema.get("type")
-    if isinstance(kind, str):
-        if standard := TYPES.get(kind.lower().split("[")[0].strip()):
-            changed = {"type": standard, **changed}
-    elif kind is not None:
-        changed = {"type": standard_schema(kind), **changed}
-    return changed
+def require_shallow(value: Any, deepest: int = DEEPEST) -> None:
+    """Raises BadRow for lists and objects nested deeper than `deepest`."""
+    level = [value]
+    for _ in range(deepest + 1):
+        level = [
+            inner
+            for one in level
+            if isinstance(one, dict | list)
+            for inner in (one.values() if isinstance(one, dict) else one)
+        ]
+        if not level:
+            return
+    raise BadRow("not_json", f"nested deeper than {deepest} levels")
 
 
 def shorten(text: str, length: int = 120) -> str:
-    """The beginning of a text, on one line."""
-    flat = re.sub(r"\s+", " ", text)
+    """The beginning of a text, on one line, with halves of characters shown."""
+    flat = re.sub(r"\s+", " ", text[: 4 * length]).encode(errors="backslashreplace").decode()
     return flat if len(flat) <= length else flat[: length - 1] + "…"
 
 
@@ -205,3 +252,41 @@ def language_of(text: str) -> str:
     if han and han >= latin:
         return "zh"
     return "en" if latin and 2 * latin >= letters else "other"
+
+
+# Numbers, Latin words, single characters of other scripts; escapes only separate them, so that a
+# text is told by the same pieces inside of JSON, inside of JSON in JSON, and outside.
+_PIECE = re.compile(r"\d+(?:\.\d+)?(?:[eE][+-]?\d+)?|[A-Za-z]+|[^\x00-\x7f\s]")
+_ESCAPE = re.compile(r"\\+(?:u[0-9a-fA-F]{4}|[nrtbf])?")
+# A key without a value says nothing, in JSON, in JSON in JSON, and as Python writes it.
+_NULL = re.compile(r"""\\*["'][^"'\\]*\\*["']\s*:\s*(?:null|None)\b""")
+_EMPTY_WORDS = frozenset({"true", "false", "null", "none"})
+
+
+def pieces(value: Any) -> Counter[str]:
+    """How often each word, number and character stands in a value, keys included."""
+    text = value if isinstance(value, str) else canonical_json(value)
+    return Counter(
+        str(float(piece)) if piece[0].isdecimal() and piece[0].isascii() else piece.casefold()
+        for piece in _PIECE.findall(_ESCAPE.sub(" ", text))
+    )
+
+
+def lost_pieces(row: Any, draft: Draft, account: Account, known: frozenset[str]) -> list[str]:
+    """What stands in the row and neither comes out again nor is accounted for.
+
+    Blind to how the row was read: it compares words, not the conversion's own counts.
+    """
+    out: list[Any] = [account.spent]
+    for message in draft.messages:
+        out += [message.content, message.reasoning, message.name]
+        out += [call.name + " " + call.arguments for call in message.tool_calls]
+    for tool in draft.tools:
+        out += [tool.name, tool.description, tool.parameters]
+    missing = pieces(_NULL.sub(" ", canonical_json(row)))
+    missing.subtract(pieces(out))
+    return [
+        piece
+        for piece, count in missing.items()
+        if count > 0 and piece not in known and piece not in _EMPTY_WORDS
+    ]

@@ -8,11 +8,12 @@ import json
 from collections.abc import Iterator
 from typing import Any
 
-import jsonschema
+from jsonschema.exceptions import UnknownType
+from referencing.exceptions import Unresolvable
 
 from matinee.data.readers.base import BadRow, Draft, shorten
-from matinee.messages.conversations import Message, Role, Tool
-from matinee.messages.json_schemas import SchemaValidator
+from matinee.messages.conversations import Message, Role
+from matinee.messages.json_schemas import validator
 
 # What may come next. A conversation begins like after "system" and ends with the assistant.
 FOLLOWERS: dict[str, tuple[str, ...]] = {
@@ -33,6 +34,7 @@ def check(draft: Draft, longest: int) -> None:
     _check_content(draft.messages)
     _check_order(draft.messages)
     _check_tools(draft)
+    _check_plain_answers(draft)
     size = sum(len(message.content) for message in draft.messages) + sum(
         len(tool.description) + len(tool.parameters) for tool in draft.tools
     )
@@ -50,15 +52,17 @@ def schema_warnings(draft: Draft) -> Iterator[tuple[str, str]]:
     """
     tools = {tool.name: tool for tool in draft.tools}
     for call in itertools.chain.from_iterable(message.tool_calls for message in draft.messages):
-        validator = _validator(tools[call.name].parameters)
         try:
-            error = next(validator.iter_errors(json.loads(call.arguments)), None)
-        # Schemas in the wild use unknown types, and keywords with values of the wrong type.
+            checking = _validator(tools[call.name].parameters)
+            error = next(checking.iter_errors(json.loads(call.arguments)), None)
+        # Schemas in the wild use unknown types, references that lead nowhere (none is ever looked
+        # for outside of the schema), and keywords with values of the wrong type.
         except (
-            *(jsonschema.exceptions.UnknownType, TypeError, ValueError, AttributeError),
-            ZeroDivisionError,
-        ) as error:
-            yield "invalid_schema", f"{call.name}: {shorten(f'{type(error).__name__}: {error}')}"
+            *(UnknownType, Unresolvable, TypeError, ValueError, AttributeError, LookupError),
+            *(ArithmeticError, RecursionError),
+        ) as problem:
+            said = shorten(f"{type(problem).__name__}: {problem}")
+            yield "invalid_schema", f"{call.name}: {said}"
             continue
         if error is not None:
             place = ".".join(map(str, error.absolute_path)) or "arguments"
@@ -67,7 +71,7 @@ def schema_warnings(draft: Draft) -> Iterator[tuple[str, str]]:
 
 @functools.lru_cache(maxsize=4096)
 def _validator(parameters: str) -> Any:
-    return SchemaValidator(json.loads(parameters))
+    return validator(json.loads(parameters))
 
 
 def _check_content(messages: tuple[Message, ...]) -> None:
@@ -99,8 +103,6 @@ def _check_tools(draft: Draft) -> None:
     names = [tool.name for tool in draft.tools]
     if repeated := sorted({name for name in names if names.count(name) > 1}):
         raise BadRow("repeated_tool", f"tools listed twice: {', '.join(repeated)}")
-    for tool in draft.tools:
-        _check_parameters(tool)
     for message in draft.messages:
         for call in message.tool_calls:
             if call.name not in names:
@@ -108,6 +110,28 @@ def _check_tools(draft: Draft) -> None:
                 raise BadRow("unlisted_tool", f"calls {call.name}, but the tools are: {listed}")
 
 
-def _check_parameters(tool: Tool) -> None:
-    if not isinstance(json.loads(tool.parameters), dict):
-        raise BadRow("wrong_columns", f"the parameters of tool {tool.name} are no object")
+# What marks a call in another format than the one that the row was read as.
+MARKUP = {
+    "<tool_call>": "hermes_v1",
+    "</tool_call>": "hermes_v1",
+    "<functioncall>": "glaive_v2",
+    "\nAction Input:": "toolbench",
+}
+
+
+def _check_plain_answers(draft: Draft) -> None:
+    """Raises BadRow for an answer that would teach a call's text in place of a call."""
+    for number, message in enumerate(draft.messages, start=1):
+        if message.role != "assistant":
+            continue
+        found = next((mark for mark in MARKUP if mark in f"\n{message.content}"), None)
+        reader = MARKUP[found] if found else None
+        if reader is None and any(
+            message.content.lstrip().startswith(f"[{tool.name}(") for tool in draft.tools
+        ):
+            reader = "toolace"
+        if reader is not None:
+            raise BadRow(
+                "broken_arguments",
+                f"message {number} holds a call as plain text; `reader: {reader}` reads such rows",
+            )

@@ -4,53 +4,78 @@ from __future__ import annotations
 
 import json
 import re
+from typing import Any
 
 from matinee.data.readers.base import (
+    DECODER,
+    Account,
     BadRow,
-    Counts,
     Draft,
+    Level,
     Reader,
     Row,
-    call_of,
-    decode_all,
-    name_answers,
     shorten,
-    tools_of,
+    text_of,
+    words,
 )
-from matinee.messages.conversations import Message, Role, ToolCall
+from matinee.data.readers.chat import ABOUT
+from matinee.data.readers.hermes_v1 import without
+from matinee.data.readers.schemas import CALL as CALL_LEVEL
+from matinee.data.readers.schemas import TOOL, WORDS, RawCall, call_of, tools_of
+from matinee.data.readers.turns import Turn, draft_of
+from matinee.messages.conversations import Role
 
+ROW = Level("row", {"system": ("system",), "chat": ("chat",)}, leaves=ABOUT)
 MARK = re.compile(r"^[ \t]*(USER|ASSISTANT|FUNCTION RESPONSE):", re.MULTILINE)
 ROLES: dict[str, Role] = {"USER": "user", "ASSISTANT": "assistant", "FUNCTION RESPONSE": "tool"}
 CALL = "<functioncall>"
 END = "<|endoftext|>"
 HEAD = re.compile(r'\{\s*"name"\s*:\s*"([^"]+)"\s*(?:,\s*"arguments"\s*:\s*(.*))?\}\s*$', re.DOTALL)
+# The set's two sentences around the tools; what else the system text says is kept.
+PROTOCOL = re.compile(
+    r"\A\s*You are a helpful assistant,? with access to the following functions\."
+    r"(?:\s*Use them if required)?[\s\-:]*\Z"
+    r"|\A\s*You are a helpful assistant,? with no access to external functions\.?\s*\Z",
+    re.IGNORECASE,
+)
 
 
-def convert(row: Row) -> Draft:
-    """The system text gives the tools; what it says besides is a prompt, which templates spell."""
-    system = str(row["system"])
-    tools = tools_of(decode_all(system))
-    parts = MARK.split(str(row["chat"]))
+def convert(row: Row, account: Account) -> Draft:
+    """The system text gives the tools, and is kept where it says more."""
+    found = ROW.read(dict(row), account)
+    said, listed = _split(text_of(found["system"], "system").strip().removeprefix("SYSTEM:"))
+    system = without(PROTOCOL, said, account)
+    parts = MARK.split(text_of(found["chat"], "chat"))
     if parts[0].strip():
         raise BadRow("roles_out_of_order", f"text before the first turn: {shorten(parts[0])}")
-    messages = [
-        _message(ROLES[mark], text) for mark, text in zip(parts[1::2], parts[2::2], strict=True)
-    ]
-    if not tools and "access to" not in system:
-        said = system.removeprefix("SYSTEM:").strip()
-        messages = [Message("system", said), *messages] if said else messages
-    return Draft(name_answers(messages), tools)
+    turns = [Turn("system", system)] if system else []
+    for mark, text in zip(parts[1::2], parts[2::2], strict=True):
+        turns.append(_turn(ROLES[mark], text.replace(END, "").strip(), account))
+    return draft_of(turns, tools_of(listed, account), account)
 
 
-def _message(role: Role, text: str) -> Message:
-    text = text.replace(END, "").strip()
+def _split(system: str) -> tuple[str, list[Any]]:
+    """The text without its JSON objects, and these."""
+    found: list[Any] = []
+    said, position = "", 0
+    while (start := system.find("{", position)) >= 0:
+        try:
+            value, end = DECODER.raw_decode(system, start)
+        except (ValueError, RecursionError) as error:
+            raise BadRow("not_json", f"tool list is not JSON ({error})") from error
+        found.append(value)
+        said, position = said + system[position:start], end
+    return said + system[position:], found
+
+
+def _turn(role: Role, text: str, account: Account) -> Turn:
     if role != "assistant" or CALL not in text:
-        return Message(role, text)
+        return Turn(role, text)
     said, *calls = text.split(CALL)
-    return Message(role, said.strip(), tuple(_call(call.strip()) for call in calls))
+    return Turn(role, said.strip(), tuple(_call(call.strip(), account) for call in calls))
 
 
-def _call(text: str) -> ToolCall:
+def _call(text: str, account: Account) -> RawCall:
     """`{"name": …, "arguments": '{…}'}`: the arguments are JSON between single quotes."""
     match = HEAD.match(text)
     if match is None:
@@ -58,7 +83,7 @@ def _call(text: str) -> ToolCall:
     name, arguments = match[1], (match[2] or "{}").strip()
     if len(arguments) >= 2 and arguments[0] == arguments[-1] == "'":
         arguments = arguments[1:-1].replace("\\'", "'")
-    return call_of({"name": name, "arguments": _twice_encoded(arguments)})
+    return call_of({"name": name, "arguments": _twice_encoded(arguments)}, account)
 
 
 def _twice_encoded(arguments: str) -> str:
@@ -70,13 +95,9 @@ def _twice_encoded(arguments: str) -> str:
     return arguments
 
 
-def count(row: Row) -> Counts:
-    """Turns by their marks, calls by their tags, tools by the JSON objects of the system text."""
-    return Counts(
-        turns=len(MARK.findall(str(row["chat"]))),
-        calls=str(row["chat"]).count(CALL),
-        tools=len(decode_all(str(row["system"]))),
-    )
-
-
-READER = Reader(columns=("system", "chat"), convert=convert, count=count)
+READER = Reader(
+    columns=(("system",), ("chat",)),
+    convert=convert,
+    levels=(ROW, TOOL, CALL_LEVEL),
+    words=WORDS | words("system user assistant function response functioncall endoftext name"),
+)

@@ -2,96 +2,129 @@
 
 from __future__ import annotations
 
-import ast
-import json
 import re
+from dataclasses import replace
 from typing import Any
 
 from matinee.data.readers.base import (
-    BadKind,
+    Account,
     BadRow,
-    Counts,
     Draft,
     Reader,
     Row,
-    call_of,
-    count_turns,
-    name_answers,
+    list_of,
+    literal,
     shorten,
-    tools_of,
+    text_of,
 )
-from matinee.data.readers.sharegpt import ROLES
-from matinee.messages.conversations import Message, Tool
+from matinee.data.readers.chat import LEVELS, MESSAGE, ROW, supervision
+from matinee.data.readers.chat import READER as CHAT
+from matinee.data.readers.schemas import call_of, tools_of
+from matinee.data.readers.turns import Turn, draft_of, role_of
 
 TOOLS = re.compile(r"<tools>(.*?)</tools>", re.DOTALL)
 CALL = re.compile(r"<tool_call>(.*?)</tool_call>", re.DOTALL)
 RESPONSE = re.compile(r"<tool_response>(.*?)</tool_response>", re.DOTALL)
+THOUGHT = re.compile(r"^\s*<think>(.*?)</think>", re.DOTALL)
+# How the set tells a model to call: the prompt template says it again in its own words.
+PROTOCOL = re.compile(
+    r"""You\ are\ a\ function\ calling\ AI\ model\.
+    | You\ are\ provided\ with\ function\ signatures\ within
+      \s+(?:<tools>\s*</tools>\s+)?XML\ tags\.?
+    | You\ may\ call\ one\ or\ more\ functions\ to\ assist\ with\ the\ user\ query\.
+    | Don't\ make\ assumptions\ about\ what\ values\ to\ plug\ into\ functions\.?
+    | Here\ are\ the\ available\ tools:?
+    | Use\ the\ following\ pydantic\ model\ json\ schema\ for\ each\ tool\ call\ you\ will\ make:
+    | For\ each\ function\ call\ return\ a\ json\ object[^\n{]*?(?:as\ follows|json\ schema):?
+    | \{(?=[^\n]*FunctionCall)(?:[^{}]|\{(?:[^{}]|\{[^{}]*\})*\})*\}
+    | Each\ function\ call\ should\ be\ enclosed\ within\ <tool_call>\s*</tool_call>\ XML\ tags\.?
+    | <tool_call>\s*\{['"](?:name|arguments)['"]:\ *<[^>]*>.*?</tool_call>
+    | <tool_call>\s*</tool_call>""",
+    re.VERBOSE | re.DOTALL | re.IGNORECASE,
+)
 
 
-def convert(row: Row) -> Draft:
-    """The tools come from the column `tools` or from the system text, which then is left out."""
-    tools = _tools(row)
-    messages = [
-        message
-        for turn in row["conversations"]
-        for message in _messages(str(turn["from"]), str(turn["value"]))
-        if not (tools and message.role == "system")
+def convert(row: Row, account: Account) -> Draft:
+    """The tools come from the column `tools` or from the system text, of which the rest is kept."""
+    found = ROW.read(dict(row), account)
+    said = messages(found, account)
+    listed: Any = found.get("tools")
+    turns: list[Turn] = []
+    for number, turn in enumerate(said):
+        at = f"conversations[{number}]"
+        role, text = role_of(turn.get("role")), text_of(turn.get("content", ""), at)
+        if role == "system":
+            blocks = [block.strip() for block in TOOLS.findall(text) if block.strip()]
+            if blocks and not listed:
+                listed = [tool for block in blocks for tool in _list_of(block)]
+            text = without(PROTOCOL, TOOLS.sub("", text), account) if blocks or listed else text
+            turns += [Turn("system", text)] if text else []
+        else:
+            turns += _turns(role, text, supervision(turn, role, at), account, at)
+    return draft_of(turns, tools_of(listed, account), account)
+
+
+def messages(found: dict[str, Any], account: Account) -> list[dict[str, Any]]:
+    """The row's turns by meaning, with its system text first. Raises BadRow."""
+    said = [
+        MESSAGE.read(turn, account, f"conversations[{number}]")
+        for number, turn in enumerate(list_of(found["messages"], "conversations"))
     ]
-    return Draft(name_answers(messages), tools)
+    if system := found.get("system"):
+        said.insert(0, {"role": "system", "content": system})
+    return said
 
 
-def _tools(row: Row) -> tuple[Tool, ...]:
-    if row.get("tools"):
-        return tools_of(row["tools"])
-    for turn in row["conversations"]:
-        match = TOOLS.search(turn["value"]) if turn["from"] == "system" else None
-        if match is not None and match[1].strip():
-            return tools_of(_list_of(match[1].strip()))
-    return ()
+def without(protocol: re.Pattern[str], text: str, account: Account) -> str:
+    """The text without what tells how to call, which the prompt template says again."""
+    for match in protocol.finditer(text):
+        account.leave(match[0], "system.how_to_call")
+    return re.sub(r"\n{3,}", "\n\n", protocol.sub("", text)).strip()
 
 
 def _list_of(text: str) -> list[Any]:
     """A list, or objects line by line."""
     if text.startswith("["):
-        return list(_literal(text, "not_json"))
-    return [_literal(line, "not_json") for line in text.splitlines() if line.strip()]
+        value = literal(text, "not_json")
+        return value if isinstance(value, list) else [value]
+    return [literal(line, "not_json") for line in text.splitlines() if line.strip()]
 
 
-def _literal(text: str, kind: BadKind) -> Any:
-    """JSON or, as in a part of the set, Python's way of writing the same; nothing is run."""
-    try:
-        return json.loads(text)
-    except ValueError:
-        try:
-            return ast.literal_eval(text.strip())
-        except (ValueError, SyntaxError) as error:
-            raise BadRow(kind, f"neither JSON nor a literal: {shorten(text)}") from error
-
-
-def _messages(speaker: str, text: str) -> list[Message]:
-    role = ROLES.get(speaker)
-    if role is None:
-        raise BadRow("roles_out_of_order", f"unknown role {speaker!r}")
+def _turns(role: Any, text: str, supervised: bool, account: Account, at: str) -> list[Turn]:
     if role == "tool" and (answers := RESPONSE.findall(text)):
-        return [Message("tool", answer.strip()) for answer in answers]
-    if role == "assistant" and (calls := CALL.findall(text)):
-        parsed = tuple(call_of(_literal(call, "broken_arguments")) for call in calls)
-        return [Message("assistant", CALL.sub("", text).strip(), parsed)]
-    return [Message(role, text)]
+        _require_nothing_else(RESPONSE.sub("", text), at)
+        return [_answer(answer.strip()) for answer in answers]
+    if role != "assistant":
+        return [Turn(role, text)]
+    thought = THOUGHT.match(text)
+    text = text[thought.end() :] if thought else text
+    calls = [call_of(literal(call, "broken_arguments"), account, at) for call in CALL.findall(text)]
+    rest = CALL.sub("", text) if calls else text
+    if "<tool_call>" in rest or "</tool_call>" in rest:
+        raise BadRow("broken_arguments", f"{at}: a <tool_call> that is not closed, or not opened")
+    if calls and (after := text[text.rindex("</tool_call>") + len("</tool_call>") :].strip()):
+        raise BadRow(
+            "not_supported", f"{at}: text after a call would stand before it: {after[:60]}"
+        )
+    reasoning = thought[1].strip() if thought else ""
+    turn = Turn(role, rest.strip() if calls else text, tuple(calls), reasoning)
+    return [replace(turn, supervised=supervised)]
 
 
-def count(row: Row) -> Counts:
-    """Turns by their roles, calls by their closing tags, tools by the list."""
-    turns = row["conversations"]
-    return Counts(
-        turns=count_turns(ROLES[turn["from"]] for turn in turns),
-        calls=sum(
-            turn["value"].count("</tool_call>")
-            for turn in turns
-            if ROLES[turn["from"]] == "assistant"
-        ),
-        tools=len(_tools(row)),
-    )
+def _answer(text: str) -> Turn:
+    """The answer as it stands; where it names its tool, the order of answers follows from it."""
+    match = re.match(r"""\{["']name["']:\s*["']([^"']+)["'],\s*["']content["']:""", text)
+    return Turn("tool", text, name=None if match is None else match[1])
 
 
-READER = Reader(columns=("conversations",), convert=convert, count=count)
+def _require_nothing_else(text: str, at: str) -> None:
+    if text.strip():
+        raise BadRow("not_supported", f"{at}: text beside <tool_response>: {shorten(text.strip())}")
+
+
+READER = Reader(
+    columns=CHAT.columns,
+    convert=convert,
+    levels=LEVELS,
+    words=CHAT.words | {"tools", "tool", "call", "response", "think"},
+)

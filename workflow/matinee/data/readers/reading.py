@@ -2,19 +2,104 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
-from matinee.data.readers.base import BadRow, Draft, Numbered, Reader, language_of, shorten
-from matinee.data.readers.checks import check, schema_warnings
-from matinee.data.readers.registry import READERS
-from matinee.data.readers.report import FormatReport
+from matinee.data.readers import (
+    alpaca,
+    chat,
+    glaive_v2,
+    hermes_v1,
+    oasst,
+    toolace,
+    toolbench,
+    xlam,
+)
+from matinee.data.readers.base import (
+    Account,
+    BadRow,
+    Draft,
+    Numbered,
+    Reader,
+    language_of,
+    list_of,
+    lost_pieces,
+    pieces,
+    shorten,
+)
+from matinee.data.readers.checks import MARKUP, check, schema_warnings
 from matinee.data.readers.rows import read_rows
-from matinee.messages.conversations import Conversation
+from matinee.data.readers.schemas import tools_of
+from matinee.messages.conversations import Conversation, canonical_json
 from matinee.runtime.errors import DataError
 
 LONGEST_CHARACTERS = 200_000
+# By the names that the configuration uses.
+READERS: dict[str, Reader] = {
+    "sharegpt": chat.READER,
+    "glaive_v2": glaive_v2.READER,
+    "xlam": xlam.READER,
+    "hermes_v1": hermes_v1.READER,
+    "toolace": toolace.READER,
+    "toolbench": toolbench.READER,
+    "openai": chat.READER,
+    "alpaca": alpaca.READER,
+    "oasst": oasst.READER,
+}
+
+
+@dataclass(frozen=True)
+class Problem:
+    """One row that is not as it should be. `row` is its number in the file, from 1."""
+
+    kind: str
+    file: str
+    row: int
+    reason: str
+
+
+@dataclass
+class FormatReport:
+    """The tally, filled while `read_dataset` runs.
+
+    `bad` rows are left out; `warnings` are about rows that are kept. `left` counts the keys left
+    out on purpose by level and name, `notes` the rows in which something was put right.
+    """
+
+    source: str = ""
+    reader: str = ""
+    files: list[str] = field(default_factory=list)
+    rows: int = 0
+    converted: int = 0
+    bad: list[Problem] = field(default_factory=list)
+    warnings: list[Problem] = field(default_factory=list)
+    left: Counter[str] = field(default_factory=Counter)
+    notes: Counter[str] = field(default_factory=Counter)
+
+    def as_dict(self) -> dict[str, Any]:
+        """The JSON form, with counts by class."""
+        return {
+            **asdict(self),
+            "left": dict(sorted(self.left.items())),
+            "notes": dict(sorted(self.notes.items())),
+            "bad_by_kind": dict(sorted(Counter(one.kind for one in self.bad).items())),
+            "warnings_by_kind": dict(sorted(Counter(one.kind for one in self.warnings).items())),
+        }
+
+
+def read_tools(path: Path | None) -> list[Any]:
+    """The tools that a data set has in a file of its own. Raises DataError."""
+    if path is None:
+        return []
+    try:
+        listed = list_of(path.read_text(encoding="utf-8"), str(path))
+        tools_of(listed, Account(), str(path))
+    except (BadRow, OSError, UnicodeDecodeError) as error:
+        raise DataError(f"{path}: no list of tools ({error}).") from error
+    return listed
 
 
 def read_dataset(
@@ -23,29 +108,36 @@ def read_dataset(
     *,
     source: str,
     on_bad_row: Literal["error", "skip"],
+    on_unknown_key: Literal["error", "warn"] = "error",
+    tools: Sequence[Any] = (),
     report: FormatReport | None = None,
-    longest: int = LONGEST_CHARACTERS,
 ) -> Iterator[Conversation]:
     """The conversations of the files, in order, each checked.
 
-    `source` names the data set in every row. `report` is filled while the rows are taken, and
-    complete after the last. `longest`: most characters of a row. Raises DataError at the first
-    bad row if `on_bad_row` is `error`, and where a file cannot be read.
+    `source` names the data set in every row. `tools` are those of rows that list none. `report` is
+    filled while the rows are taken, and complete after the last. Raises DataError at the first bad
+    row unless they are skipped, and where a file cannot be read.
     """
     report = report if report is not None else FormatReport()
     report.source, report.reader = source, reader
     report.files = [path.name for path in files]
-    for path in files:
-        for number, outcome in _convert_file(READERS[reader], path, report, longest):
-            if isinstance(outcome, Draft):
-                yield _finish(outcome, f"{source}-{report.rows}", source)
-                continue
+    read = READERS[reader]
+    rows: Iterable[Numbered] = (row for path in files for row in read_rows(path))
+    for row in read.gather(rows) if read.gather is not None else rows:
+        report.rows += 1
+        try:
+            draft = _convert(reader, _with_tools(row, tools), on_unknown_key, report)
+        except BadRow as problem:
             if on_bad_row == "error":
                 raise DataError(
-                    f"{path}, row {number}: {outcome.kind}: {outcome.reason}. Mend the row, or "
-                    f"set `on_bad_row: skip` for data set `{source}`; skipped rows are counted."
-                )
-            report.refuse(outcome.kind, path, number, outcome.reason)
+                    f"{row.file}, row {row.number}: {problem.kind}: {problem.reason}. Mend the "
+                    f"row, or set `on_bad_row: skip` for data set `{source}`; skipped rows are "
+                    "counted."
+                ) from problem
+            report.bad.append(Problem(problem.kind, row.file.name, row.number, problem.reason))
+            continue
+        report.converted += 1
+        yield _finish(draft, f"{source}-{report.rows}", source)
     if report.converted == 0:
         raise DataError(
             f"Data set `{source}` has no usable row ({report.rows} read with reader `{reader}`). "
@@ -53,47 +145,89 @@ def read_dataset(
         )
 
 
-def _convert_file(
-    reader: Reader, path: Path, report: FormatReport, longest: int
-) -> Iterator[tuple[int, Draft | BadRow]]:
-    rows: Iterable[Numbered] = read_rows(path)
-    if reader.gather is not None:
-        rows = reader.gather(rows)
-    for row in rows:
-        report.rows += 1
-        try:
-            if row.problem:
-                raise BadRow(row.kind, row.problem)
-            draft = _convert(reader, row.value, longest, report)
-        except BadRow as problem:
-            yield row.number, problem
-            continue
-        for kind, reason in schema_warnings(draft):
-            report.warn(kind, path, row.number, reason)
-        yield row.number, draft
-
-
-def _convert(reader: Reader, row: Any, longest: int, report: FormatReport) -> Draft:
-    if not isinstance(row, dict):
-        raise BadRow("wrong_columns", f"a row must be an object, found {shorten(str(row))}")
-    if missing := [column for column in reader.columns if row.get(column) is None]:
+def _convert(name: str, row: Numbered, on_unknown_key: str, report: FormatReport) -> Draft:
+    """The row's draft, counted in the report. Raises BadRow."""
+    if row.problem:
+        raise BadRow(row.kind, row.problem)
+    reader, value, account = READERS[name], row.value, Account()
+    if not isinstance(value, dict):
+        raise BadRow("wrong_columns", f"a row must be an object, found {shorten(str(value))}")
+    if not reader.fits(value):
+        wanted = ", ".join(" or ".join(names) for names in reader.columns)
         raise BadRow(
             "wrong_columns",
-            f"columns {', '.join(missing)} are missing; the row has {', '.join(sorted(row))}",
+            f"it has {', '.join(map(str, value))}, not {wanted}{_fitting(name, value)}",
         )
     try:
-        draft = reader.convert(row)
-        check(draft, longest)
-        before, after = reader.count(row), draft.counts
+        draft = reader.convert(value, account)
+        check(draft, LONGEST_CHARACTERS)
+        _require_text(draft)
     # A reader trusts its format; a row that is shaped otherwise fails in these ways.
-    except (KeyError, TypeError, AttributeError, IndexError) as error:
+    except (LookupError, TypeError, AttributeError, ValueError, RecursionError) as error:
         raise BadRow(
             "wrong_columns", f"not shaped as the format says ({type(error).__name__}: {error})"
         ) from error
-    if before != after:
-        raise BadRow("lost_content", f"the row holds {before}, its conversation {after}")
-    report.add(before, after)
+    unknown = account.unknown
+    if unknown and on_unknown_key == "error":
+        raise BadRow(
+            "unknown_key",
+            f"{', '.join(unknown[:5])}: not known to reader `{name}`, so it would be lost. Take it "
+            "out, or set `on_unknown_key: warn` for the data set: left out, counted, listed",
+        )
+    known = reader.words.union(*(level.words for level in reader.levels))
+    if lost := lost_pieces(value, draft, account, _known_pieces(known)):
+        raise BadRow(
+            "lost_content", f"these words of it do not come out again: {' '.join(lost[:10])}"
+        )
+    found = [("unknown_key", path) for path in unknown] + list(schema_warnings(draft))
+    report.warnings += [Problem(kind, row.file.name, row.number, why) for kind, why in found]
+    report.left += account.left
+    report.notes += account.notes
     return draft
+
+
+def _with_tools(row: Numbered, tools: Sequence[Any]) -> Numbered:
+    listing = isinstance(row.value, dict) and any(map(row.value.get, ("tools", "functions")))
+    if not tools or listing or not isinstance(row.value, dict):
+        return row
+    return replace(row, value={**row.value, "tools": list(tools)})
+
+
+def _known_pieces(words: frozenset[str]) -> frozenset[str]:
+    if words not in _KNOWN:
+        _KNOWN[words] = frozenset(pieces(" ".join(words).replace("_", " ")))
+    return _KNOWN[words]
+
+
+_KNOWN: dict[frozenset[str], frozenset[str]] = {}
+
+
+def _fitting(name: str, row: Mapping[str, Any]) -> str:
+    """Which other reader would take the row."""
+    fitting = [
+        other
+        for other, reader in READERS.items()
+        if other != name and reader.gather is None and reader.fits(row)
+    ]
+    if all(row.get(key) is not None for key in oasst.COLUMNS):
+        fitting.append("oasst")
+    written = canonical_json(row)
+    marked = [other for mark, other in MARKUP.items() if mark in written and other in fitting]
+    return f"; `reader: {(marked or fitting)[0]}` reads such rows" if fitting else ""
+
+
+def _require_text(draft: Draft) -> None:
+    """Raises BadRow for halves of characters, which no file can hold."""
+    try:
+        repr_of = Conversation("", draft.messages, draft.tools).to_row()
+        canonical_json(repr_of).encode()
+    except UnicodeEncodeError as error:
+        half = (
+            error.object[error.start : error.start + 1].encode(errors="backslashreplace").decode()
+        )
+        raise BadRow(
+            "not_json", f"it holds half of a character ({half}) or a byte that is no UTF-8"
+        ) from error
 
 
 def _finish(draft: Draft, identifier: str, source: str) -> Conversation:

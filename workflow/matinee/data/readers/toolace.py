@@ -2,79 +2,103 @@
 
 from __future__ import annotations
 
-import ast
-import json
+import re
 from collections.abc import Sequence
 from typing import Any
 
 from matinee.data.readers.base import (
+    DECODER,
+    Account,
     BadRow,
-    Counts,
     Draft,
     Reader,
     Row,
-    count_turns,
-    name_answers,
+    literal,
     shorten,
-    standard_schema,
+    text_of,
 )
-from matinee.data.readers.sharegpt import ROLES
-from matinee.messages.conversations import Message, Tool, ToolCall, canonical_json
+from matinee.data.readers.chat import LEVELS, ROW, supervision
+from matinee.data.readers.chat import READER as CHAT
+from matinee.data.readers.hermes_v1 import messages, without
+from matinee.data.readers.schemas import RawCall, tools_of
+from matinee.data.readers.turns import Turn, draft_of, role_of
 
 PAIRS = {"(": ")", "[": "]", "{": "}"}
 CONSTANTS = {"true": True, "false": False, "null": None, "none": None}
+# How the set tells a model to call: the prompt template says it again in its own words.
+PROTOCOL = re.compile(
+    r"""You\ are\ an\ expert\ in\ composing\ functions\.
+    | You\ are\ given\ a\ question\ and\ a\ set\ of\ possible\ functions\.
+    | Based\ on\ the\ question,\ you\ will\ need\ to\ make\ one\ or\ more\ function/tool\ calls\ to
+      \ achieve\ the\ purpose\.
+    | If\ none\ of\ the\ functions?\ can\ be\ used,\ point\ it\ out\.
+    | If\ the\ given\ question\ lacks\ the\ parameters\ required\ by\ the\ function,
+      \s*also\ point\ it\ out\.
+    | You\ should\ only\ return\ the\ function\ calls?\ in\ (?:the\ )?tools?\ calls?\ sections?\.
+    | Here\ is\ a\ list\ of\ functions\ in\ JSON\ format\ that\ you\ can\ invoke:?
+    | Should\ you\ decide\ to\ return\ the\ function\ call\(s\)\.?,?
+    | (?:You\ MUST\ )?Put\ it\ in\ the\ format\ of\ \[func1\([^\n]*\]\.?
+    | NO\ other\ text\ MUST\ be\ included\.?
+    | (?<![\w.])Tools:\s*(?=\Z|\n)""",
+    re.VERBOSE | re.IGNORECASE,
+)
 
 
-def convert(row: Row) -> Draft:
-    """The system text gives the tools; what it says besides is a prompt, which templates spell."""
-    tools = _tools(str(row["system"]))
-    names = [tool.name for tool in tools]
-    messages = []
-    for turn in row["conversations"]:
-        role = ROLES.get(turn["from"])
-        if role is None:
-            raise BadRow("roles_out_of_order", f"unknown role {turn['from']!r}")
-        text = str(turn["value"])
-        if role == "assistant" and is_call_list(text, names):
-            calls = tuple(_call(one) for one in split(text.strip()[1:-1]))
-            messages.append(Message(role, tool_calls=calls))
+def convert(row: Row, account: Account) -> Draft:
+    """The system text gives the tools, and is kept where it says more."""
+    found = ROW.read(dict(row), account)
+    turns: list[Turn] = []
+    listed: Any = found.get("tools")
+    tools = tools_of(listed, account)
+    for number, turn in enumerate(messages(found, account)):
+        at = f"turn {number}"
+        role, text = role_of(turn.get("role")), text_of(turn.get("content", ""), at)
+        supervised = supervision(turn, role, at)
+        if role == "system":
+            before, listed, after = _list_in(text)
+            if listed and not tools:
+                tools = tools_of(listed, account)
+                text = before + "\n" + after
+            text = without(PROTOCOL, text, account) if tools else text
+            turns += [Turn("system", text)] if text else []
+        elif role == "assistant":
+            said, calls = calls_in(text, [tool.name for tool in tools], at)
+            turns.append(Turn(role, said, calls, supervised=supervised))
         else:
-            messages.append(Message(role, text))
-    return Draft(name_answers(messages), tools)
+            turns.append(Turn(role, text, supervised=supervised))
+    return draft_of(turns, tools, account)
 
 
-def _tools(system: str) -> tuple[Tool, ...]:
+def _list_in(system: str) -> tuple[str, list[Any], str]:
+    """What stands before the list of tools, the list, and what stands after it."""
     start = system.find("[{")
     if start < 0:
-        return ()
+        return system, [], ""
     try:
-        listed, _ = json.JSONDecoder().raw_decode(system, start)
-    except ValueError as error:
+        listed, end = DECODER.raw_decode(system, start)
+    except (ValueError, RecursionError) as error:
         raise BadRow("not_json", f"tool list is not JSON ({error})") from error
-    if not all(isinstance(tool, dict) and isinstance(tool.get("name"), str) for tool in listed):
-        raise BadRow("wrong_columns", f"a tool has no name: {shorten(str(listed))}")
-    return tuple(
-        Tool(
-            tool["name"].strip(),
-            str(tool.get("description") or ""),
-            canonical_json(
-                standard_schema(tool.get("parameters")) or {"type": "object", "properties": {}}
-            ),
-        )
-        for tool in listed
-    )
+    return system[:start], listed, system[end:]
 
 
-def is_call_list(text: str, names: Sequence[str]) -> bool:
-    """Whether an answer is a list of calls: in brackets, and beginning with a call."""
-    text = text.strip()
-    if not (text.startswith("[") and text.endswith(")]")):
-        return False
-    inner = text[1:].lstrip()
-    return any(inner.startswith(f"{name}(") for name in names) or inner.split("(")[0].isidentifier()
+def calls_in(text: str, names: Sequence[str], at: str) -> tuple[str, tuple[RawCall, ...]]:
+    """What an answer says before its calls, and these. Raises BadRow for calls that are torn."""
+    begins = [match.start() for match in re.finditer(r"\[\s*(?=[^\[\]\s(][^\[\](]*\()", text)]
+    for start in begins:
+        inner = text[start + 1 :].strip()
+        called = next((name for name in names if inner.startswith(f"{name}(")), None)
+        whole_answer = not text[:start].strip() and inner.endswith(")]")
+        if called is None and not (whole_answer and inner.split("(")[0].isidentifier()):
+            continue
+        if not inner.endswith("]"):
+            raise BadRow(
+                "broken_arguments", f"{at}: calls that do not end its text: {shorten(inner)}"
+            )
+        return text[:start].strip(), tuple(_call(one) for one in split(inner[:-1]))
+    return text, ()
 
 
-def _call(text: str) -> ToolCall:
+def _call(text: str) -> RawCall:
     # The name may hold spaces, and parentheses of its own; the arguments are the last pair.
     opening = _opening_of_last_pair(text)
     if not text.endswith(")") or opening <= 0:
@@ -84,8 +108,11 @@ def _call(text: str) -> ToolCall:
         key, equals, value = pair.partition("=")
         if not equals:
             raise BadRow("broken_arguments", f"an argument without `=`: {shorten(pair)}")
-        arguments[key.strip().strip("'\"")] = _value(value.strip())
-    return ToolCall(text[:opening].strip(), canonical_json(arguments))
+        name = key.strip().strip("'\"")
+        if name in arguments:
+            raise BadRow("broken_arguments", f"the argument {name} stands twice: {shorten(text)}")
+        arguments[name] = _value(value.strip())
+    return RawCall(text[:opening].strip(), arguments)
 
 
 def _opening_of_last_pair(text: str) -> int:
@@ -103,14 +130,7 @@ def _opening_of_last_pair(text: str) -> int:
 def _value(text: str) -> Any:
     if text.lower() in CONSTANTS:
         return CONSTANTS[text.lower()]
-    for decode in (json.loads, ast.literal_eval):
-        try:
-            value = decode(text)
-            json.dumps(value)
-        except (ValueError, SyntaxError, TypeError):
-            continue
-        return value
-    raise BadRow("broken_arguments", f"neither JSON nor a literal: {shorten(text)}")
+    return literal(text, "broken_arguments")
 
 
 def split(text: str) -> list[str]:
@@ -143,25 +163,4 @@ def _unquoted(text: str) -> list[tuple[int, str]]:
     return found
 
 
-def count(row: Row) -> Counts:
-    """Turns by their roles; calls by the closing parentheses outside all brackets; tools listed."""
-    tools = _tools(str(row["system"]))
-    names = [tool.name for tool in tools]
-    answers = [one["value"] for one in row["conversations"] if one["from"] in ("assistant", "gpt")]
-    return Counts(
-        turns=count_turns(ROLES[turn["from"]] for turn in row["conversations"]),
-        calls=sum(_count_calls(text) for text in answers if is_call_list(text, names)),
-        tools=len(tools),
-    )
-
-
-def _count_calls(text: str) -> int:
-    """Commas between calls, plus one."""
-    depth = commas = 0
-    for _, character in _unquoted(text.strip()):
-        depth += (character in PAIRS) - (character in PAIRS.values())
-        commas += character == "," and depth == 1
-    return commas + 1
-
-
-READER = Reader(columns=("system", "conversations"), convert=convert, count=count)
+READER = Reader(columns=CHAT.columns, convert=convert, levels=LEVELS, words=CHAT.words)

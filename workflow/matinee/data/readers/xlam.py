@@ -2,59 +2,63 @@
 
 from __future__ import annotations
 
-import json
+import re
 from typing import Any
 
 from matinee.data.readers.base import (
+    Account,
     BadRow,
-    Counts,
     Draft,
+    Level,
     Reader,
     Row,
-    call_of,
     decode,
-    shorten,
-    standard_schema,
+    list_of,
+    text_of,
 )
-from matinee.messages.conversations import Message, Tool, canonical_json
+from matinee.data.readers.chat import ABOUT
+from matinee.data.readers.schemas import CALL, TOOL, WORDS, call_of, tools_of
+from matinee.data.readers.turns import Turn, draft_of
+
+ROW = Level(
+    "row", {"query": ("query",), "tools": ("tools",), "answers": ("answers",)}, leaves=ABOUT
+)
+TYPE = re.compile(r",(?![^\[]*\])")
 
 
-def convert(row: Row) -> Draft:
+def convert(row: Row, account: Account) -> Draft:
     """`tools` and `answers` are JSON texts; parameters are `name: {type, description, default}`."""
-    answers = decode(row["answers"], "answers")
-    tools = decode(row["tools"], "tools")
-    if not isinstance(answers, list) or not isinstance(tools, list):
-        raise BadRow("wrong_columns", f"answers or tools is no list: {shorten(str(answers))}")
-    calls = tuple(map(call_of, answers))
-    messages = (Message("user", str(row["query"])), Message("assistant", tool_calls=calls))
-    return Draft(messages, tuple(map(_tool, tools)))
+    found = ROW.read(dict(row), account)
+    answers = list_of(found["answers"], "answers")
+    calls = tuple(call_of(call, account, f"answers[{n}]") for n, call in enumerate(answers))
+    listed = [_tool(tool) for tool in list_of(found["tools"], "tools")]
+    turns = [Turn("user", text_of(found["query"], "query")), Turn("assistant", calls=calls)]
+    return draft_of(turns, tools_of(listed, account), account)
 
 
-def _tool(value: Any) -> Tool:
-    if not isinstance(value, dict) or "name" not in value:
-        raise BadRow("wrong_columns", f"a tool has no name: {shorten(str(value))}")
-    parameters = value.get("parameters") or {}
-    if parameters.get("type") != "object" or "properties" not in parameters:
-        parameters = _schema(parameters)
-    return Tool(value["name"], value.get("description") or "", canonical_json(parameters))
-
-
-def _schema(parameters: dict[str, Any]) -> dict[str, Any]:
-    """A JSON Schema. A parameter is required unless it says `optional` or has a default."""
+def _tool(value: Any) -> Any:
+    """The tool with a JSON Schema. A parameter is required unless it says `optional` or has a
+    default."""
+    if not isinstance(value, dict):
+        raise BadRow("wrong_columns", f"a tool is no object: {value!r}")
+    parameters = decode(value.get("parameters") or {}, "parameters")
+    if not isinstance(parameters, dict) or isinstance(parameters.get("properties"), dict):
+        return value
     properties, required = {}, []
-    for name, description in parameters.items():
-        kind, *remarks = str(description.get("type", "any")).split(", ")
-        properties[name] = standard_schema({**description, "type": kind})
-        if "optional" not in remarks and "default" not in description:
+    for name, described in parameters.items():
+        if not isinstance(described, dict):
+            raise BadRow("broken_schema", f"parameter {name} is no object")
+        kind, *remarks = [part.strip() for part in TYPE.split(str(described.get("type") or "any"))]
+        properties[name] = {**described, "type": kind}
+        if "optional" not in remarks and "default" not in described:
             required.append(name)
-    return {"type": "object", "properties": properties, "required": required}
+    schema = {"type": "object", "properties": properties, "required": required}
+    return {**value, "parameters": schema}
 
 
-def count(row: Row) -> Counts:
-    """Two turns, as many calls as answers, as many tools as listed."""
-    return Counts(
-        turns=2, calls=len(json.loads(row["answers"])), tools=len(json.loads(row["tools"]))
-    )
-
-
-READER = Reader(columns=("query", "tools", "answers"), convert=convert, count=count)
+READER = Reader(
+    columns=(("query",), ("tools",), ("answers",)),
+    convert=convert,
+    levels=(ROW, TOOL, CALL),
+    words=WORDS,
+)
