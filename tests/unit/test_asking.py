@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 from typing import Any
 
@@ -81,3 +82,10 @@ def test_natural_questions_ask(slot: str, reply: str) -> None:
 @pytest.mark.parametrize(("slot", "reply"), [(s, r) for s, rows in UNASKED.items() for r in rows])
 def test_a_proposal_an_offer_or_a_statement_does_not_ask(slot: str, reply: str) -> None:
     assert not asks(group(slot), reply)
+
+
+@pytest.mark.parametrize("piece", ["could you ", "请您", "需要", "```json\n", "let me know ", "{"])
+def test_a_long_reply_is_judged_in_a_short_time(piece: str) -> None:
+    before = time.process_time()
+    asks(group("city"), piece * 5000)
+    assert time.process_time() - before < 3

@@ -13,13 +13,18 @@ from __future__ import annotations
 import re
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
-from difflib import SequenceMatcher
+
+from rapidfuzz import fuzz
 
 from matinee.messages.scenarios import Turn
 
 # The scripted user answers at most so many replies of one turn.
 MAXIMUM_ROUNDS = 3
 UNKNOWN_ANSWER = "这个我不知道。"
+# Of a long reply the beginning and the end are read, of a long clause the beginning: some of the
+# patterns below take time with the square of a clause's length.
+_LONGEST_REPLY = 2_000
+_LONGEST_CLAUSE = 200
 
 _CLAUSES = re.compile(r"(?:[^，,；;。！!？?.\n]|(?<=\w)[,.](?=\w))+([，,；;。！!？?.\n]*)")
 _REST = r"[^。！？!?\n]{0,30}"
@@ -179,6 +184,9 @@ def answer(turn: Turn, slots: Sequence[str]) -> str | None:
 
 def _clauses(text: str) -> list[_Clause]:
     found: list[str] = []
+    if len(text) > _LONGEST_REPLY:
+        half = _LONGEST_REPLY // 2
+        text = f"{text[:half]}\n{text[-half:]}"
     for clause in _CLAUSES.finditer(_OFFER.sub("\n", text)):
         # "昨天，还是前天？" and "London, Paris, or …?" are one choice.
         if found and re.match(r"\s*(?:还是|或|or\b)", clause[0]) and found[-1][-1] in "，,":
@@ -191,7 +199,7 @@ def _clauses(text: str) -> list[_Clause]:
         tag = bool(clauses) and _PROPOSAL.search(clauses[-1].text) is not None
         goes_on = asked and part.rstrip()[-1:] in "，," and not tag
         asked = goes_on or re.search(r"[？?]\s*$", part) is not None
-        clauses.append(_Clause(part.strip(), asked))
+        clauses.append(_Clause(part.strip()[:_LONGEST_CLAUSE], asked))
     return clauses[::-1]
 
 
@@ -270,7 +278,7 @@ def _echoes(clause: str, user: str) -> bool:
     said, own = (re.sub(r"\W|的", "", one.translate(_PERSONS)).casefold() for one in (clause, user))
     if len(said) < 5:
         return False
-    return said in own or SequenceMatcher(None, said, own, autojunk=False).ratio() > 0.85
+    return said in own or fuzz.ratio(said, own) > 85
 
 
 def _invents(clause: _Clause, user: str) -> bool:

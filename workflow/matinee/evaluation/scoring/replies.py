@@ -11,7 +11,8 @@ import unicodedata
 import zlib
 from collections import Counter
 from collections.abc import Sequence
-from difflib import SequenceMatcher
+
+from rapidfuzz import fuzz
 
 from matinee.evaluation.scoring.schemas import Fault, ToolSchemas, blame
 from matinee.messages.any_form import call_in_any_form
@@ -70,19 +71,15 @@ def _copies_user(text: str, user: str) -> bool:
     said, own = (_plain(one.translate(_PERSONS)) for one in (text[:_LONGEST_READ], user))
     if len(own) < 4 or len(said) < 4 or _GREETING.fullmatch(said):
         return False
-    if said == own or (len(said) < 2 * len(own) and _alike(said, own) > 0.85):
+    if said == own or (len(said) < 2 * len(own) and fuzz.ratio(said, own) > 85):
         # "Correct this: …" is answered with what stood behind the colon.
         head = _plain(re.split(r"[:：“\"「]", user.translate(_PERSONS))[0])
-        return head in said or _alike(head, said[: len(head)]) > 0.6
+        return head in said or fuzz.ratio(head, said[: len(head)]) > 60
     for sentence in filter(None, map(_plain, _SENTENCES.split(text[:_LONGEST_READ]))):
         part = sentence.translate(_PERSONS)
         if sum(_covered(part, own)) < 0.7 * len(part):
             return False
     return sum(_covered(own, said)) > 0.7 * len(own)
-
-
-def _alike(one: str, other: str) -> float:
-    return SequenceMatcher(None, one, other, autojunk=False).ratio()
 
 
 def _copies_tools(text: str, schemas: ToolSchemas) -> bool:
