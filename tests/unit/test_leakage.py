@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 from collections.abc import Sequence
+from pathlib import Path
 
 import pytest
 
+from matinee.config.parameters import CheckLeakage
 from matinee.data.leakage import LeakReport, find_leaks, normal_name
-from matinee.messages.conversations import Conversation, Message, Tool
+from matinee.messages.conversations import Conversation, Message, Tool, write_conversations
 from matinee.messages.scenarios import Scenario, Suite, Turn
+from matinee.runtime.errors import DataError
+from matinee.stages.data import check_leakage
 
 
 def tool(name: str, description: str, *parameters: str) -> Tool:
@@ -148,3 +153,30 @@ def test_nothing_against_nothing_is_clean() -> None:
 
 def test_names_are_compared_as_sorted_words() -> None:
     assert normal_name("getWeather_v2") == normal_name("V2-get weather") == "get v2 weather"
+
+
+@pytest.mark.parametrize(
+    ("shared", "refused_under"),
+    [("tool", {"error"}), ("question", {"error", "same_tools"}), ("neither", set())],
+)
+def test_tools_may_be_the_same_by_intent_but_questions_may_not(
+    shared: str, refused_under: set[str], tmp_path: Path
+) -> None:
+    question = QUESTIONS[0] if shared == "question" else "请推荐一本关于园艺的书。"
+    write_conversations(
+        tmp_path / "rows.jsonl", [row(question, tools=(TESTED,) if shared == "tool" else ())]
+    )
+    (tmp_path / "zh.json").write_text(SUITE.model_dump_json(), encoding="utf-8")
+    for setting in ("error", "same_tools", "warn"):
+        told = CheckLeakage(leakage=setting)
+        expected = (
+            pytest.raises(DataError, match=r"leaks between.*same_tools")
+            if setting in refused_under
+            else contextlib.nullcontext()
+        )
+        with expected:
+            check_leakage(
+                told, tmp_path / "rows.jsonl", [tmp_path / "zh.json"], tmp_path / "leakage.json"
+            )
+    hits = json.loads((tmp_path / "leakage.json").read_text())["hits"]
+    assert bool(hits) == (shared != "neither"), "with `warn`, and listed in any case"

@@ -97,9 +97,11 @@ class Configuration(Settings):
     offline: bool = Field(
         default=False, description="Forbid the network; what is missing is listed."
     )
-    leakage: Literal["error", "warn"] = Field(
+    leakage: Literal["error", "same_tools", "warn"] = Field(
         default="error",
-        description="What happens when a test tool or question is found in the training data.",
+        description="What happens when a test tool or question is found in the training data. "
+        "same_tools: the tools are the same by intent, such as your own; only a question is an "
+        "error.",
     )
     models: list[Model] = Field(min_length=1)
     datasets: list[Dataset] = Field(min_length=1)

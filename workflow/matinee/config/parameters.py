@@ -42,7 +42,7 @@ class TokenizeData(Settings):
 class CheckLeakage(Settings):
     """What a leak does."""
 
-    leakage: Literal["error", "warn"]
+    leakage: Literal["error", "same_tools", "warn"]
 
 
 class TrainAdapter(Settings):
