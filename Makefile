@@ -8,6 +8,7 @@
 #   make faults   kills, full disks and the like, for a quarter of an hour
 #   make lint     ruff, mypy, snakefmt, snakemake --lint, known holes, secrets
 #   make chat     talk to the demo's tuned model in the browser; MODEL=folder for another
+#   make sample   the demo's report as docs/sample-report.html, and its pictures
 #   make bench    speed and memory, as pairs in one run
 #   make lock     write the lock files from pyproject.toml anew
 #
@@ -49,7 +50,7 @@ MODEL ?= results/merged/chat/s42/model
 UNTUNED ?= $(if $(filter results/merged/chat/s42/model,$(MODEL)),results/model/qwen2_5_coder_0_5b)
 DEMO := --configfile config.yaml workflow/presets/demo.yaml
 
-.PHONY: help setup demo smoke chat test test-all faults lint bench lock clean
+.PHONY: help setup demo sample smoke chat test test-all faults lint bench lock clean
 
 help:
 	@sed -n 's/^#   //p' Makefile
@@ -104,6 +105,11 @@ lint: $(VENV)/dev.stamp
 
 faults: $(VENV)/dev.stamp
 	@$(IN_VENV) python -m pytest -m "faults or not faults" tests/faults
+
+sample: demo $(VENV)/dev.stamp
+	@cp results/report.html docs/sample-report.html
+	@$(IN_VENV) python scripts/pictures.py results/report.html docs/images
+	@rm -f docs/images/report-dark.png
 
 bench: $(VENV)/dev.stamp
 	@$(IN_VENV) scripts/bench.sh
