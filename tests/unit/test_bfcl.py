@@ -228,6 +228,8 @@ class TestVerdicts:
             ([bake(degrees=180.0)], "wrong_value"),
             ([bake(degrees=18)], "wrong_value"),
             ([bake(hours=2.5)], "wrong_value"),
+            ([bake(hours=None)], "schema_violation"),  # absent is accepted; null is not absent
+            ([bake(CREAM=None)], "extra_argument"),
             ([bake(fan=True)], "wrong_value"),
             ([bake(), bake()], "repeated_call"),
             ([bake(), bake(dish="pie")], "unneeded_call"),

@@ -485,7 +485,7 @@ def test_a_suite_of_ones_own_is_played_and_judged_like_the_shipped_one(own: Path
         max_new_tokens=100,
         simulation=lambda today, faults, tools: recorded.anew(faults, tools),
     )
-    assert [verdict.detail for verdict in score_suite(suite, transcripts)] == ["as accepted"]
+    assert [verdict.error for verdict in score_suite(suite, transcripts)] == [None]
 
 
 @pytest.mark.parametrize(

@@ -124,6 +124,17 @@ def equal_by_schema(
         return False  # nested deeper than anything that a call could mean
 
 
+def takes_null(schema: Mapping[str, Any], root: Mapping[str, Any]) -> bool:
+    """Whether a schema names null as one of its types or values."""
+    branches = itertools.islice(_branches(schema, root), _MOST_BRANCHES)
+    return any(
+        _type(one) == "null"
+        or one.get("nullable") is True
+        or (isinstance(one.get("enum"), list) and None in one["enum"])
+        for one in branches
+    )
+
+
 def _same(
     schema: Mapping[str, Any], accepted: Any, found: Any, kind: str | None, root: Mapping[str, Any]
 ) -> bool:

@@ -35,22 +35,28 @@ class Matcher:
     def _problems(self, gold: GoldCall, attempt: Attempt) -> Iterator[Fault]:
         for name, accepted in gold.arguments.items():
             options = accepted if isinstance(accepted, list) else [accepted]
-            # Where null is a value of its own, it says what absence says elsewhere.
-            if attempt.arguments.get(name) is not None:
+            if name not in attempt.arguments or self._null_for_absent(gold.tool, name, attempt):
+                if any(map(is_null, options)) and name in attempt.arguments:
+                    continue
+                if self.schemas.requires(gold.tool, name) and name in attempt.arguments:
+                    if None not in options:
+                        yield from self._value_problem(gold.tool, name, options, attempt)
+                elif not self._may_be_absent(gold.tool, name, options):
+                    yield blame("missing_argument", "lacks", tool=gold.tool, name=name)
+            else:
                 yield from self._value_problem(gold.tool, name, options, attempt)
-            elif name in attempt.arguments and any(map(is_null, options)):
-                continue
-            elif name in attempt.arguments and self.schemas.requires(gold.tool, name):
-                if None not in options:
-                    yield from self._value_problem(gold.tool, name, options, attempt)
-            elif not self._may_be_absent(gold.tool, name, options):
-                yield blame("missing_argument", "lacks", tool=gold.tool, name=name)
         for name, found in attempt.arguments.items():
-            if name in gold.arguments or found is None:
+            if name in gold.arguments or self._null_for_absent(gold.tool, name, attempt):
                 continue
             if not self._is_default(gold.tool, name, found):
                 told = f"{name}={shown(found)}"
                 yield blame("extra_argument", "not_asked_for", tool=gold.tool, argument=told)
+
+    def _null_for_absent(self, tool: str, name: str, attempt: Attempt) -> bool:
+        """Whether a null was written that says what absence says: only where the tool takes it."""
+        schema, root = self.schemas.parameter(tool, name), self.schemas.of(tool)
+        given = name in attempt.arguments and attempt.arguments[name] is None
+        return given and values.takes_null(schema, root)
 
     def _value_problem(
         self, tool: str, name: str, options: list[Any], attempt: Attempt
