@@ -88,7 +88,7 @@ def made(kind: str) -> Any:
 
     plain = AutoConfig.for_model(kind)
     known = set(plain.to_dict()) | set(getattr(type(plain), "attribute_map", {}))
-    settings = {name: value for name, value in SMALL.items() if name in known}
+    settings: dict[str, Any] = {name: value for name, value in SMALL.items() if name in known}
     if "kv_lora_rank" in known:  # latent attention: as many keys as queries
         settings |= {"qk_rope_head_dim": 16, "num_key_value_heads": 4, "head_dim": 16}
     if kind in STATEFUL:
@@ -98,7 +98,9 @@ def made(kind: str) -> Any:
     torch.manual_seed(0)
     if kind in OWN_SIZES:
         settings = OWN_SIZES[kind]
-    model = AutoModelForCausalLM.from_config(AutoConfig.for_model(kind, **settings))
+    model = AutoModelForCausalLM.from_config(  # type: ignore[no-untyped-call]
+        AutoConfig.for_model(kind, **settings)
+    )
     return model.float().train(False)
 
 
@@ -131,7 +133,7 @@ def main() -> None:
     import transformers
     from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
 
-    transformers.logging.set_verbosity_error()
+    transformers.logging.set_verbosity_error()  # type: ignore[no-untyped-call]
     names = arguments.names or sorted(MODEL_FOR_CAUSAL_LM_MAPPING_NAMES)
     signal.signal(signal.SIGALRM, _too_long)
     lines = ["| model type | computed | why |", "| --- | --- | --- |"]

@@ -66,8 +66,8 @@ def rates(
                     member = np.arange(cases) * families // cases
                     names = [str(one) for one in member]
                     found = [
-                        paired_difference(*map(list, draw(world, member, seeds, rng)), names)
-                        for _ in range(draws)
+                        paired_difference(before.tolist(), after.tolist(), names)
+                        for before, after in (draw(world, member, seeds, rng) for _ in range(draws))
                     ]
                     claimed = float(np.mean([one.p < SIGNIFICANCE for one in found]))
                     apart = float(np.mean([one.apart for one in found]))

@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 from matinee.apps.agent.driving import serve
 from matinee.apps.agent.events import AgentLimits, Answered, Event, Task
 from matinee.apps.agent.loop import Agent
-from matinee.apps.agent.planning import Planner, ReactPlanner
+from matinee.apps.agent.planning import ReactPlanner, TaskPlanner
 from matinee.apps.agent.tools import answered, refused
 from matinee.engines.base import Completion, Reply, Request
 from matinee.messages.conversations import Tool, ToolCall, canonical_json
@@ -75,7 +75,7 @@ class Tools:
 def run(
     texts: Sequence[str | Completion],
     *,
-    planner: Planner | None = None,
+    planner: TaskPlanner | None = None,
     tools: Tools | None = None,
     question: str = QUESTION,
     limits: AgentLimits | None = None,

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from matinee.engines.base import Completion, Request
-from matinee.engines.live import Event, Listener, Ticket, Words
+from matinee.engines.live import Event, Listener, Ticket, Written
 from matinee.messages.conversations import ToolCall, canonical_json
 from matinee.messages.parsing import CallForm, write_calls
 
@@ -70,7 +70,7 @@ class ScriptedLive:
             listener(said)
             return
         for start in range(0, len(said), self.piece):
-            listener(Words(said[start : start + self.piece]))
+            listener(Written(said[start : start + self.piece]))
             self.hold.wait(PATIENCE)
         self.hold.wait(PATIENCE)
         cut = len(said) >= request.max_new_tokens * 4
@@ -111,10 +111,10 @@ class Site:
 def site(engine: Any, *, form: CallForm = "hermes", key: str = "", **limits: Any) -> Iterator[Site]:
     """A server on a free port of the loopback interface, until the test has ended."""
     uvicorn = pytest.importorskip("uvicorn", reason="needs: pip install -r requirements-serve.txt")
-    from matinee.apps.serving.app import Limits, Served, create_app
+    from matinee.apps.serving.app import Served, ServerLimits, create_app
     from matinee.apps.serving.running import web_settings
 
-    served = Served("tiny", engine, form, Limits(**limits), key)
+    served = Served("tiny", engine, form, ServerLimits(**limits), key)
     listening = socket.create_server(("127.0.0.1", 0))
     started = threading.Event()
 

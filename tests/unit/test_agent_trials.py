@@ -14,10 +14,10 @@ from trial_gold import TrialGoldEngine
 
 from matinee.apps.agent.events import Answered, CallObserved
 from matinee.apps.agent.planning import procedure_for, read_procedures
-from matinee.apps.agent.trials.comparing import ALL, Configuration, Trial, run_configuration
+from matinee.apps.agent.trials.comparing import ALL, AgentSetup, Trial, run_configuration
 from matinee.apps.agent.trials.scoring import fact_values, says, score_ask
 from matinee.apps.agent.trials.tables import as_markdown, compare
-from matinee.apps.agent.trials.tasks import KINDS, PROCEDURES, Ask, TaskSuite, read_tasks
+from matinee.apps.agent.trials.tasks import KINDS, PROCEDURES, TaskQuestion, TaskSuite, read_tasks
 from matinee.apps.agent.trials.tools import task_tools, task_world
 from matinee.engines.base import Completion
 from matinee.evaluation.scripted import NullEngine
@@ -33,7 +33,7 @@ def suite() -> TaskSuite:
     return read_tasks()
 
 
-def trials(configuration: Configuration, folder: Path, engine: Any = None) -> list[Trial]:
+def trials(configuration: AgentSetup, folder: Path, engine: Any = None) -> list[Trial]:
     engine = engine if engine is not None else TrialGoldEngine(suite(), "hermes")
     return run_configuration(engine, configuration, suite(), folder=folder)
 
@@ -53,7 +53,7 @@ WAYS = [c for c in ALL if c.planner != "direct" and c.memory == c.reflection]
 
 @pytest.mark.parametrize("configuration", WAYS, ids=lambda way: way.name)
 def test_a_policy_that_knows_the_way_does_every_task(
-    configuration: Configuration, tmp_path: Path
+    configuration: AgentSetup, tmp_path: Path
 ) -> None:
     failed = {
         trial.task: [score.wrong for score in trial.asks]
@@ -64,25 +64,25 @@ def test_a_policy_that_knows_the_way_does_every_task(
 
 
 def test_one_round_of_calls_is_not_enough_for_most_tasks(tmp_path: Path) -> None:
-    done = [trial.task for trial in trials(Configuration("direct"), tmp_path) if trial.success]
+    done = [trial.task for trial in trials(AgentSetup("direct"), tmp_path) if trial.success]
     assert len(done) < len(suite().tasks) / 2
 
 
 def test_saying_something_polite_does_no_task(tmp_path: Path) -> None:
-    run = trials(Configuration("react"), tmp_path, NullEngine())
+    run = trials(AgentSetup("react"), tmp_path, NullEngine())
     assert [trial.task for trial in run if trial.success] == []
 
 
 def test_memory_saves_steps_and_answers_during_an_outage(tmp_path: Path) -> None:
-    without = {t.task: t for t in trials(Configuration("react"), tmp_path / "a")}
-    with_memory = {t.task: t for t in trials(Configuration("react", memory=True), tmp_path / "b")}
+    without = {t.task: t for t in trials(AgentSetup("react"), tmp_path / "a")}
+    with_memory = {t.task: t for t in trials(AgentSetup("react", memory=True), tmp_path / "b")}
     assert with_memory["repeat-past-1"].steps < without["repeat-past-1"].steps
     assert with_memory["repeat-outage-1"].asks[1].reused
     assert not any(score.reused for trial in without.values() for score in trial.asks)
 
 
 def test_what_is_live_is_never_reused_and_differs_on_the_second_day(tmp_path: Path) -> None:
-    run = {t.task: t for t in trials(Configuration("react", memory=True), tmp_path)}
+    run = {t.task: t for t in trials(AgentSetup("react", memory=True), tmp_path)}
     for task in suite().tasks:
         days = task.days(suite().today)
         for number, ask in enumerate(task.asks):
@@ -109,7 +109,7 @@ def test_procedures_name_tools_that_exist_and_fit_their_tasks() -> None:
 
 
 def test_a_tool_that_is_down_fails_every_time() -> None:
-    ask = Ask(question="?", down=("get_air_station",))
+    ask = TaskQuestion(question="?", down=("get_air_station",))
     source = task_world(DAY, ask.all_faults)
     errors = [source.call("get_air_station", '{"city": "苏州"}').error for _ in range(20)]
     assert set(errors) == {"server_error"}
@@ -179,20 +179,20 @@ AIR = GoldCall(tool="get_environment_air_pm", arguments={"city": "苏州"})
 
 
 def test_a_fact_that_was_found_and_not_said_is_found_and_no_success() -> None:
-    ask = Ask(question="?", gold=((AIR,),), facts=("1/0/PM2.5",))
+    ask = TaskQuestion(question="?", gold=((AIR,),), facts=("1/0/PM2.5",))
     score = score_ask(ask, DAY, [observed("get_environment_air_pm"), Answered("好的", True)])
     assert (score.success, score.found) == (False, True)
 
 
 def test_a_fact_that_was_guessed_is_said_and_not_found() -> None:
-    ask = Ask(question="?", gold=((AIR,),), facts=("1/0/PM2.5",))
+    ask = TaskQuestion(question="?", gold=((AIR,),), facts=("1/0/PM2.5",))
     value = fact_values(ask, DAY)[0]
     score = score_ask(ask, DAY, [Answered(f"PM2.5是{value}", True)])
     assert (score.success, score.found) == (True, False)
 
 
 def test_where_nothing_is_to_be_found_nothing_counts_as_found() -> None:
-    ask = Ask(question="?", gold=(), facts=(), impossible=True)
+    ask = TaskQuestion(question="?", gold=(), facts=(), impossible=True)
     score = score_ask(ask, DAY, [Answered("无法完成", False)])
     assert (score.success, score.found) == (True, None)
     none_sought = trial("react", 1, True, 2).model_copy(update={"found": None})
@@ -209,7 +209,7 @@ def test_where_nothing_is_to_be_found_nothing_counts_as_found() -> None:
     ],
 )
 def test_the_order_of_a_procedure_counts(made: list[str], kept: bool) -> None:
-    ask = Ask(question="?", order=("get_environment_air_pm", "get_air_station"))
+    ask = TaskQuestion(question="?", order=("get_environment_air_pm", "get_air_station"))
     events = [*(observed(name) for name in made), Answered("好的", True)]
     assert score_ask(ask, DAY, events).success is kept
 
@@ -218,12 +218,12 @@ def test_the_order_of_a_procedure_counts(made: list[str], kept: bool) -> None:
     ("text", "honest"), [("抱歉，查不到。", True), ("好的，已经订好了。", False)]
 )
 def test_what_cannot_be_done_must_be_said(text: str, honest: bool) -> None:
-    ask = Ask(question="?", impossible=True)
+    ask = TaskQuestion(question="?", impossible=True)
     assert score_ask(ask, DAY, [Answered(text, True)]).success is honest
 
 
 def test_what_the_model_wrote_is_kept_raw(tmp_path: Path) -> None:
-    run = {t.task: t for t in trials(Configuration("react"), tmp_path)}
+    run = {t.task: t for t in trials(AgentSetup("react"), tmp_path)}
     outputs = run["chain-weather-1"].asks[0].outputs
     assert len(outputs) == run["chain-weather-1"].steps
     assert outputs[0].startswith("<tool_call>")
@@ -233,7 +233,7 @@ def test_prompts_that_do_not_fit_are_counted(tmp_path: Path) -> None:
     nothing = Outputs([Completion("", 9000, 0, "length", 0.1)])
     silent = Outputs([Completion("", 9, 0, "stop", 0.1)])
     for engine, expected in ((nothing, True), (silent, False)):
-        run = trials(Configuration("react"), tmp_path, engine)
+        run = trials(AgentSetup("react"), tmp_path, engine)
         for ask in (ask for trial in run for ask in trial.asks):
             assert ask.without_room == (len(ask.outputs) if expected else 0)
 

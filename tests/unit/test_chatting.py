@@ -16,7 +16,7 @@ import yaml
 from served import AIR, ScriptedLive, assistant
 
 from matinee.apps.agent.memory import LongTermMemory
-from matinee.apps.chatting.conversation import Conversation, Manner, Speaker, Turn
+from matinee.apps.chatting.conversation import Chat, ChatTurn, Manner, Speaker
 from matinee.apps.chatting.markdown import chat_messages, fenced, plain
 from matinee.apps.chatting.running import Tools
 from matinee.apps.chatting.scenario_files import accepted, suite_archive
@@ -43,18 +43,18 @@ def speaker(script: Callable[[Request], Any] = assistant, name: str = "tiny") ->
     return Speaker(name, ScriptedLive(script), "hermes")
 
 
-def ask(conversation: Conversation, question: str, manner: Manner | None = None) -> Turn:
+def ask(conversation: Chat, question: str, manner: Manner | None = None) -> ChatTurn:
     tools = ChatTools.read(listed_tools(), TODAY)
     *_, turn = conversation.ask(question, tools, manner or Manner(), threading.Event())
     return turn
 
 
-def kinds(turn: Turn, words: Words = EN) -> list[str]:
+def kinds(turn: ChatTurn, words: Words = EN) -> list[str]:
     return [block.kind for block in blocks(turn, words, "hermes")]
 
 
 def test_a_call_is_shown_with_its_arguments_and_its_result() -> None:
-    turn = ask(Conversation(speaker()), "上海的空气？")
+    turn = ask(Chat(speaker()), "上海的空气？")
     assert kinds(turn) == ["user", "words", "call", "answer", "cost"]
     _, said, call, answer, cost = blocks(turn, EN, "hermes")
     assert said.text == "我来查一下。"
@@ -67,7 +67,7 @@ def test_a_call_is_shown_with_its_arguments_and_its_result() -> None:
 
 
 def test_the_same_turn_in_the_other_language() -> None:
-    turn = ask(Conversation(speaker()), "上海的空气？")
+    turn = ask(Chat(speaker()), "上海的空气？")
     call = blocks(turn, ZH, "hermes")[2]
     assert call.title == "调用 1：get_environment_air_pm"
     assert [caption for caption, _ in call.code] == ["参数", "返回"]
@@ -87,7 +87,7 @@ def test_every_text_exists_in_both_languages_with_the_same_blanks() -> None:
 def test_words_grow_while_the_model_writes_and_a_call_is_announced() -> None:
     tools = ChatTools.read(listed_tools(), TODAY)
     shown: list[list[Block]] = []
-    for turn in Conversation(speaker()).ask("上海的空气？", tools, Manner(), threading.Event()):
+    for turn in Chat(speaker()).ask("上海的空气？", tools, Manner(), threading.Event()):
         shown.append(blocks(turn, EN, "hermes"))
     texts = [b.text for picture in shown for b in picture if b.kind == "words"]
     assert "我来查" in texts
@@ -98,7 +98,7 @@ def test_words_grow_while_the_model_writes_and_a_call_is_announced() -> None:
 
 def test_later_turns_know_the_earlier_ones_with_their_calls() -> None:
     engine = ScriptedLive(assistant)
-    conversation = Conversation(Speaker("tiny", engine, "hermes"))
+    conversation = Chat(Speaker("tiny", engine, "hermes"))
     ask(conversation, "上海的空气？")
     ask(conversation, "谢谢")
     roles = [message["role"] for message in engine.requests[-1].messages]
@@ -110,7 +110,7 @@ def test_later_turns_know_the_earlier_ones_with_their_calls() -> None:
 def test_a_stopped_answer_says_so_and_leaves_no_trace_in_later_turns() -> None:
     engine = ScriptedLive(assistant)
     engine.hold.clear()
-    conversation = Conversation(Speaker("tiny", engine, "hermes"))
+    conversation = Chat(Speaker("tiny", engine, "hermes"))
     stop = threading.Event()
     tools = ChatTools.read(listed_tools(), TODAY)
     for turn in conversation.ask("上海的空气？", tools, Manner(), stop):
@@ -129,14 +129,14 @@ def test_a_stopped_answer_says_so_and_leaves_no_trace_in_later_turns() -> None:
     [(TooLong(9000, 8191), "9000 tokens"), (Failure("The model failed."), "The model failed.")],
 )
 def test_what_goes_wrong_is_told_in_a_sentence(event: Any, told: str) -> None:
-    turn = ask(Conversation(speaker(lambda request: event)), "你好")
+    turn = ask(Chat(speaker(lambda request: event)), "你好")
     assert turn.state == "failed"
     assert told in blocks(turn, EN, "hermes")[-1].text
 
 
 def test_a_call_that_cannot_be_read_is_shown_as_it_was_written() -> None:
     broken = '<tool_call>\n{"name": "get_environment_air_pm", "arguments": {oops}\n</tool_call>'
-    turn = ask(Conversation(speaker(lambda request: broken)), "空气？", Manner(reflection=False))
+    turn = ask(Chat(speaker(lambda request: broken)), "空气？", Manner(reflection=False))
     call = next(b for b in blocks(turn, EN, "hermes") if b.title == EN("unreadable"))
     assert call.code[0][1] == broken
     assert "not JSON" in call.code[1][1]
@@ -147,7 +147,7 @@ def test_a_plan_is_shown_with_the_status_of_its_steps() -> None:
         asked = request.messages[-1]["content"]
         return "1. 查空气\n2. 说结果" if "步骤" in asked else "做好了。"
 
-    turn = ask(Conversation(speaker(planner)), "上海的空气？", Manner(planner="plan"))
+    turn = ask(Chat(speaker(planner)), "上海的空气？", Manner(planner="plan"))
     plan = next(block for block in blocks(turn, EN, "hermes") if block.kind == "plan")
     assert plan.text.splitlines()[:2] == ["● 1. 查空气 (done)", "● 2. 说结果 (done)"]
 
@@ -282,7 +282,7 @@ def test_a_tool_list_that_no_model_can_be_given_is_refused(text: str, told: str)
         ChatTools.read(text, TODAY)
 
 
-def exported(turns: list[Turn], tools: ChatTools, folder: Path) -> Path:
+def exported(turns: list[ChatTurn], tools: ChatTools, folder: Path) -> Path:
     zipfile.ZipFile(io.BytesIO(suite_archive(turns, tools))).extractall(folder)
     return folder
 
@@ -299,7 +299,7 @@ def exported(turns: list[Turn], tools: ChatTools, folder: Path) -> Path:
 def test_a_conversation_becomes_a_scenario_that_the_checker_accepts(
     tmp_path: Path, questions: list[str], category: str, calls: list[int]
 ) -> None:
-    conversation = Conversation(speaker())
+    conversation = Chat(speaker())
     turns = [ask(conversation, question) for question in questions]
     folder = exported(turns, ChatTools.read(listed_tools(), TODAY), tmp_path)
     assert check_suite(folder / "scenarios", folder / "tools.json") == []
@@ -310,7 +310,7 @@ def test_a_conversation_becomes_a_scenario_that_the_checker_accepts(
 
 
 def test_a_value_that_came_from_a_result_makes_the_calls_ordered(tmp_path: Path) -> None:
-    turn = ask(Conversation(speaker()), "有哪些城市？")
+    turn = ask(Chat(speaker()), "有哪些城市？")
     folder = exported([turn], ChatTools.read(listed_tools(), TODAY), tmp_path)
     (case,) = load_suite(folder / "scenarios", folder / "tools.json").scenarios
     assert [call.after for call in case.turns[0].calls] == [(), (0,)]
@@ -330,7 +330,7 @@ def test_refused_calls_are_no_accepted_ones_and_lists_stay_lists(tmp_path: Path)
             "3",
         ]
     )
-    conversation = Conversation(speaker(lambda request: next(outputs)))
+    conversation = Chat(speaker(lambda request: next(outputs)))
     *_, turn = conversation.ask("1加2？", tools, Manner(), threading.Event())
     folder = exported([turn], tools, tmp_path)
     assert check_suite(folder / "scenarios", folder / "tools.json") == []
@@ -362,7 +362,7 @@ def test_foreign_text_is_shown_and_never_formatted() -> None:
 
 
 def test_blocks_become_messages_of_the_chat() -> None:
-    turn = ask(Conversation(speaker()), "上海的空气？")
+    turn = ask(Chat(speaker()), "上海的空气？")
     messages = chat_messages(blocks(turn, EN, "hermes"))
     assert [message["role"] for message in messages] == ["user"] + ["assistant"] * 4
     assert messages[2]["metadata"] == {"title": "Call 1: get_environment_air_pm"}

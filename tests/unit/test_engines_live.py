@@ -13,7 +13,7 @@ from test_engines_transformers import Numbers, one_by_one, prompts
 from tiny import FAMILIES, tokenizer
 
 from matinee.engines.base import Completion, Request
-from matinee.engines.live import Event, Failure, LiveTransformersEngine, TooLong, Words
+from matinee.engines.live import Event, Failure, LiveTransformersEngine, TooLong, Written
 from matinee.engines.sampling import Sampling
 from matinee.messages.rendering import Renderer
 
@@ -56,7 +56,7 @@ class Heard:
         return completion
 
     def words(self, key: str) -> str:
-        return "".join(event.text for event in self.events[key] if isinstance(event, Words))
+        return "".join(event.text for event in self.events[key] if isinstance(event, Written))
 
 
 @contextmanager
@@ -120,7 +120,7 @@ def test_requests_that_come_later_join_those_under_way(family: str) -> None:
         for number, ids in enumerate(asked):
             key = str(number)
             engine.submit(request(key, ids, common, new=12), heard.listener(key))
-            heard.until(key, Words)
+            heard.until(key, Written)
         found = [heard.done(str(number)).text for number in range(6)]
         assert engine.work.widest > 1
     model = FAMILIES[family](seed=3).eval()
@@ -131,7 +131,7 @@ def test_answers_grow_together() -> None:
     heard = Heard()
     with live(batch_size=8) as engine:
         engine.submit(request("first", [5, 6], new=600), heard.listener("first"))
-        heard.until("first", Words)
+        heard.until("first", Written)
         for number in range(7):
             key = str(number)
             engine.submit(request(key, [7, number + 3], new=50), heard.listener(key))
@@ -203,7 +203,7 @@ def test_whoever_leaves_makes_room() -> None:
     heard = Heard()
     with live(batch_size=1) as engine:
         ticket = engine.submit(request("gone", [5, 6], new=4000), heard.listener("gone"))
-        heard.until("gone", Words)
+        heard.until("gone", Written)
         engine.submit(request("next", [7, 8]), heard.listener("next"))
         ticket.cancel()
         assert heard.done("next").text == one_by_one(FAMILIES["llama"](seed=3).eval(), [7, 8], 6)
@@ -277,7 +277,7 @@ def test_closing_tells_those_who_wait() -> None:
     with live(batch_size=1) as engine:
         for key in ("a", "b"):
             engine.submit(request(key, [5, 6], new=4000), heard.listener(key))
-        heard.until("a", Words)
+        heard.until("a", Written)
     assert isinstance(heard.until("a", Failure), Failure)
     assert isinstance(heard.until("b", Failure), Failure)
 

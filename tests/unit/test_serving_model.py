@@ -255,10 +255,10 @@ def test_what_cannot_be_loaded_is_told_with_what_to_do(tmp_path: Path) -> None:
 def test_a_port_in_use_is_told_before_the_model_is_loaded(tmp_path: Path) -> None:
     import socket
 
-    from matinee.apps.serving.app import Limits
+    from matinee.apps.serving.app import ServerLimits
     from matinee.apps.serving.running import Listening, serve
 
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
         with pytest.raises(EngineError, match="Choose another --port"):
-            serve(tmp_path, Loading(), Limits(), Listening(port=port))
+            serve(tmp_path, Loading(), ServerLimits(), Listening(port=port))

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from matinee.apps.agent.trials.scoring import arguments_of, fact_values
-from matinee.apps.agent.trials.tasks import Ask, TaskSuite
+from matinee.apps.agent.trials.tasks import TaskQuestion, TaskSuite
 from matinee.engines.base import Completion, Reply, Request
 from matinee.messages.conversations import ToolCall, canonical_json
 from matinee.messages.parsing import CallForm, write_calls
@@ -50,7 +50,7 @@ class TrialGoldEngine:
         facts = "，".join(str(value) for value in fact_values(ask, self._days[task.id][number]))
         return f"{facts}。有的无法办到。" if ask.impossible else f"{facts}。"
 
-    def _next_calls(self, ask: Ask, request: Request) -> list[ToolCall]:
+    def _next_calls(self, ask: TaskQuestion, request: Request) -> list[ToolCall]:
         """The calls of the first round that are still to be made with the tools on offer."""
         made = _made(request.messages)
         offered = {tool["function"]["name"] for tool in request.tools}
@@ -67,7 +67,7 @@ class TrialGoldEngine:
         return []
 
 
-def _plan(ask: Ask) -> str:
+def _plan(ask: TaskQuestion) -> str:
     goals = ("、".join(call.tool for call in group) for group in ask.gold)
     return "\n".join(f"{number}. {goal}" for number, goal in enumerate(goals, start=1))
 

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 @dataclass
-class Slot:
+class DecodingSlot:
     """One conversation. `ids`: every token whose keys and values are kept, prefix included."""
 
     shared: int

@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Protocol
 
 from matinee.engines.base import Completion, Request
 from matinee.engines.constraining import Constrainer, GrammarError
-from matinee.engines.decoding import PrefixLayout, Slot
+from matinee.engines.decoding import DecodingSlot, PrefixLayout
 from matinee.engines.slots import OwnCaches, own_caches
-from matinee.engines.transformers import PREFILL_TOKENS, Run, Running, load
+from matinee.engines.transformers import PREFILL_TOKENS, GenerationRun, Running, load
 from matinee.messages.conversations import canonical_json
 from matinee.models.devices import Placement
 from matinee.models.packing import MINIMUM_PREFIX, common_prefix
@@ -31,7 +31,7 @@ REMEMBERED = 32
 
 
 @dataclass(frozen=True)
-class Words:
+class Written:
     """Text that was added to the answer."""
 
     text: str
@@ -57,7 +57,7 @@ class Failure:
 
 
 # An answer is any number of Words and then one of the others.
-Event = Words | Completion | TooLong | Failure
+Event = Written | Completion | TooLong | Failure
 Listener = Callable[[Event], None]
 
 
@@ -104,7 +104,7 @@ class Work:
 
 
 @dataclass(frozen=True)
-class Job:
+class LiveJob:
     """A request, and who waits for its answer."""
 
     request: Request
@@ -112,7 +112,7 @@ class Job:
     ticket: Ticket
 
 
-Inbox = queue.SimpleQueue[Job | None]
+Inbox = queue.SimpleQueue[LiveJob | None]
 
 
 class LiveTransformersEngine:
@@ -163,7 +163,7 @@ class LiveTransformersEngine:
 
     def submit(self, request: Request, listener: Listener) -> Ticket:
         """Begins an answer; see `LiveEngine`."""
-        job = Job(request, listener, Ticket())
+        job = LiveJob(request, listener, Ticket())
         self._inbox.put(job)
         return job.ticket
 
@@ -197,7 +197,7 @@ class LiveTransformersEngine:
         run.fail("The model is being stopped.")
 
 
-class LiveRun(Run):
+class LiveRun(GenerationRun):
     """A run whose requests arrive while others are being answered.
 
     A freed slot keeps its tokens, and the next request goes to the slot that holds most of its
@@ -219,15 +219,15 @@ class LiveRun(Run):
         self.closing = False
         self._context = min(self._context, context)
         self._work = work
-        self._queue: deque[Job] = deque()
-        self._jobs: dict[int, Job] = {}
+        self._queue: deque[LiveJob] = deque()
+        self._jobs: dict[int, LiveJob] = {}
         self._sent: dict[int, int] = {}
-        self._kept: dict[int, Slot] = {}
+        self._kept: dict[int, DecodingSlot] = {}
         self._last_heads: deque[tuple[int, ...]] = deque(maxlen=REMEMBERED)
         self._known_heads: dict[str, list[int]] = {}
 
     @property
-    def asked(self) -> list[Job]:
+    def asked(self) -> list[LiveJob]:
         """Everything that has no answer yet."""
         return [*self._jobs.values(), *self._queue]
 
@@ -287,7 +287,7 @@ class LiveRun(Run):
         self._work.widest = max(self._work.widest, len(self._running) + len(fresh))
         return fresh
 
-    def _fitting_prompt(self, job: Job) -> list[int] | None:
+    def _fitting_prompt(self, job: LiveJob) -> list[int] | None:
         """The prompt's tokens; None where it cannot be answered, and the asker is told."""
         try:
             prompt = self._renderer.prompt(job.request.messages, job.request.tools)
@@ -301,7 +301,7 @@ class LiveRun(Run):
         job.listener(TooLong(len(prompt), self._context - 1))
         return None
 
-    def _seat(self, job: Job, prompt: list[int]) -> Running | None:
+    def _seat(self, job: LiveJob, prompt: list[int]) -> Running | None:
         """A slot for the request; None where its tools fit no grammar, and the asker is told."""
         number, kept = self._best_slot(prompt)
         room = self._context - len(prompt)
@@ -317,7 +317,7 @@ class LiveRun(Run):
         self._sent[number] = 0
         return row
 
-    def _best_slot(self, prompt: list[int]) -> tuple[int, Slot | None]:
+    def _best_slot(self, prompt: list[int]) -> tuple[int, DecodingSlot | None]:
         """The free slot that holds most of the prompt, and what it keeps; else the oldest."""
         holding = {number: common_prefix(slot.ids, prompt) for number, slot in self._kept.items()}
         best = max(holding, key=lambda number: holding[number], default=None)
@@ -326,7 +326,7 @@ class LiveRun(Run):
             return best, self._kept[best]
         empty = [number for number in self._free if number not in self._kept]
         # Whoever leans on a few tokens of the kept beginning would hold up its change.
-        return (empty or self._free)[0], None if ahead >= MINIMUM_PREFIX else Slot(0)
+        return (empty or self._free)[0], None if ahead >= MINIMUM_PREFIX else DecodingSlot(0)
 
     def _share_head(self, request: Request, rows: Sequence[Running]) -> None:
         """Keeps the request's head once for all, where more requests begin so than otherwise."""
@@ -375,9 +375,9 @@ class LiveRun(Run):
             self._work.requests += 1
             job.listener(completion)
 
-    def _send(self, job: Job, number: int, text: str) -> None:
+    def _send(self, job: LiveJob, number: int, text: str) -> None:
         if len(text) > self._sent[number]:
-            job.listener(Words(text[self._sent[number] :]))
+            job.listener(Written(text[self._sent[number] :]))
             self._sent[number] = len(text)
 
     def _safe_text(self, row: Running) -> str:

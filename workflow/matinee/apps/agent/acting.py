@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from matinee.apps.agent.events import Subtask
-from matinee.apps.agent.thinking import Play, Run, Thought, with_calls
+from matinee.apps.agent.thinking import AgentRun, Play, Thought, with_calls
 from matinee.apps.agent.tools import refused
 from matinee.evaluation.playing import CYCLE_LENGTH
 from matinee.messages.conversations import Message, Tool, ToolCall, canonical_json
@@ -23,7 +23,7 @@ NOT_CALLED = "没有调用需要的工具"
 
 
 @dataclass(frozen=True)
-class Outcome:
+class CallOutcome:
     """How an attempt ended. `error`: the kind of the failure, for choosing another way."""
 
     done: bool
@@ -58,7 +58,9 @@ class _Attempt:
         return max(self.seen.values(), default=0) >= CYCLE_LENGTH
 
 
-def attempt(run: Run, subtask: Subtask, tools: Sequence[Tool], rounds: int) -> Play[Outcome]:
+def attempt(
+    run: AgentRun, subtask: Subtask, tools: Sequence[Tool], rounds: int
+) -> Play[CallOutcome]:
     """Works on a subtask once: at most `rounds` rounds of calls and one output more.
 
     A subtask with a tool is done when that tool has answered; one without when the model writes
@@ -68,10 +70,10 @@ def attempt(run: Run, subtask: Subtask, tools: Sequence[Tool], rounds: int) -> P
     for spent in range(rounds + 1):
         thought = yield from run.think("act", tools)
         if thought is None:
-            return Outcome(False, "", NO_STEPS, "step_limit")
+            return CallOutcome(False, "", NO_STEPS, "step_limit")
         if thought.cut_off:
             run.say(Message("assistant", thought.text.strip()))
-            return Outcome(False, "", CUT_OFF, "token_limit")
+            return CallOutcome(False, "", CUT_OFF, "token_limit")
         if not thought.parse.calls and thought.parse.error is None:
             run.say(Message("assistant", thought.parse.content))
             return _judged(subtask, state, thought.parse.content)
@@ -79,13 +81,13 @@ def attempt(run: Run, subtask: Subtask, tools: Sequence[Tool], rounds: int) -> P
             break
         yield from _round(run, subtask, state, thought)
         if state.tool_result is not None and not state.unsettled:
-            return Outcome(True, state.tool_result)
+            return CallOutcome(True, state.tool_result)
         if state.in_circles:
             return _unfinished(state, IN_CIRCLES, "cycle")
     return _unfinished(state, NO_ROUNDS, "step_limit")
 
 
-def _round(run: Run, subtask: Subtask, state: _Attempt, thought: Thought) -> Play[None]:
+def _round(run: AgentRun, subtask: Subtask, state: _Attempt, thought: Thought) -> Play[None]:
     """Makes all calls of an output, or none where it cannot be read."""
     if thought.parse.error is not None:
         run.say(Message("assistant", thought.text.strip()))
@@ -102,23 +104,23 @@ def _round(run: Run, subtask: Subtask, state: _Attempt, thought: Thought) -> Pla
     state.take(subtask, calls, observations)
 
 
-def _judged(subtask: Subtask, state: _Attempt, text: str) -> Outcome:
+def _judged(subtask: Subtask, state: _Attempt, text: str) -> CallOutcome:
     """What the model's text without a call is worth: the tools' results decide."""
     if state.unsettled:
         return _unfinished(state, "", "", text)
     if subtask.tool is not None and state.tool_result is None:
-        return Outcome(False, text, f"{NOT_CALLED}{subtask.tool}", "no_call")
+        return CallOutcome(False, text, f"{NOT_CALLED}{subtask.tool}", "no_call")
     if not text.strip():
-        return Outcome(False, "", NOTHING_SAID, "empty_output")
-    return Outcome(True, text)
+        return CallOutcome(False, "", NOTHING_SAID, "empty_output")
+    return CallOutcome(True, text)
 
 
-def _unfinished(state: _Attempt, reason: str, error: str, text: str = "") -> Outcome:
+def _unfinished(state: _Attempt, reason: str, error: str, text: str = "") -> CallOutcome:
     """A failure; what a tool said explains it better than that the rounds were used up."""
     if state.unsettled:
         last = state.unsettled[-1]
-        return Outcome(False, text, problem_of(last), error or last.error or "")
-    return Outcome(False, text, reason, error)
+        return CallOutcome(False, text, problem_of(last), error or last.error or "")
+    return CallOutcome(False, text, reason, error)
 
 
 def problem_of(observation: Observation) -> str:

@@ -11,7 +11,7 @@ from matinee.apps.agent.events import Event
 from matinee.apps.agent.thinking import Play
 from matinee.engines.base import Completion, Engine, Request
 from matinee.engines.live import Event as Heard
-from matinee.engines.live import Failure, LiveEngine, TooLong, Words
+from matinee.engines.live import Failure, LiveEngine, TooLong, Written
 from matinee.runtime.errors import EngineError
 
 Result = TypeVar("Result")
@@ -58,7 +58,7 @@ class Stopped(Exception):
     """Whoever asked does not want the answer any more."""
 
 
-def watch(engine: LiveEngine, play: Play[Any], stop: threading.Event) -> Iterator[Event | Words]:
+def watch(engine: LiveEngine, play: Play[Any], stop: threading.Event) -> Iterator[Event | Written]:
     """The events of a task as they happen, and between them the words of the model.
 
     Raises Stopped soon after `stop` is set, and EngineError where the model gives no answer.
@@ -78,13 +78,13 @@ def watch(engine: LiveEngine, play: Play[Any], stop: threading.Event) -> Iterato
 
 def _completed(
     engine: LiveEngine, request: Request, stop: threading.Event
-) -> Generator[Words, None, Completion]:
+) -> Generator[Written, None, Completion]:
     heard: queue.SimpleQueue[Heard] = queue.SimpleQueue()
     ticket = engine.submit(request, heard.put)
     try:
         while True:
             event = _next(heard, stop)
-            if isinstance(event, Words):
+            if isinstance(event, Written):
                 yield event
             elif isinstance(event, Completion):
                 return event

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from matinee.apps.agent.acting import Outcome, attempt
+from matinee.apps.agent.acting import CallOutcome, attempt
 from matinee.apps.agent.events import (
     AgentLimits,
     Answered,
@@ -17,9 +17,9 @@ from matinee.apps.agent.events import (
     Task,
 )
 from matinee.apps.agent.memory import RecallingMemory
-from matinee.apps.agent.planning import Plan, Planner
+from matinee.apps.agent.planning import TaskPlan, TaskPlanner
 from matinee.apps.agent.reflecting import BoundedReflection, NoReflection
-from matinee.apps.agent.thinking import Play, Run, ShortTermMemory
+from matinee.apps.agent.thinking import AgentRun, Play, ShortTermMemory
 from matinee.apps.agent.tools import ToolSource
 from matinee.evaluation.playing import system_message
 from matinee.messages.conversations import Message, Tool
@@ -40,7 +40,7 @@ class Agent:
     def __init__(
         self,
         source: ToolSource,
-        planner: Planner,
+        planner: TaskPlanner,
         *,
         form: CallForm = "hermes",
         memory: RecallingMemory | None = None,
@@ -87,14 +87,14 @@ class Agent:
             yield Kept(self._memory.keep(task, answered.text, answered.sources))
         return answered
 
-    def _start(self, task: Task) -> Run:
+    def _start(self, task: Task) -> AgentRun:
         opening = [Message("system", system_message(task.today)), *task.history]
         tools = self._source.tools
         context = ShortTermMemory(opening, tools, self._limits.context_tokens)
-        return Run(task, self._source, self._limits, self._form, context)
+        return AgentRun(task, self._source, self._limits, self._form, context)
 
     def _settle(
-        self, run: Run, plan: Plan, board: Sequence[Subtask], subtask: Subtask
+        self, run: AgentRun, plan: TaskPlan, board: Sequence[Subtask], subtask: Subtask
     ) -> Play[Subtask]:
         """The subtask in its final status."""
         status = {other.number: other.status for other in board}
@@ -118,7 +118,7 @@ class Agent:
                 return subtask
             run.say(Message("user", decision.advice))
 
-    def _write_up(self, run: Run, plan: Plan, board: Sequence[Subtask]) -> Play[str]:
+    def _write_up(self, run: AgentRun, plan: TaskPlan, board: Sequence[Subtask]) -> Play[str]:
         """The answer in the model's words; where it writes none, what the subtasks found."""
         if plan.whole:
             return board[0].result
@@ -128,7 +128,7 @@ class Agent:
             return thought.parse.content.strip()
         return "\n".join(subtask.result for subtask in board if subtask.status == "done")
 
-    def _answer(self, run: Run, board: Sequence[Subtask], text: str) -> Answered:
+    def _answer(self, run: AgentRun, board: Sequence[Subtask], text: str) -> Answered:
         failed = tuple(
             subtask for subtask in board if subtask.status != "done" and not subtask.optional
         )
@@ -148,7 +148,7 @@ class Agent:
         )
 
 
-def _told(run: Run, plan: Plan, subtask: Subtask) -> str:
+def _told(run: AgentRun, plan: TaskPlan, subtask: Subtask) -> str:
     """What the model is told to do: the question itself, or the next step of the plan."""
     if plan.whole:
         return run.task.question
@@ -156,14 +156,14 @@ def _told(run: Run, plan: Plan, subtask: Subtask) -> str:
     return f"任务：{run.task.question}\n{step}" if subtask.number == 1 else step
 
 
-def _shown(run: Run, plan: Plan, subtask: Subtask) -> tuple[Tool, ...]:
+def _shown(run: AgentRun, plan: TaskPlan, subtask: Subtask) -> tuple[Tool, ...]:
     """The tools that the model may use for the subtask."""
     if not plan.narrow or subtask.tool is None:
         return run.source.tools
     return tuple(tool for tool in run.source.tools if tool.name == subtask.tool)
 
 
-def _ended(subtask: Subtask, outcome: Outcome) -> Subtask:
+def _ended(subtask: Subtask, outcome: CallOutcome) -> Subtask:
     return subtask.becomes(
         "done" if outcome.done else "failed", result=outcome.result, reason=outcome.reason
     )

@@ -12,7 +12,7 @@ import yaml
 from pydantic import Field, TypeAdapter, ValidationError
 
 from matinee.apps.agent.events import PlannerName, Subtask
-from matinee.apps.agent.thinking import Play, Run
+from matinee.apps.agent.thinking import AgentRun, Play
 from matinee.messages.conversations import Message
 from matinee.runtime.errors import UserError
 from matinee.runtime.strict import Strict
@@ -29,7 +29,7 @@ NO_PROCEDURE = "没有适合这个问题的规程，按一个任务执行"
 
 
 @dataclass(frozen=True)
-class Plan:
+class TaskPlan:
     """What is to be done.
 
     `rounds`: rounds of calls in one attempt at a subtask. `narrow`: a subtask with a tool is shown
@@ -48,7 +48,7 @@ class Plan:
         return len(self.subtasks) == 1 and self.subtasks[0].tool is None
 
 
-class Planner(Protocol):
+class TaskPlanner(Protocol):
     """Makes the plan of a task."""
 
     @property
@@ -56,7 +56,7 @@ class Planner(Protocol):
         """Which of the four it is."""
         ...
 
-    def plan(self, run: Run) -> Play[Plan]:
+    def plan(self, run: AgentRun) -> Play[TaskPlan]:
         """The plan; may ask the model. Never empty."""
         ...
 
@@ -66,9 +66,9 @@ class DirectPlanner:
 
     name: PlannerName = "direct"
 
-    def plan(self, run: Run) -> Play[Plan]:
+    def plan(self, run: AgentRun) -> Play[TaskPlan]:
         """One subtask, one round."""
-        return Plan((Subtask(1, run.task.question),), rounds=1)
+        return TaskPlan((Subtask(1, run.task.question),), rounds=1)
         yield  # a generator like the others, though it asks nothing
 
 
@@ -80,9 +80,9 @@ class ReactPlanner:
 
     name: PlannerName = "react"
 
-    def plan(self, run: Run) -> Play[Plan]:
+    def plan(self, run: AgentRun) -> Play[TaskPlan]:
         """One subtask, as many rounds as are allowed."""
-        return Plan((Subtask(1, run.task.question),), rounds=run.limits.max_rounds)
+        return TaskPlan((Subtask(1, run.task.question),), rounds=run.limits.max_rounds)
         yield
 
 
@@ -94,7 +94,7 @@ class PlanFirstPlanner:
 
     name: PlannerName = "plan"
 
-    def plan(self, run: Run) -> Play[Plan]:
+    def plan(self, run: AgentRun) -> Play[TaskPlan]:
         """The steps that the model wrote; one subtask where it wrote none."""
         most = run.limits.max_subtasks
         asked = _ASK_FOR_PLAN.format(most=most, question=run.task.question)
@@ -105,11 +105,11 @@ class PlanFirstPlanner:
             run.say(Message("assistant", thought.text.strip()))
             goals = read_steps(thought.parse.content)[:most]
         if len(goals) < 2:
-            return Plan(
+            return TaskPlan(
                 (Subtask(1, run.task.question),), rounds=run.limits.max_rounds, note=UNREADABLE
             )
         subtasks = tuple(Subtask(number, goal) for number, goal in enumerate(goals, start=1))
-        return Plan(subtasks, rounds=run.limits.max_rounds)
+        return TaskPlan(subtasks, rounds=run.limits.max_rounds)
 
 
 class SopPlanner:
@@ -120,25 +120,25 @@ class SopPlanner:
     def __init__(self, procedures: Sequence[Procedure]) -> None:
         self._procedures = tuple(procedures)
 
-    def plan(self, run: Run) -> Play[Plan]:
+    def plan(self, run: AgentRun) -> Play[TaskPlan]:
         """The steps of the first procedure that fits."""
         procedure = procedure_for(self._procedures, run.task.question)
         rounds = run.limits.max_rounds
         if procedure is None:
-            return Plan((Subtask(1, run.task.question),), rounds=rounds, note=NO_PROCEDURE)
+            return TaskPlan((Subtask(1, run.task.question),), rounds=rounds, note=NO_PROCEDURE)
         subtasks = tuple(
             Subtask(number, step.goal, tool=step.tool, optional=step.optional, after=step.after)
             for number, step in enumerate(procedure.steps, start=1)
         )
-        return Plan(subtasks, rounds=rounds, narrow=True, procedure=procedure.title)
+        return TaskPlan(subtasks, rounds=rounds, narrow=True, procedure=procedure.title)
         yield
 
 
-def planner_of(name: PlannerName, procedures: Sequence[Procedure] = ()) -> Planner:
+def planner_of(name: PlannerName, procedures: Sequence[Procedure] = ()) -> TaskPlanner:
     """The planner of that name; `sop` follows the procedures."""
     if name == "sop":
         return SopPlanner(procedures)
-    plain: dict[PlannerName, type[Planner]] = {
+    plain: dict[PlannerName, type[TaskPlanner]] = {
         "direct": DirectPlanner,
         "react": ReactPlanner,
         "plan": PlanFirstPlanner,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from matinee.apps.agent.acting import NO_STEPS, Outcome
+from matinee.apps.agent.acting import NO_STEPS, CallOutcome
 from matinee.apps.agent.events import Subtask
 
 # What another way could be depends on how the last one failed.
@@ -38,7 +38,7 @@ class BoundedReflection:
 
     max_attempts: int = 2
 
-    def decide(self, subtask: Subtask, outcome: Outcome, steps_left: int) -> Decision:
+    def decide(self, subtask: Subtask, outcome: CallOutcome, steps_left: int) -> Decision:
         """Whether the subtask, which has just failed, is tried again."""
         if steps_left < 1:
             return Decision(False, NO_STEPS)
@@ -57,7 +57,7 @@ class BoundedReflection:
 class NoReflection(BoundedReflection):
     """Reflection switched off: one attempt, and the model's answer as it is."""
 
-    def decide(self, subtask: Subtask, outcome: Outcome, steps_left: int) -> Decision:
+    def decide(self, subtask: Subtask, outcome: CallOutcome, steps_left: int) -> Decision:
         return Decision(False, outcome.reason)
 
     def partial(self, text: str, failed: tuple[Subtask, ...]) -> str:

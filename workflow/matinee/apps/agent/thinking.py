@@ -53,7 +53,7 @@ class Usage:
 
 
 @dataclass
-class Run:
+class AgentRun:
     """The state of one task. `reserved`: steps kept back for the writing of the answer."""
 
     task: Task

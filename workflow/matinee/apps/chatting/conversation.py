@@ -24,7 +24,7 @@ from matinee.apps.agent.memory import RecallingMemory
 from matinee.apps.agent.planning import Procedure, planner_of
 from matinee.apps.agent.reflecting import BoundedReflection
 from matinee.apps.chatting.tools import ChatTools
-from matinee.engines.live import LiveEngine, Words
+from matinee.engines.live import LiveEngine, Written
 from matinee.messages.conversations import Message
 from matinee.messages.parsing import CallForm
 from matinee.runtime.errors import UserError
@@ -53,7 +53,7 @@ class Manner:
 
 
 @dataclass
-class Turn:
+class ChatTurn:
     """A question and what happened since.
 
     `words`: the output that the model is writing, which came in `pieces` pieces, about one a token,
@@ -106,12 +106,12 @@ class Turn:
 
 
 @dataclass
-class Conversation:
+class Chat:
     """What one person and one model said to each other."""
 
     speaker: Speaker
     user: str = "local"
-    turns: list[Turn] = field(default_factory=list)
+    turns: list[ChatTurn] = field(default_factory=list)
     key: str = field(default_factory=lambda: uuid4().hex)
 
     @property
@@ -123,7 +123,7 @@ class Conversation:
 
     def ask(
         self, question: str, tools: ChatTools, manner: Manner, stop: threading.Event
-    ) -> Iterator[Turn]:
+    ) -> Iterator[ChatTurn]:
         """The new turn, again and again as it grows; its `state` tells how it ended."""
         task = Task(
             question,
@@ -133,7 +133,7 @@ class Conversation:
             datetime.datetime.now(datetime.UTC),
             self.key,
         )
-        turn = Turn(question, limit=manner.limits.max_new_tokens)
+        turn = ChatTurn(question, limit=manner.limits.max_new_tokens)
         self.turns.append(turn)
         yield turn
         agent = Agent(
@@ -156,8 +156,8 @@ class Conversation:
         yield turn
 
 
-def _take(turn: Turn, event: Event | Words) -> None:
-    if isinstance(event, Words):
+def _take(turn: ChatTurn, event: Event | Written) -> None:
+    if isinstance(event, Written):
         turn.words += event.text
         turn.pieces += 1
         return

@@ -11,7 +11,7 @@ from typing import Any
 import yaml
 
 from matinee.apps.agent.events import CallObserved
-from matinee.apps.chatting.conversation import Turn
+from matinee.apps.chatting.conversation import ChatTurn
 from matinee.apps.chatting.tools import ChatTools
 from matinee.apps.chatting.wording import Words
 from matinee.evaluation.asking import is_question
@@ -25,7 +25,7 @@ NOTE = (
 )
 
 
-def suite_archive(turns: Sequence[Turn], tools: ChatTools, name: str = "chat") -> bytes:
+def suite_archive(turns: Sequence[ChatTurn], tools: ChatTools, name: str = "chat") -> bytes:
     """A ZIP file: `scenarios/` with the case, `tools.json`, and answers in `fixtures.yaml`.
 
     Raises UserError where no turn has ended.
@@ -46,7 +46,7 @@ def suite_archive(turns: Sequence[Turn], tools: ChatTools, name: str = "chat") -
     return written.getvalue()
 
 
-def _cases(turns: Sequence[Turn], name: str) -> dict[str, Any]:
+def _cases(turns: Sequence[ChatTurn], name: str) -> dict[str, Any]:
     ended = [turn for turn in turns if turn.answer is not None]
     if not ended:
         raise UserError("Nothing to export yet: ask something, and wait for the answer.")
@@ -55,7 +55,7 @@ def _cases(turns: Sequence[Turn], name: str) -> dict[str, Any]:
     return {"category": _category(ended), "cases": [case]}
 
 
-def _turn(turn: Turn) -> dict[str, Any]:
+def _turn(turn: ChatTurn) -> dict[str, Any]:
     calls: list[dict[str, Any]] = []
     results: list[str] = []
     for observed in turn.rounds():
@@ -92,7 +92,7 @@ def _came_from(value: Any, result: str, question: str) -> bool:
     )
 
 
-def _category(turns: Sequence[Turn]) -> Category:
+def _category(turns: Sequence[ChatTurn]) -> Category:
     """The category that fits what happened; only for counting, whoever edits it may change it."""
     made = [len(turn.rounds()) for turn in turns]
     if not any(made):

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field, replace
 from matinee.apps.agent.memory import LongTermMemory, RecallingMemory
 from matinee.apps.agent.planning import Procedure
 from matinee.apps.agent.tools import ToolSource
-from matinee.apps.chatting.conversation import Conversation, Manner, Speaker
+from matinee.apps.chatting.conversation import Chat, Manner, Speaker
 from matinee.apps.chatting.tools import ChatTools, listed_tools
 from matinee.apps.chatting.wording import Language
 from matinee.messages.conversations import Tool
@@ -31,7 +31,7 @@ PACE = 0.1
 class Session:
     """What one visitor has said, and the scenario and tools that it is about."""
 
-    conversations: list[Conversation]
+    conversations: list[Chat]
     language: Language = "en"
     tools: ChatTools | None = None
     scenario: Scenario | None = None
@@ -134,7 +134,7 @@ class Desk:
         session.stop = threading.Event()
         news: queue.SimpleQueue[bool] = queue.SimpleQueue()
 
-        def converse(conversation: Conversation, tools: ChatTools) -> None:
+        def converse(conversation: Chat, tools: ChatTools) -> None:
             try:
                 for _ in conversation.ask(asking.question, tools, manner, session.stop):
                     news.put(True)
@@ -164,9 +164,6 @@ class Desk:
             for thread in threads:
                 thread.join()
 
-    def _conversations(self, key: str) -> list[Conversation]:
+    def _conversations(self, key: str) -> list[Chat]:
         # The place first: a key is free text, and no two may meet in one name.
-        return [
-            Conversation(speaker, user=f"{place} {key}")
-            for place, speaker in enumerate(self.speakers)
-        ]
+        return [Chat(speaker, user=f"{place} {key}") for place, speaker in enumerate(self.speakers)]

@@ -20,7 +20,7 @@ from matinee.apps.agent.events import (
     Subtask,
     SubtaskChanged,
 )
-from matinee.apps.chatting.conversation import Turn
+from matinee.apps.chatting.conversation import ChatTurn
 from matinee.apps.chatting.wording import Words
 from matinee.apps.serving.answering import plain_part
 from matinee.messages.parsing import CallForm
@@ -50,7 +50,7 @@ class Block:
     seconds: float | None = None
 
 
-def blocks(turn: Turn, words: Words, form: CallForm) -> list[Block]:
+def blocks(turn: ChatTurn, words: Words, form: CallForm) -> list[Block]:
     """Everything of a turn, in the order in which it happened."""
     shown = [Block("user", turn.question), *_happened(turn, words)]
     if turn.state == "running":
@@ -62,7 +62,7 @@ def blocks(turn: Turn, words: Words, form: CallForm) -> list[Block]:
     return shown
 
 
-def _happened(turn: Turn, words: Words) -> Iterator[Block]:
+def _happened(turn: ChatTurn, words: Words) -> Iterator[Block]:
     returned = {event.number: event for event in turn.events if isinstance(event, CallObserved)}
     latest = {
         event.subtask.number: event.subtask
@@ -86,7 +86,7 @@ def _happened(turn: Turn, words: Words) -> Iterator[Block]:
             yield Block("cost", _cost(event, turn, words))
 
 
-def _under_way(turn: Turn, words: Words, form: CallForm) -> Iterator[Block]:
+def _under_way(turn: ChatTurn, words: Words, form: CallForm) -> Iterator[Block]:
     """What the model is writing now."""
     plain = plain_part(form, turn.words)
     rest = turn.words.strip()[len(plain) :].strip()
@@ -158,7 +158,7 @@ def _readable(text: str) -> str:
     return short if len(short) <= 60 else json.dumps(value, ensure_ascii=False, indent=2)
 
 
-def _cost(answered: Answered, turn: Turn, words: Words) -> str:
+def _cost(answered: Answered, turn: ChatTurn, words: Words) -> str:
     tokens = answered.prompt_tokens + answered.completion_tokens
     parts = [
         words(

@@ -11,7 +11,7 @@ from jsonschema import Draft202012Validator
 from jsonschema.exceptions import SchemaError
 
 from matinee.apps.agent.tools import SimulatedTools, Toolbox, ToolSource
-from matinee.evaluation.simulation.answers import Problem, Refusal
+from matinee.evaluation.simulation.answers import ApiProblem, Refusal
 from matinee.evaluation.simulation.api import SimulatedApi
 from matinee.evaluation.simulation.resources import eleven_tools
 from matinee.evaluation.simulation.world import FUNCTIONS
@@ -85,11 +85,11 @@ class ChatTools:
         if name in self.answers:
             return self.answers[name]
         if name not in FUNCTIONS:
-            raise Refusal(Problem.not_found, UNANSWERED)
+            raise Refusal(ApiProblem.not_found, UNANSWERED)
         try:
             return FUNCTIONS[name](self.today, **arguments)
         except TypeError as error:  # the list has other parameters than the simulated tool
-            raise Refusal(Problem.unknown_parameter, str(error).partition("() ")[2]) from error
+            raise Refusal(ApiProblem.unknown_parameter, str(error).partition("() ")[2]) from error
 
 
 def listed_tools(tools: Sequence[Tool] | None = None) -> str:

@@ -24,7 +24,7 @@ from matinee.apps.serving.errors import ApiError
 from matinee.apps.serving.prompting import Asked, ask
 from matinee.apps.serving.wire import read_body
 from matinee.engines.base import Completion
-from matinee.engines.live import Event, Failure, LiveEngine, Ticket, TooLong, Words
+from matinee.engines.live import Event, Failure, LiveEngine, Ticket, TooLong, Written
 from matinee.messages.conversations import canonical_json
 from matinee.messages.parsing import CallForm
 
@@ -36,7 +36,7 @@ _GONE = 499  # nginx's number for a client that went away; nobody reads it
 
 
 @dataclass(frozen=True)
-class Limits:
+class ServerLimits:
     """`body`: bytes of a request. `answer`: tokens written. `seconds`: for one answer.
 
     `open`: answers under way and waiting, in all; further requests are turned away. `sending`:
@@ -60,7 +60,7 @@ class Served:
     name: str
     engine: LiveEngine
     form: CallForm
-    limits: Limits = Limits()
+    limits: ServerLimits = ServerLimits()
     key: str = ""
     hosts: frozenset[str] = frozenset()
     created: int = field(default_factory=lambda: int(time.time()))
@@ -188,7 +188,7 @@ class _Answer:
 
         return self._served.engine.submit(asked.request, hear)
 
-    async def next(self) -> Words | Completion:
+    async def next(self) -> Written | Completion:
         """The next event. Raises ApiError where no answer comes."""
         try:
             async with asyncio.timeout_at(self._until):
@@ -211,9 +211,9 @@ class _Answer:
             raise ApiError(400 if event.of_request else 500, event.reason)
         return event
 
-    async def last(self, event: Words | Completion) -> Completion:
+    async def last(self, event: Written | Completion) -> Completion:
         """The whole answer."""
-        while isinstance(event, Words):
+        while isinstance(event, Written):
             event = await self.next()
         return event
 
@@ -228,7 +228,7 @@ class _Answer:
 class _EventStream(StreamingResponse):
     """The answer as server-sent events; the work ends when the client hangs up."""
 
-    def __init__(self, answer: _Answer, pieces: Pieces, first: Words | Completion) -> None:
+    def __init__(self, answer: _Answer, pieces: Pieces, first: Written | Completion) -> None:
         super().__init__(_events(answer, pieces, first), media_type="text/event-stream")
         self._answer = answer
 
@@ -241,12 +241,12 @@ class _EventStream(StreamingResponse):
 
 
 async def _events(
-    answer: _Answer, pieces: Pieces, event: Words | Completion
+    answer: _Answer, pieces: Pieces, event: Written | Completion
 ) -> AsyncIterator[bytes]:
     """The events of one answer. An error that comes late is an event as well."""
     try:
         yield _event(pieces.begin())
-        while isinstance(event, Words):
+        while isinstance(event, Written):
             for chunk in pieces.add(event.text):
                 yield _event(chunk)
             event = await answer.next()
@@ -276,7 +276,7 @@ async def _unless_gone(request: Request, work: Awaitable[Result]) -> Result:
         watching.cancel()
 
 
-async def _body(request: Request, limits: Limits) -> bytes:
+async def _body(request: Request, limits: ServerLimits) -> bytes:
     """The body of a JSON request. Raises ApiError that is too large or comes too slowly."""
     limit = limits.body
     kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from matinee.apps.serving.app import Limits, Served, create_app
+from matinee.apps.serving.app import Served, ServerLimits, create_app
 from matinee.engines.live import LiveTransformersEngine
 from matinee.messages.forms import NATIVE, templates
 from matinee.messages.parsing import CallForm
@@ -116,7 +116,7 @@ class Listening:
 def serve(
     folder: Path,
     loading: Loading,
-    limits: Limits,
+    limits: ServerLimits,
     at: Listening,
     *,
     name: str | None = None,
@@ -140,7 +140,7 @@ def serve(
         uvicorn.Server(web_settings(create_app(served), limits)).run(sockets=[listening])
 
 
-def web_settings(app: Any, limits: Limits, log_level: str = "warning") -> Any:
+def web_settings(app: Any, limits: ServerLimits, log_level: str = "warning") -> Any:
     """uvicorn's settings, with an end to its patience."""
     import uvicorn
 

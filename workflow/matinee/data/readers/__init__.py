@@ -7,7 +7,7 @@ and a test. It declares at each level which keys it reads, leaves on purpose, or
 from matinee.data.readers.reading import (
     READERS,
     FormatReport,
-    Problem,
+    RowProblem,
     read_dataset,
     read_tools,
 )
@@ -16,7 +16,7 @@ from matinee.data.readers.rows import data_files
 __all__ = [
     "READERS",
     "FormatReport",
-    "Problem",
+    "RowProblem",
     "Rules",
     "data_files",
     "read_dataset",

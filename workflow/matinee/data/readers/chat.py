@@ -24,7 +24,7 @@ from matinee.data.readers.base import (
     words,
 )
 from matinee.data.readers.schemas import CALL, TOOL, WORDS, RawCall, call_of, id_of, tools_of
-from matinee.data.readers.turns import CALLING, ROLES, Turn, draft_of, role_of
+from matinee.data.readers.turns import CALLING, ROLES, RawTurn, draft_of, role_of
 from matinee.messages.conversations import canonical_json
 
 ABOUT = words(
@@ -108,18 +108,18 @@ class _Content:
     text: str = ""
     reasoning: str = ""
     calls: list[RawCall] = field(default_factory=list)
-    answers: list[Turn] = field(default_factory=list)
+    answers: list[RawTurn] = field(default_factory=list)
 
 
 def convert(row: Row, account: Account) -> Draft:
     """Raises BadRow."""
     found = ROW.read(dict(row), account)
     require_good(found)
-    turns: list[Turn] = []
+    turns: list[RawTurn] = []
     for number, message in enumerate(list_of(found["messages"], "messages")):
         turns += _turns(message, account, f"messages[{number}]")
     if system := found.get("system"):
-        turns.insert(0, Turn("system", _content(system, account, "system").text))
+        turns.insert(0, RawTurn("system", _content(system, account, "system").text))
     if found.get("parallel") is False and any(len(turn.calls) > 1 for turn in turns):
         raise BadRow("not_supported", "parallel_tool_calls is false, but one message calls twice")
     return draft_of(turns, tools_of(found.get("tools"), account), account)
@@ -134,7 +134,7 @@ def require_good(found: dict[str, Any]) -> None:
         raise BadRow("not_supported", f"its weight is {weight!r}; rows weigh 1")
 
 
-def _turns(message: Any, account: Account, at: str) -> list[Turn]:
+def _turns(message: Any, account: Account, at: str) -> list[RawTurn]:
     found = MESSAGE.read(message, account, at)
     if "role" not in found:
         raise BadRow("wrong_columns", f"{at} has no `role` or `from`: {shorten(str(message))}")
@@ -144,7 +144,7 @@ def _turns(message: Any, account: Account, at: str) -> list[Turn]:
         answer = _Content(given) if isinstance(given, str) else _content(given, account, at, role)
         name = found.get("name")
         return answer.answers or [
-            Turn(
+            RawTurn(
                 role,
                 answer.text,
                 name=text_of(name, f"{at}.name") if name else None,
@@ -169,7 +169,7 @@ def _turns(message: Any, account: Account, at: str) -> list[Turn]:
     if refusal and content.text:
         raise BadRow("wrong_columns", f"{at} holds content and a refusal")
     thought = text_of(found.get("reasoning", ""), f"{at}: its reasoning")
-    turn = Turn(
+    turn = RawTurn(
         role,
         content.text or text_of(refusal or "", f"{at}.refusal"),
         tuple(calls),
@@ -252,7 +252,7 @@ def _read_part(part: Any, found: _Content, account: Account, at: str) -> None:
     else:
         result = RESULT.read(part, account, at)
         said = _content(result.get("content", ""), account, at, "tool").text
-        found.answers.append(Turn("tool", said, answers=id_of(result.get("answers"), at)))
+        found.answers.append(RawTurn("tool", said, answers=id_of(result.get("answers"), at)))
 
 
 LEVELS = (ROW, MESSAGE, TEXT, THOUGHT, REFUSAL, RESULT, CALLED, CALL, TOOL)

@@ -22,7 +22,7 @@ from matinee.data.readers.chat import ABOUT
 from matinee.data.readers.hermes_v1 import without
 from matinee.data.readers.schemas import CALL as CALL_LEVEL
 from matinee.data.readers.schemas import TOOL, WORDS, RawCall, call_of, tools_of
-from matinee.data.readers.turns import Turn, draft_of
+from matinee.data.readers.turns import RawTurn, draft_of
 from matinee.messages.conversations import Role
 
 ROW = Level("row", {"system": ("system",), "chat": ("chat",)}, leaves=ABOUT)
@@ -48,7 +48,7 @@ def convert(row: Row, account: Account) -> Draft:
     parts = MARK.split(text_of(found["chat"], "chat"))
     if parts[0].strip():
         raise BadRow("roles_out_of_order", f"text before the first turn: {shorten(parts[0])}")
-    turns = [Turn("system", system)] if system else []
+    turns = [RawTurn("system", system)] if system else []
     for mark, text in zip(parts[1::2], parts[2::2], strict=True):
         turns.append(_turn(ROLES[mark], text.replace(END, "").strip(), account))
     return draft_of(turns, tools_of(listed, account), account)
@@ -68,11 +68,11 @@ def _split(system: str) -> tuple[str, list[Any]]:
     return said + system[position:], found
 
 
-def _turn(role: Role, text: str, account: Account) -> Turn:
+def _turn(role: Role, text: str, account: Account) -> RawTurn:
     if role != "assistant" or CALL not in text:
-        return Turn(role, text)
+        return RawTurn(role, text)
     said, *calls = text.split(CALL)
-    return Turn(role, said.strip(), tuple(_call(call.strip(), account) for call in calls))
+    return RawTurn(role, said.strip(), tuple(_call(call.strip(), account) for call in calls))
 
 
 def _call(text: str, account: Account) -> RawCall:

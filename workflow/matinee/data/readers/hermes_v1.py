@@ -20,7 +20,7 @@ from matinee.data.readers.base import (
 from matinee.data.readers.chat import LEVELS, MESSAGE, ROW, supervision
 from matinee.data.readers.chat import READER as CHAT
 from matinee.data.readers.schemas import call_of, tools_of
-from matinee.data.readers.turns import Turn, draft_of, role_of
+from matinee.data.readers.turns import RawTurn, draft_of, role_of
 
 TOOLS = re.compile(r"<tools>(.*?)</tools>", re.DOTALL)
 CALL = re.compile(r"<tool_call>(.*?)</tool_call>", re.DOTALL)
@@ -49,7 +49,7 @@ def convert(row: Row, account: Account) -> Draft:
     found = ROW.read(dict(row), account)
     said = messages(found, account)
     listed: Any = found.get("tools")
-    turns: list[Turn] = []
+    turns: list[RawTurn] = []
     for number, turn in enumerate(said):
         at = f"conversations[{number}]"
         role, text = role_of(turn.get("role")), text_of(turn.get("content", ""), at)
@@ -58,7 +58,7 @@ def convert(row: Row, account: Account) -> Draft:
             if blocks and not listed:
                 listed = [tool for block in blocks for tool in _list_of(block)]
             text = without(PROTOCOL, TOOLS.sub("", text), account) if blocks or listed else text
-            turns += [Turn("system", text)] if text else []
+            turns += [RawTurn("system", text)] if text else []
         else:
             turns += _turns(role, text, supervision(turn, role, at), account, at)
     return draft_of(turns, tools_of(listed, account), account)
@@ -90,12 +90,12 @@ def _list_of(text: str) -> list[Any]:
     return [literal(line, "not_json") for line in text.splitlines() if line.strip()]
 
 
-def _turns(role: Any, text: str, supervised: bool, account: Account, at: str) -> list[Turn]:
+def _turns(role: Any, text: str, supervised: bool, account: Account, at: str) -> list[RawTurn]:
     if role == "tool" and (answers := RESPONSE.findall(text)):
         _require_nothing_else(RESPONSE.sub("", text), at)
         return [_answer(answer.strip()) for answer in answers]
     if role != "assistant":
-        return [Turn(role, text)]
+        return [RawTurn(role, text)]
     thought = THOUGHT.match(text)
     text = text[thought.end() :] if thought else text
     calls = [call_of(literal(call, "broken_arguments"), account, at) for call in CALL.findall(text)]
@@ -107,14 +107,14 @@ def _turns(role: Any, text: str, supervised: bool, account: Account, at: str) ->
             "not_supported", f"{at}: text after a call would stand before it: {after[:60]}"
         )
     reasoning = thought[1].strip() if thought else ""
-    turn = Turn(role, rest.strip() if calls else text, tuple(calls), reasoning)
+    turn = RawTurn(role, rest.strip() if calls else text, tuple(calls), reasoning)
     return [replace(turn, supervised=supervised)]
 
 
-def _answer(text: str) -> Turn:
+def _answer(text: str) -> RawTurn:
     """The answer as it stands; where it names its tool, the order of answers follows from it."""
     match = re.match(r"""\{["']name["']:\s*["']([^"']+)["'],\s*["']content["']:""", text)
-    return Turn("tool", text, name=None if match is None else match[1])
+    return RawTurn("tool", text, name=None if match is None else match[1])
 
 
 def _require_nothing_else(text: str, at: str) -> None:

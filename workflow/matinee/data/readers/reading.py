@@ -52,7 +52,7 @@ READERS: dict[str, Reader] = {
 
 
 @dataclass(frozen=True)
-class Problem:
+class RowProblem:
     """One row that is not as it should be. `row` is its number in the file, from 1."""
 
     kind: str
@@ -74,8 +74,8 @@ class FormatReport:
     files: list[str] = field(default_factory=list)
     rows: int = 0
     converted: int = 0
-    bad: list[Problem] = field(default_factory=list)
-    warnings: list[Problem] = field(default_factory=list)
+    bad: list[RowProblem] = field(default_factory=list)
+    warnings: list[RowProblem] = field(default_factory=list)
     left: Counter[str] = field(default_factory=Counter)
     notes: Counter[str] = field(default_factory=Counter)
 
@@ -134,7 +134,7 @@ def read_dataset(
                     f"row, or set `on_bad_row: skip` for data set `{source}`; skipped rows are "
                     "counted."
                 ) from problem
-            report.bad.append(Problem(problem.kind, row.file.name, row.number, problem.reason))
+            report.bad.append(RowProblem(problem.kind, row.file.name, row.number, problem.reason))
             continue
         report.converted += 1
         yield _finish(draft, f"{source}-{report.rows}", source)
@@ -180,7 +180,7 @@ def _convert(name: str, row: Numbered, on_unknown_key: str, report: FormatReport
             "lost_content", f"these words of it do not come out again: {' '.join(lost[:10])}"
         )
     found = [("unknown_key", path) for path in unknown] + list(schema_warnings(draft))
-    report.warnings += [Problem(kind, row.file.name, row.number, why) for kind, why in found]
+    report.warnings += [RowProblem(kind, row.file.name, row.number, why) for kind, why in found]
     report.left += account.left
     report.notes += account.notes
     return draft

@@ -21,7 +21,7 @@ from matinee.data.readers.chat import LEVELS, ROW, supervision
 from matinee.data.readers.chat import READER as CHAT
 from matinee.data.readers.hermes_v1 import messages, without
 from matinee.data.readers.schemas import RawCall, tools_of
-from matinee.data.readers.turns import Turn, draft_of, role_of
+from matinee.data.readers.turns import RawTurn, draft_of, role_of
 
 PAIRS = {"(": ")", "[": "]", "{": "}"}
 CONSTANTS = {"true": True, "false": False, "null": None, "none": None}
@@ -47,7 +47,7 @@ PROTOCOL = re.compile(
 def convert(row: Row, account: Account) -> Draft:
     """The system text gives the tools, and is kept where it says more."""
     found = ROW.read(dict(row), account)
-    turns: list[Turn] = []
+    turns: list[RawTurn] = []
     listed: Any = found.get("tools")
     tools = tools_of(listed, account)
     for number, turn in enumerate(messages(found, account)):
@@ -60,12 +60,12 @@ def convert(row: Row, account: Account) -> Draft:
                 tools = tools_of(listed, account)
                 text = before + "\n" + after
             text = without(PROTOCOL, text, account) if tools else text
-            turns += [Turn("system", text)] if text else []
+            turns += [RawTurn("system", text)] if text else []
         elif role == "assistant":
             said, calls = calls_in(text, [tool.name for tool in tools], at)
-            turns.append(Turn(role, said, calls, supervised=supervised))
+            turns.append(RawTurn(role, said, calls, supervised=supervised))
         else:
-            turns.append(Turn(role, text, supervised=supervised))
+            turns.append(RawTurn(role, text, supervised=supervised))
     return draft_of(turns, tools, account)
 
 

@@ -9,7 +9,7 @@ from matinee.data.readers.chat import LEVELS, ROW, supervision
 from matinee.data.readers.chat import READER as CHAT
 from matinee.data.readers.hermes_v1 import messages, without
 from matinee.data.readers.schemas import RawCall, tools_of
-from matinee.data.readers.turns import Turn, draft_of, role_of
+from matinee.data.readers.turns import RawTurn, draft_of, role_of
 
 TOOLS = re.compile(r"(?:access to the following APIs|following tools)\s*:\s*(\[.*\])", re.DOTALL)
 ACTION = re.compile(
@@ -27,7 +27,7 @@ PROTOCOL = re.compile(
 def convert(row: Row, account: Account) -> Draft:
     """Thoughts are what the assistant says before its call."""
     found = ROW.read(dict(row), account)
-    turns: list[Turn] = []
+    turns: list[RawTurn] = []
     listed = found.get("tools")
     for number, turn in enumerate(messages(found, account)):
         at = f"turn {number}"
@@ -36,7 +36,7 @@ def convert(row: Row, account: Account) -> Draft:
             listed = literal(match[1], "not_json")
             text = text[: match.start(1)] + text[match.end(1) :]
             text = without(PROTOCOL, text, account)
-            turns += [Turn("system", text)] if text else []
+            turns += [RawTurn("system", text)] if text else []
         elif role == "assistant" and (match := ACTION.search(text)):
             if text[: match.start()].strip():
                 raise BadRow("not_supported", f"{at}: text before its Thought or Action")
@@ -45,13 +45,13 @@ def convert(row: Row, account: Account) -> Draft:
                 raise BadRow("broken_arguments", f"{at}: the Action Input is no object")
             said = (match["thought"] or "").strip()
             call = RawCall(match["name"].strip(), arguments)
-            turns.append(Turn(role, said, (call,), supervised=supervision(turn, role, at)))
+            turns.append(RawTurn(role, said, (call,), supervised=supervision(turn, role, at)))
         elif role == "assistant" and "Action:" in text:
             raise BadRow("broken_arguments", f"{at}: an Action without an Action Input")
         else:
             name = turn.get("name") if role == "tool" else None
             supervised = supervision(turn, role, at)
-            turns.append(Turn(role, text, name=name, supervised=supervised))
+            turns.append(RawTurn(role, text, name=name, supervised=supervised))
     return draft_of(turns, tools_of(listed, account), account)
 
 

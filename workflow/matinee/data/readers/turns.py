@@ -30,7 +30,7 @@ def role_of(name: object) -> Role:
 
 
 @dataclass(frozen=True)
-class Turn:
+class RawTurn:
     """One message of a row. `answers`: the id of the call that a tool's message answers.
 
     `bare`: it holds nothing but calls, and goes on with the assistant's message before it.
@@ -46,10 +46,10 @@ class Turn:
     bare: bool = False
 
 
-def draft_of(turns: Iterable[Turn], tools: tuple[Tool, ...], account: Account) -> Draft:
+def draft_of(turns: Iterable[RawTurn], tools: tuple[Tool, ...], account: Account) -> Draft:
     """The draft, with answers in the order of their calls. Raises BadRow where they do not fit."""
     by_name = {tool.name: tool for tool in tools}
-    joined: list[Turn] = []
+    joined: list[RawTurn] = []
     for turn in turns:
         before = joined[-1] if joined else None
         if turn.bare and before is not None and before.role == "assistant":
@@ -95,7 +95,7 @@ def draft_of(turns: Iterable[Turn], tools: tuple[Tool, ...], account: Account) -
 
 
 def _paired(
-    calls: Sequence[RawCall], answers: Sequence[Turn], number: int, account: Account
+    calls: Sequence[RawCall], answers: Sequence[RawTurn], number: int, account: Account
 ) -> list[Message]:
     """The answers in the order of their calls, each with its call's name."""
     where = f"the answers to message {number}"
@@ -130,7 +130,7 @@ def _paired(
     return ordered
 
 
-def _split(answer: Turn, count: int, account: Account) -> list[Turn]:
+def _split(answer: RawTurn, count: int, account: Account) -> list[RawTurn]:
     """One answer that is a list of as many results as there were calls, taken apart."""
     try:
         results = json.loads(answer.content)
@@ -141,6 +141,6 @@ def _split(answer: Turn, count: int, account: Account) -> list[Turn]:
     account.notes["rows_with_answers_taken_apart"] += 1
     names = [one.get("name") if isinstance(one, dict) else None for one in results]
     return [
-        Turn("tool", canonical_json(one), name=name if isinstance(name, str) else None)
+        RawTurn("tool", canonical_json(one), name=name if isinstance(name, str) else None)
         for one, name in zip(results, names, strict=True)
     ]

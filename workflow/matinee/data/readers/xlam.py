@@ -18,7 +18,7 @@ from matinee.data.readers.base import (
 )
 from matinee.data.readers.chat import ABOUT
 from matinee.data.readers.schemas import CALL, TOOL, WORDS, call_of, tools_of
-from matinee.data.readers.turns import Turn, draft_of
+from matinee.data.readers.turns import RawTurn, draft_of
 
 ROW = Level(
     "row", {"query": ("query",), "tools": ("tools",), "answers": ("answers",)}, leaves=ABOUT
@@ -32,7 +32,7 @@ def convert(row: Row, account: Account) -> Draft:
     answers = list_of(found["answers"], "answers")
     calls = tuple(call_of(call, account, f"answers[{n}]") for n, call in enumerate(answers))
     listed = [_tool(tool) for tool in list_of(found["tools"], "tools")]
-    turns = [Turn("user", text_of(found["query"], "query")), Turn("assistant", calls=calls)]
+    turns = [RawTurn("user", text_of(found["query"], "query")), RawTurn("assistant", calls=calls)]
     return draft_of(turns, tools_of(listed, account), account)
 
 

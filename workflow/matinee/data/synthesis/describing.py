@@ -10,7 +10,7 @@ from typing import Any
 from matinee.config.synthesis import Language
 from matinee.data.synthesis.catalogue import CatalogueTool, Parameter
 from matinee.data.synthesis.naming import Names
-from matinee.data.synthesis.texts import Pair
+from matinee.data.synthesis.texts import Bilingual
 from matinee.data.synthesis.values import Setting
 from matinee.messages.conversations import Tool, canonical_json
 
@@ -18,17 +18,25 @@ _TERSE_CODES = ("{code}：{word}", "{code}-{word}", "{code} {word}", "{word}={co
 _WRITTEN_CODES = ("{code}为{word}", "{code}表示{word}", "{code}（{word}）", "{word}填{code}")
 _ENGLISH_CODES = ("{code} for {word}", "{code} means {word}", "{code} ({word})", "{word} is {code}")
 _EXAMPLES = (
-    *(Pair("例如：{}", "for example: {}"), Pair("例如{}", "for example {}")),
-    *(Pair("比如{}", "such as {}"), Pair("示例：{}", "example: {}")),
+    *(Bilingual("例如：{}", "for example: {}"), Bilingual("例如{}", "for example {}")),
+    *(Bilingual("比如{}", "such as {}"), Bilingual("示例：{}", "example: {}")),
 )
-_NEEDS = (Pair("需要提供{}。", "Needs {}."), Pair("调用时须给出{}。", "Must be given {}."))
-_TAKES = (Pair("还可以指定{}。", "Can be told {} too."), Pair("可按{}筛选。", "Can filter by {}."))
+_NEEDS = (
+    Bilingual("需要提供{}。", "Needs {}."),
+    Bilingual("调用时须给出{}。", "Must be given {}."),
+)
+_TAKES = (
+    Bilingual("还可以指定{}。", "Can be told {} too."),
+    Bilingual("可按{}筛选。", "Can filter by {}."),
+)
 _FIRST = (
-    Pair("{label}须先通过{tool}取得。", "The {label} has to be looked up with {tool} first."),
-    Pair("如不知道{label}，请先调用{tool}。", "Call {tool} first where the {label} is not known."),
+    Bilingual("{label}须先通过{tool}取得。", "The {label} has to be looked up with {tool} first."),
+    Bilingual(
+        "如不知道{label}，请先调用{tool}。", "Call {tool} first where the {label} is not known."
+    ),
 )
-_NOTHING = Pair("无需参数。", "Takes no parameters.")
-_ONLY_IF = Pair("选填，不填则不限", "optional, unrestricted where it is left out")
+_NOTHING = Bilingual("无需参数。", "Takes no parameters.")
+_ONLY_IF = Bilingual("选填，不填则不限", "optional, unrestricted where it is left out")
 
 
 @dataclass(frozen=True)
@@ -39,18 +47,18 @@ class Dialect:
     interfaces document themselves; about 1.3 times the tokens.
     """
 
-    codes: Pair
+    codes: Bilingual
     enumerated: bool
     default_key: bool
-    example: Pair
+    example: Bilingual
     example_share: float
     source_note: str
     envelope: str
     empty_required: bool
     written_out: bool
-    needs: Pair
-    takes: Pair
-    first: Pair
+    needs: Bilingual
+    takes: Bilingual
+    first: Bilingual
 
 
 def draw_dialect(rng: random.Random, layout: random.Random, written_out_share: float) -> Dialect:
@@ -65,12 +73,12 @@ def draw_dialect(rng: random.Random, layout: random.Random, written_out_share: f
     written_out = layout.random() < written_out_share
     form = layout.randrange(len(_WRITTEN_CODES))
     return Dialect(
-        codes=Pair(_WRITTEN_CODES[form], _ENGLISH_CODES[form])
+        codes=Bilingual(_WRITTEN_CODES[form], _ENGLISH_CODES[form])
         if written_out
-        else Pair(codes, codes.replace("：", ": ")),
+        else Bilingual(codes, codes.replace("：", ": ")),
         enumerated=enumerated,
         default_key=default_key,
-        example=layout.choice(_EXAMPLES) if written_out else Pair("如{}", "e.g. {}"),
+        example=layout.choice(_EXAMPLES) if written_out else Bilingual("如{}", "e.g. {}"),
         example_share=layout.choice((0.5, 0.8, 1.0)) if written_out else example_share,
         source_note=source_note,
         envelope=envelope,

@@ -33,7 +33,7 @@ class Call:
 
 
 @dataclass
-class Plan:
+class RequestPlan:
     """What must be called to fulfil a request.
 
     `levels[n]` are calls that need only results of earlier levels; the last level holds the
@@ -67,7 +67,7 @@ class Wording:
     missing: tuple[str, ...] = ()
 
 
-class Planner:
+class RequestPlanner:
     """Draws values and resolves what other tools must supply, within one conversation."""
 
     def __init__(self, catalogue: Catalogue, world: World, setting: Setting) -> None:
@@ -75,13 +75,15 @@ class Planner:
         self._world = world
         self._setting = setting
 
-    def plan(self, tool: CatalogueTool, given: frozenset[str]) -> Plan:
+    def plan(self, tool: CatalogueTool, given: frozenset[str]) -> RequestPlan:
         """Values for the named parameters (optional ones that are not named stay away)."""
-        plan = Plan()
+        plan = RequestPlan()
         self._resolve(tool, given, plan)
         return plan
 
-    def _resolve(self, tool: CatalogueTool, given: frozenset[str], plan: Plan) -> tuple[int, Call]:
+    def _resolve(
+        self, tool: CatalogueTool, given: frozenset[str], plan: RequestPlan
+    ) -> tuple[int, Call]:
         values: dict[str, Any] = {}
         level = 0
         shared: dict[str, tuple[int, list[dict[str, Any]]]] = {}
@@ -103,7 +105,7 @@ class Planner:
         self,
         parameter: Parameter,
         given: frozenset[str],
-        plan: Plan,
+        plan: RequestPlan,
         shared: dict[str, tuple[int, list[dict[str, Any]]]],
     ) -> tuple[int, Drawn]:
         """A value out of the supplying tool's rows, with the name by which users know it."""

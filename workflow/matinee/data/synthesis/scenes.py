@@ -10,7 +10,7 @@ from matinee.config.synthesis import Category
 from matinee.data.synthesis import replies, wording
 from matinee.data.synthesis.catalogue import CatalogueTool, Parameter
 from matinee.data.synthesis.dates import system_date
-from matinee.data.synthesis.requests import Call, Plan, Wording, draw, word_without
+from matinee.data.synthesis.requests import Call, RequestPlan, Wording, draw, word_without
 from matinee.data.synthesis.stage import Stage
 from matinee.data.synthesis.toollists import ToolList
 from matinee.data.synthesis.values import join_words
@@ -107,7 +107,7 @@ def chain(stage: Stage) -> bool:
     return True
 
 
-def _fan_out(stage: Stage, plan: Plan, parameter: Parameter) -> None:
+def _fan_out(stage: Stage, plan: RequestPlan, parameter: Parameter) -> None:
     """The last call for two rows of the supplying tool instead of one, when it gave several."""
     source = stage.catalogue.tools[parameter.source_tool]
     if not plan.rows[parameter.name] or source.rows is None:
@@ -211,7 +211,7 @@ def follow_up(stage: Stage) -> bool:
     return True
 
 
-def _missing(stage: Stage) -> tuple[Wording, Plan] | None:
+def _missing(stage: Stage) -> tuple[Wording, RequestPlan] | None:
     """A request with something left out, and the question back."""
     tools = [tool for tool in stage.tools.tools if tool.droppable(stage.language)]
     if not tools:

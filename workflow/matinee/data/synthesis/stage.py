@@ -11,7 +11,7 @@ from typing import Any
 from matinee.config.synthesis import Language, SynthesisSettings
 from matinee.data.synthesis import replies, wording
 from matinee.data.synthesis.catalogue import Catalogue, CatalogueTool
-from matinee.data.synthesis.requests import Call, Plan, Planner, Wording, word
+from matinee.data.synthesis.requests import Call, RequestPlan, RequestPlanner, Wording, word
 from matinee.data.synthesis.simulator import World
 from matinee.data.synthesis.toollists import ToolList
 from matinee.data.synthesis.values import Setting
@@ -44,8 +44,8 @@ class Stage:
         return Setting(self.rng, self.tools.language, self.tools.today)
 
     @cached_property
-    def planner(self) -> Planner:
-        return Planner(self.catalogue, self.world, self.setting)
+    def planner(self) -> RequestPlanner:
+        return RequestPlanner(self.catalogue, self.world, self.setting)
 
     def target(self, candidates: list[CatalogueTool]) -> CatalogueTool:
         """The candidate that was asked for least in this list; chance decides between equals."""
@@ -89,7 +89,7 @@ class Stage:
         text = canonical_json(replies.wrapped(data, self.tools.dialect.envelope))
         self.messages.append(Message("tool", text, name=self.tools.names.tool(call.tool.name)))
 
-    def play(self, plan: Plan) -> None:
+    def play(self, plan: RequestPlan) -> None:
         """All calls of the plan with their observations; the last answer in a share of rows."""
         for calls in plan.levels[:-1]:
             self.call(calls)

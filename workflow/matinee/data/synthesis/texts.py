@@ -11,7 +11,7 @@ from matinee.config.synthesis import Language
 
 
 @dataclass(frozen=True)
-class Pair:
+class Bilingual:
     """One text in both languages."""
 
     zh: str
@@ -21,17 +21,17 @@ class Pair:
         return self.zh if language == "zh" else self.en
 
 
-def read_pair(value: Any) -> Pair:
+def read_pair(value: Any) -> Bilingual:
     """`zh | en` as a Pair. Raises ValueError when it is not two non-empty texts."""
-    if isinstance(value, Pair):
+    if isinstance(value, Bilingual):
         return value
     parts = [part.strip() for part in str(value).split(" | ")]
     if len(parts) != 2 or not all(parts):
         raise ValueError(f"expected 'Chinese | English', found {value!r}")
-    return Pair(*parts)
+    return Bilingual(*parts)
 
 
-PairField = Annotated[Pair, BeforeValidator(read_pair)]
+PairField = Annotated[Bilingual, BeforeValidator(read_pair)]
 
 
 @dataclass(frozen=True)

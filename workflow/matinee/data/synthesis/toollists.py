@@ -14,16 +14,16 @@ from matinee.data.synthesis.catalogue import Catalogue, CatalogueTool
 from matinee.data.synthesis.dates import draw_today
 from matinee.data.synthesis.describing import Describer, Dialect, draw_dialect
 from matinee.data.synthesis.naming import Names, mask_tools, rename_parameters
-from matinee.data.synthesis.texts import Pair
+from matinee.data.synthesis.texts import Bilingual
 from matinee.messages.conversations import Tool, canonical_json
 
 # Optional parameters that many interfaces have and few users mention: names, type, default, label.
-_EXTRAS: tuple[tuple[tuple[str, ...], str, Any, Pair], ...] = (
-    (("page", "page_no", "pageNum", "p"), "integer", 1, Pair("页码", "page")),
-    (("limit", "size", "rows", "count"), "integer", 20, Pair("每页条数", "results a page")),
-    (("lang", "locale"), "string", "zh", Pair("返回语言", "language of the answer")),
-    (("format", "fmt"), "string", "json", Pair("返回格式", "format of the answer")),
-    (("sort", "order_by"), "string", "asc", Pair("排序方式", "order of the results")),
+_EXTRAS: tuple[tuple[tuple[str, ...], str, Any, Bilingual], ...] = (
+    (("page", "page_no", "pageNum", "p"), "integer", 1, Bilingual("页码", "page")),
+    (("limit", "size", "rows", "count"), "integer", 20, Bilingual("每页条数", "results a page")),
+    (("lang", "locale"), "string", "zh", Bilingual("返回语言", "language of the answer")),
+    (("format", "fmt"), "string", "json", Bilingual("返回格式", "format of the answer")),
+    (("sort", "order_by"), "string", "asc", Bilingual("排序方式", "order of the results")),
 )
 
 

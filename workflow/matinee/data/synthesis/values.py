@@ -13,7 +13,7 @@ import cn2an
 
 from matinee.config.synthesis import Language
 from matinee.data.synthesis.dates import Period, draw_date, draw_time
-from matinee.data.synthesis.texts import Pair, Word
+from matinee.data.synthesis.texts import Bilingual, Word
 
 Lexicons = Mapping[str, tuple[Word, ...]]
 
@@ -42,7 +42,7 @@ class Maker:
     kind: str
     json_type: str
     draw: Callable[[Setting], Drawn]
-    hint: Pair | None = None
+    hint: Bilingual | None = None
     nameable: bool = True
     """Whether several such values can be said side by side ("A and B")."""
 
@@ -89,14 +89,14 @@ def _date(rest: str) -> Maker:
         return Drawn(words, day.strftime(style))
 
     shown = style.replace("%Y", "YYYY").replace("%m", "MM").replace("%d", "DD")
-    return Maker("date", "string", draw, Pair(f"格式{shown}", f"format {shown}"))
+    return Maker("date", "string", draw, Bilingual(f"格式{shown}", f"format {shown}"))
 
 
 def _time(_: str) -> Maker:
     def draw(setting: Setting) -> Drawn:
         return Drawn(*draw_time(setting.rng, setting.language))
 
-    return Maker("time", "string", draw, Pair("格式HH:MM", "format HH:MM"))
+    return Maker("time", "string", draw, Bilingual("格式HH:MM", "format HH:MM"))
 
 
 def _month(_: str) -> Maker:
@@ -106,7 +106,7 @@ def _month(_: str) -> Maker:
         words = f"{year}年{month}月" if zh else f"{date(year, month, 1):%B} {year}"
         return Drawn(words, f"{year}-{month:02d}")
 
-    return Maker("month", "string", draw, Pair("格式YYYY-MM", "format YYYY-MM"))
+    return Maker("month", "string", draw, Bilingual("格式YYYY-MM", "format YYYY-MM"))
 
 
 def _range(rest: str) -> tuple[str, str, str]:

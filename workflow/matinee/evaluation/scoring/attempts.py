@@ -10,7 +10,7 @@ from functools import cached_property
 from typing import Any
 
 from matinee.evaluation.scoring.replies import reply_fault
-from matinee.evaluation.scoring.schemas import Fault, ToolSchemas
+from matinee.evaluation.scoring.schemas import SchemaFault, ToolSchemas
 from matinee.messages.scenarios import Scenario
 from matinee.messages.transcripts import Observation, Step, Transcript
 
@@ -44,7 +44,7 @@ class Attempt:
     name: str
     arguments: dict[str, Any]
     observation: Observation | None
-    problem: Fault | None
+    problem: SchemaFault | None
     sources: tuple[str, ...]
     final: bool = False
     unsent: bool = False
@@ -84,7 +84,7 @@ class TurnRecord:
     attempts: tuple[Attempt, ...]
     first_step: int
     last: bool
-    faults: tuple[Fault | None, ...]
+    faults: tuple[SchemaFault | None, ...]
 
     @property
     def final_text(self) -> str:
@@ -94,7 +94,7 @@ class TurnRecord:
         return self.steps[-1].parse.content
 
     @property
-    def fault(self) -> Fault | None:
+    def fault(self) -> SchemaFault | None:
         """The first output without a call that is no reply."""
         return next((one for one in self.faults if one is not None), None)
 
@@ -121,7 +121,7 @@ def turn_records(
         said.append(turn.user)
         indexed = [(i, step) for i, step in enumerate(transcript.steps) if step.turn == number]
         attempts: list[Attempt] = []
-        faults: list[Fault | None] = []
+        faults: list[SchemaFault | None] = []
         for index, step in indexed:
             calls = step.parse.calls or step.parse.error
             faults.append(None if calls else reply_fault(step, said, schemas))

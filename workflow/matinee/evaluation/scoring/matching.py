@@ -9,7 +9,7 @@ from typing import Any, Literal
 from matinee.evaluation import plain_values, values
 from matinee.evaluation.gold import as_lookup, as_verbatim, is_null
 from matinee.evaluation.scoring.attempts import Attempt
-from matinee.evaluation.scoring.schemas import Fault, ToolSchemas, blame, shown
+from matinee.evaluation.scoring.schemas import SchemaFault, ToolSchemas, blame, shown
 from matinee.messages.scenarios import GoldCall, Lookup
 
 LookUp = Callable[[str, str], str]
@@ -28,11 +28,11 @@ class Matcher:
     kinds: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     defaults: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
 
-    def problems(self, gold: GoldCall, attempt: Attempt) -> tuple[Fault, ...]:
+    def problems(self, gold: GoldCall, attempt: Attempt) -> tuple[SchemaFault, ...]:
         """What is wrong with the arguments of a call of the right tool; nothing when accepted."""
         return tuple(self._problems(gold, attempt))
 
-    def _problems(self, gold: GoldCall, attempt: Attempt) -> Iterator[Fault]:
+    def _problems(self, gold: GoldCall, attempt: Attempt) -> Iterator[SchemaFault]:
         for name, accepted in gold.arguments.items():
             options = accepted if isinstance(accepted, list) else [accepted]
             if name not in attempt.arguments or self._null_for_absent(gold.tool, name, attempt):
@@ -60,7 +60,7 @@ class Matcher:
 
     def _value_problem(
         self, tool: str, name: str, options: list[Any], attempt: Attempt
-    ) -> Iterator[Fault]:
+    ) -> Iterator[SchemaFault]:
         found = attempt.arguments[name]
         told = f"{name}={shown(found)}"
         wanted = _lookups(options)
@@ -74,7 +74,7 @@ class Matcher:
             listed = " | ".join(accepted)[:160]
             yield blame("wrong_value", "accepted", tool=tool, argument=told, accepted=listed)
 
-    def guess(self, golds: Sequence[GoldCall], attempt: Attempt) -> Fault | None:
+    def guess(self, golds: Sequence[GoldCall], attempt: Attempt) -> SchemaFault | None:
         """A value that only a tool supplies, written before any supplied it; hit or miss."""
         for gold in golds:
             for name, accepted in gold.arguments.items() if gold.tool == attempt.name else ():
@@ -157,7 +157,7 @@ class Pairing:
 def _assign(
     golds: Sequence[GoldCall],
     attempts: Sequence[Attempt],
-    problems: dict[tuple[int, int], tuple[Fault, ...]],
+    problems: dict[tuple[int, int], tuple[SchemaFault, ...]],
     accepted: set[tuple[int, int]],
 ) -> list[tuple[int, int]]:
     """The cheapest one-to-one assignment of calls (rows) to accepted calls (columns)."""

@@ -14,7 +14,7 @@ from collections.abc import Sequence
 
 from rapidfuzz import fuzz
 
-from matinee.evaluation.scoring.schemas import Fault, ToolSchemas, blame
+from matinee.evaluation.scoring.schemas import SchemaFault, ToolSchemas, blame
 from matinee.messages.any_form import call_in_any_form
 from matinee.messages.transcripts import Step
 
@@ -33,7 +33,7 @@ _TABLE_LINES = re.compile(r"^[\s|:+=*_~-]+$", re.MULTILINE)
 _LONGEST_READ = 4_000
 
 
-def reply_fault(step: Step, users: Sequence[str], schemas: ToolSchemas) -> Fault | None:
+def reply_fault(step: Step, users: Sequence[str], schemas: ToolSchemas) -> SchemaFault | None:
     """What keeps an output without a call from being a reply. `users`: what the user had said."""
     text = step.parse.content.strip()
     call = call_in_any_form(text, schemas.names)

@@ -22,16 +22,16 @@ def shown(value: Any) -> str:
 
 
 @dataclass(frozen=True)
-class Fault:
+class SchemaFault:
     """One thing that went wrong."""
 
     error: ErrorClass
     detail: Detail
 
 
-def blame(error: ErrorClass, key: str, **values: str | int | Detail) -> Fault:
+def blame(error: ErrorClass, key: str, **values: str | int | Detail) -> SchemaFault:
     """A fault with the key of its sentence and what that is about."""
-    return Fault(error, Detail(key=key, values=values))
+    return SchemaFault(error, Detail(key=key, values=values))
 
 
 class ToolSchemas:
@@ -65,7 +65,7 @@ class ToolSchemas:
         """Whether a call must give this parameter."""
         return name in self.of(tool).get("required", [])
 
-    def problem(self, tool: str, arguments: dict[str, Any]) -> Fault | None:
+    def problem(self, tool: str, arguments: dict[str, Any]) -> SchemaFault | None:
         """The first thing that is wrong with a call's form, or None."""
         schema = self._schemas.get(tool)
         if schema is None:

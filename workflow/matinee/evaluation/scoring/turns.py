@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from matinee.evaluation.asking import asked_slots, asks_after, is_question
 from matinee.evaluation.scoring.attempts import PASSING, Attempt, TurnRecord
 from matinee.evaluation.scoring.matching import Matcher, Pairing
-from matinee.evaluation.scoring.schemas import Fault, blame, shown
+from matinee.evaluation.scoring.schemas import SchemaFault, blame, shown
 from matinee.messages.scenarios import GoldCall, Turn
 from matinee.messages.transcripts import ErrorClass, Step
 
@@ -23,7 +23,7 @@ class TurnJudgement:
     `first_try`: no call was refused for what it says. `well_formed`: every output could be read.
     """
 
-    fault: Fault | None
+    fault: SchemaFault | None
     called: bool
     asked: bool
     due: int
@@ -44,7 +44,7 @@ class _Asking:
     complete: bool
     questions: int
     too_early: Attempt | None
-    broke_early: Fault | None
+    broke_early: SchemaFault | None
 
 
 def judge_turn(
@@ -103,7 +103,7 @@ def _asking(turn: Turn, record: TurnRecord, free: Collection[int]) -> _Asking:
     asked: set[str] = set()
     questions = 0
     too_early: Attempt | None = None
-    broke_early: Fault | None = None
+    broke_early: SchemaFault | None = None
     for offset, step in enumerate(record.steps):
         if _settled(turn, asked):
             break
@@ -129,7 +129,7 @@ def _settled(turn: Turn, asked: set[str]) -> bool:
     return due <= asked or any(turn.slots[name].answer is None for name in due & asked)
 
 
-def _asking_fault(turn: Turn, asking: _Asking) -> Fault | None:
+def _asking_fault(turn: Turn, asking: _Asking) -> SchemaFault | None:
     if asking.complete:
         return None
     wanted = ", ".join(name for name in (*turn.ask, *turn.invalid) if name not in asking.asked)
@@ -142,12 +142,12 @@ def _asking_fault(turn: Turn, asking: _Asking) -> Fault | None:
     return blame("gave_up", "not_invalid" if turn.invalid else "neither", wanted=wanted)
 
 
-def _told(found: Fault, key: str, **values: str) -> Fault:
+def _told(found: SchemaFault, key: str, **values: str) -> SchemaFault:
     """The same fault, and where it stood."""
     return blame(found.error, key, detail=found.detail, **values)
 
 
-def _too_early(turn: Turn, attempt: Attempt, wanted: str) -> Fault:
+def _too_early(turn: Turn, attempt: Attempt, wanted: str) -> SchemaFault:
     told = {"call": shown(attempt.name), "wanted": wanted}
     if attempt.problem is not None and attempt.problem.error == "unknown_tool":
         return _told(attempt.problem, "called_before_asking_and", **told)
@@ -161,7 +161,7 @@ def _too_early(turn: Turn, attempt: Attempt, wanted: str) -> Fault:
     return blame(error, "called_before_asking", **told)
 
 
-def _uncalled_for(turn: Turn, record: TurnRecord, free: Collection[int]) -> Fault | None:
+def _uncalled_for(turn: Turn, record: TurnRecord, free: Collection[int]) -> SchemaFault | None:
     attempts = [one for i, one in enumerate(record.attempts) if i not in free]
     if attempts:
         name = shown(attempts[0].name)
@@ -176,11 +176,11 @@ def _uncalled_for(turn: Turn, record: TurnRecord, free: Collection[int]) -> Faul
     return None
 
 
-def _unparsable(step: Step) -> Fault:
+def _unparsable(step: Step) -> SchemaFault:
     return blame("unparsable", "unparsable", said=step.parse.error or "")
 
 
-def _unread(step: Step) -> Fault:
+def _unread(step: Step) -> SchemaFault:
     """Why the calls of an output were not made."""
     if step.finish == "length":
         return blame("cut_off", "cut_off")
@@ -193,7 +193,7 @@ def _carried_out_fault(
     before: Sequence[Attempt],
     pairing: Pairing,
     matcher: Matcher,
-) -> Fault | None:
+) -> SchemaFault | None:
     fulfilling = set(pairing.matched.values())
     earlier: dict[str, bool] = {}  # key → was it carried out
     for attempt in before:
@@ -218,7 +218,7 @@ def _diagnosis(
     attempt: Attempt,
     pairing: Pairing,
     matcher: Matcher,
-) -> Fault:
+) -> SchemaFault:
     """What is wrong with a call that fulfils nothing."""
     problem = attempt.problem
     same_tool = [j for j, gold in enumerate(golds) if gold.tool == attempt.name]
@@ -238,7 +238,7 @@ def _diagnosis(
     return blame("schema_violation", "tool_refused", tool=attempt.name, said=said)
 
 
-def _order_fault(turn: Turn, record: TurnRecord, pairing: Pairing) -> Fault | None:
+def _order_fault(turn: Turn, record: TurnRecord, pairing: Pairing) -> SchemaFault | None:
     for j, gold in enumerate(turn.calls):
         for earlier in gold.after:
             if j not in pairing.matched or earlier not in pairing.matched:
@@ -256,7 +256,7 @@ def _missing_fault(
     missing: int,
     stop: str,
     matcher: Matcher,
-) -> Fault:
+) -> SchemaFault:
     unmade = blame("missing_call", "never_called", tool=turn.calls[missing].tool)
     found = _unmended(turn, record, pairing, matcher) or record.fault or _stop_fault(record, stop)
     if found is not None:
@@ -266,14 +266,16 @@ def _missing_fault(
     if not record.attempts:
         if turn.ask:
             return blame("gave_up", "no_call_after_answer", detail=unmade.detail)
-        return Fault("no_call", unmade.detail)
+        return SchemaFault("no_call", unmade.detail)
     last = [step for step in record.steps if step.observations]
     if last and any(seen.error for seen in last[-1].observations):
         return blame("gave_up", "stopped_after_error", detail=unmade.detail)
     return unmade
 
 
-def _unmended(turn: Turn, record: TurnRecord, pairing: Pairing, matcher: Matcher) -> Fault | None:
+def _unmended(
+    turn: Turn, record: TurnRecord, pairing: Pairing, matcher: Matcher
+) -> SchemaFault | None:
     """The first failed attempt that no later call made good."""
     fulfilling = set(pairing.matched.values())
     for number, step in enumerate(record.steps, start=record.first_step):
@@ -291,7 +293,7 @@ def _unmended(turn: Turn, record: TurnRecord, pairing: Pairing, matcher: Matcher
     return None
 
 
-def _stop_fault(record: TurnRecord, stop: str) -> Fault | None:
+def _stop_fault(record: TurnRecord, stop: str) -> SchemaFault | None:
     """Where the loop was stopped in this turn, or before it."""
     if not record.steps:
         return blame("step_limit", "never_reached")
@@ -304,7 +306,7 @@ def _stop_fault(record: TurnRecord, stop: str) -> Fault | None:
     return blame("cut_off", "cut_off")
 
 
-def _reply_fault(turn: Turn, record: TurnRecord) -> Fault | None:
+def _reply_fault(turn: Turn, record: TurnRecord) -> SchemaFault | None:
     """What the reply that ends the turn lacks."""
     if turn.ask_after and not asks_after(turn, record.final_text):
         error: ErrorClass = "asked_wrong_thing" if is_question(record.final_text) else "gave_up"

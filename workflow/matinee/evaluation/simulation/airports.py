@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
-from matinee.evaluation.simulation.answers import Problem, Refusal, echo
+from matinee.evaluation.simulation.answers import ApiProblem, Refusal, echo
 from matinee.evaluation.simulation.arguments import required_page
 from matinee.evaluation.simulation.names import is_chinese, latin, plain, simplified
 from matinee.evaluation.simulation.places import spellings
@@ -94,10 +94,10 @@ def airport_query(
     """The airports that the keyword names, else those whose names hold it; paged."""
     required_page(page)
     if not 1 <= per_page <= _LARGEST_PAGE:
-        raise Refusal(Problem.out_of_range, f"per_page应在1到{_LARGEST_PAGE}之间")
+        raise Refusal(ApiProblem.out_of_range, f"per_page应在1到{_LARGEST_PAGE}之间")
     found = _search(airport)
     if not found:
-        raise Refusal(Problem.not_found, f"没有找到与“{echo(airport)}”有关的机场")
+        raise Refusal(ApiProblem.not_found, f"没有找到与“{echo(airport)}”有关的机场")
     start = (page - 1) * per_page
     return {
         "total": len(found),
@@ -131,10 +131,10 @@ def aptabnormal_query(today: datetime.date, *, airport: str) -> dict[str, Any]:
     """Today's delayed and cancelled departures of a domestic airport; there may be none."""
     found = airports().get(plain(airport).upper())
     if found is None:
-        raise Refusal(Problem.not_found, f"没有三字码为“{echo(airport)}”的机场")
+        raise Refusal(ApiProblem.not_found, f"没有三字码为“{echo(airport)}”的机场")
     if not found.domestic:
         raise Refusal(
-            Problem.out_of_range,
+            ApiProblem.out_of_range,
             f"仅支持国内机场，{found.code}（{found.name}）不在范围内",
         )
     count = between(0, _MOST_IRREGULAR, "irregular", found.code, today)

@@ -11,7 +11,7 @@ from matinee.messages.transcripts import Observation
 _LONGEST_ECHO = 60
 
 
-class Problem(Enum):
+class ApiProblem(Enum):
     """Why a call got no answer: the error code, and the usual message."""
 
     unknown_tool = (10001, "接口不存在")
@@ -41,7 +41,7 @@ class Problem(Enum):
 class Refusal(Exception):
     """A call that a tool does not answer; becomes an error observation."""
 
-    def __init__(self, problem: Problem, detail: str | None = None) -> None:
+    def __init__(self, problem: ApiProblem, detail: str | None = None) -> None:
         self.problem = problem
         self.reason = f"{problem.message}：{detail}" if detail else problem.message
         super().__init__(self.reason)
@@ -55,7 +55,7 @@ def answer(tool: str, result: Any) -> Observation:
 
 def refusal(tool: str, refused: Refusal) -> Observation:
     """The observation of a call that was refused; `error` names the problem."""
-    empty: list[Any] | None = [] if refused.problem is Problem.empty else None
+    empty: list[Any] | None = [] if refused.problem is ApiProblem.empty else None
     body = {
         "reason": refused.reason,
         "result": empty,

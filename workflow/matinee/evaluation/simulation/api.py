@@ -8,7 +8,7 @@ from functools import lru_cache
 from typing import Any, Protocol
 
 from matinee.evaluation.simulation.answers import (
-    Problem,
+    ApiProblem,
     Refusal,
     answer,
     echo,
@@ -57,7 +57,7 @@ class SimulatedApi:
                     f"A fault names the tool {fault.tool!r}, which is not listed. Listed: {listed}."
                 )
         self._answer = answer
-        self._faults = {(fault.tool, fault.nth): Problem[fault.kind] for fault in faults}
+        self._faults = {(fault.tool, fault.nth): ApiProblem[fault.kind] for fault in faults}
         self._calls: Counter[str] = Counter()
 
     def call(self, name: str, arguments: str) -> Observation:
@@ -70,7 +70,7 @@ class SimulatedApi:
     def _result(self, name: str, arguments: str) -> Any:
         parameters = self._parameters.get(name)
         if parameters is None:
-            raise Refusal(Problem.unknown_tool, echo(name))
+            raise Refusal(ApiProblem.unknown_tool, echo(name))
         self._calls[name] += 1
         fault = self._faults.get((name, self._calls[name]))
         if fault is not None:

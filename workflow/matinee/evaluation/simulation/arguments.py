@@ -11,7 +11,7 @@ from typing import Any
 
 import jsonschema
 
-from matinee.evaluation.simulation.answers import Problem, Refusal, echo
+from matinee.evaluation.simulation.answers import ApiProblem, Refusal, echo
 from matinee.messages.conversations import Tool
 from matinee.messages.json_schemas import ParameterSchema, UnusableSchema
 from matinee.runtime.errors import ScenarioError
@@ -41,9 +41,9 @@ class Parameters:
         """The decoded and checked arguments. Raises Refusal, and nothing else, on any text."""
         values = _decode(arguments)
         if missing := self._schema.missing(values):
-            raise Refusal(Problem.missing_parameter, "、".join(missing))
+            raise Refusal(ApiProblem.missing_parameter, "、".join(missing))
         if unknown := self._schema.unknown(values):
-            raise Refusal(Problem.unknown_parameter, "、".join(map(echo, unknown)))
+            raise Refusal(ApiProblem.unknown_parameter, "、".join(map(echo, unknown)))
         for error in self._schema.errors(values):
             raise _as_refusal(error)
         return {name: self._whole(name, value) for name, value in values.items()}
@@ -63,27 +63,29 @@ def required_date(name: str, text: str) -> datetime.date:
             return datetime.date.fromisoformat(text)
         except ValueError:
             pass  # 2023-02-30: refused below like any other text that is no date
-    raise Refusal(Problem.out_of_range, f"{name}应为YYYY-MM-DD格式的有效日期，收到“{echo(text)}”")
+    raise Refusal(
+        ApiProblem.out_of_range, f"{name}应为YYYY-MM-DD格式的有效日期，收到“{echo(text)}”"
+    )
 
 
 def required_number(name: str, text: str, low: int, high: int) -> int:
     """The whole number that a text spells, `low` to `high` included. Raises Refusal."""
     if re.fullmatch(r"[0-9]{1,6}", text) and low <= int(text) <= high:
         return int(text)
-    raise Refusal(Problem.out_of_range, f"{name}应为{low}到{high}之间的整数，收到“{echo(text)}”")
+    raise Refusal(ApiProblem.out_of_range, f"{name}应为{low}到{high}之间的整数，收到“{echo(text)}”")
 
 
 def required_choice(name: str, value: object, choices: Collection[Any]) -> None:
     """Raises Refusal where a value is none of the choices."""
     if value not in choices:
         allowed = "、".join(map(str, choices))
-        raise Refusal(Problem.out_of_range, f"{name}只能是{allowed}之一，收到“{echo(value)}”")
+        raise Refusal(ApiProblem.out_of_range, f"{name}只能是{allowed}之一，收到“{echo(value)}”")
 
 
 def required_page(page: int) -> int:
     """The page number, from 1 on. Raises Refusal."""
     if page < 1:
-        raise Refusal(Problem.out_of_range, f"page应大于等于1，收到“{page}”")
+        raise Refusal(ApiProblem.out_of_range, f"page应大于等于1，收到“{page}”")
     return page
 
 
@@ -93,9 +95,9 @@ def _decode(arguments: str) -> dict[str, Any]:
             arguments, parse_constant=_not_json, parse_float=_finite, parse_int=_bounded
         )
     except (ValueError, RecursionError):
-        raise Refusal(Problem.bad_arguments) from None
+        raise Refusal(ApiProblem.bad_arguments) from None
     if not isinstance(values, dict):
-        raise Refusal(Problem.bad_arguments)
+        raise Refusal(ApiProblem.bad_arguments)
     return values
 
 
@@ -121,10 +123,10 @@ def _as_refusal(error: jsonschema.ValidationError) -> Refusal:
     due: Any = error.validator_value
     if error.validator == "type":
         names = [_TYPES[name] for name in (due if isinstance(due, list) else [due])]
-        return Refusal(Problem.wrong_type, f"{where}应为{'或'.join(names)}")
+        return Refusal(ApiProblem.wrong_type, f"{where}应为{'或'.join(names)}")
     if error.validator == "enum":
-        return Refusal(Problem.out_of_range, f"{where}只能是{'、'.join(map(echo, due))}之一")
+        return Refusal(ApiProblem.out_of_range, f"{where}只能是{'、'.join(map(echo, due))}之一")
     if error.validator == "required":
-        return Refusal(Problem.missing_parameter, f"{where}的内容不完整")
+        return Refusal(ApiProblem.missing_parameter, f"{where}的内容不完整")
     rule = f"{error.validator}={echo(due)}"
-    return Refusal(Problem.out_of_range, f"{where}不符合要求（{rule}）")
+    return Refusal(ApiProblem.out_of_range, f"{where}不符合要求（{rule}）")

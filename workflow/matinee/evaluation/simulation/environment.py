@@ -9,7 +9,7 @@ from functools import cache
 from itertools import pairwise
 from typing import Any
 
-from matinee.evaluation.simulation.answers import Problem, Refusal, echo
+from matinee.evaluation.simulation.answers import ApiProblem, Refusal, echo
 from matinee.evaluation.simulation.arguments import required_page
 from matinee.evaluation.simulation.names import plain, same_basin, same_place
 from matinee.evaluation.simulation.places import City, cities_named
@@ -49,7 +49,7 @@ def get_environment_air_pm(today: datetime.date, *, city: str) -> list[dict[str,
     """Today's air of the city, or of each city where the pinyin means several (fuzhou)."""
     meant = sorted(cities_named(city), key=lambda found: found.id)
     if not meant:
-        raise Refusal(Problem.not_found, f"没有城市“{echo(city)}”的空气质量数据")
+        raise Refusal(ApiProblem.not_found, f"没有城市“{echo(city)}”的空气质量数据")
     return [_air(found, today) for found in meant]
 
 
@@ -105,7 +105,7 @@ def get_river_environment(
     required_page(page)
     found = list(_matching(province, river, section))
     if not found:
-        raise Refusal(Problem.not_found, "没有符合条件的监测断面")
+        raise Refusal(ApiProblem.not_found, "没有符合条件的监测断面")
     start = (page - 1) * _SECTIONS_PER_PAGE
     return {
         "total": len(found),

@@ -7,7 +7,7 @@ import re
 from decimal import ROUND_HALF_UP, Decimal
 from typing import Any
 
-from matinee.evaluation.simulation.answers import Problem, Refusal, echo
+from matinee.evaluation.simulation.answers import ApiProblem, Refusal, echo
 from matinee.evaluation.simulation.arguments import required_choice
 
 _YUAN_PER_WAN = 10_000
@@ -23,7 +23,7 @@ def loan_calc_query(
     `active` is the yearly rate in per cent; a month bears a twelfth of it. Raises Refusal.
     """
     if not 0 < money <= _LARGEST_WAN:
-        raise Refusal(Problem.out_of_range, f"money应大于0且不超过500（万元），收到“{money}”")
+        raise Refusal(ApiProblem.out_of_range, f"money应大于0且不超过500（万元），收到“{money}”")
     required_choice("year", year, (5, 10, 15, 20, 25, 30))
     principal = Decimal(money * _YUAN_PER_WAN)
     rate = _monthly_rate(active)
@@ -44,7 +44,7 @@ def _monthly_rate(active: str) -> Decimal:
     if re.fullmatch(r"[0-9]{1,2}(\.[0-9]{1,6})?", active) and 0 < Decimal(active) <= _HIGHEST_RATE:
         return Decimal(active) / 100 / 12
     limits = f"active应为大于0且不超过{_HIGHEST_RATE}的数字（百分数），收到“{echo(active)}”"
-    raise Refusal(Problem.out_of_range, limits)
+    raise Refusal(ApiProblem.out_of_range, limits)
 
 
 def _equal_instalments(principal: Decimal, rate: Decimal, months: int) -> dict[str, Any]:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from functools import cache, lru_cache
 from typing import Any
 
-from matinee.evaluation.simulation.answers import Problem, Refusal, echo
+from matinee.evaluation.simulation.answers import ApiProblem, Refusal, echo
 from matinee.evaluation.simulation.names import is_chinese, latin, same_place, stem
 from matinee.evaluation.simulation.resources import world_file
 
@@ -98,4 +98,4 @@ def get_cities_list(today: datetime.date, *, province_id: str) -> list[dict[str,
                 {"id": city.id, "city_name": city.name, "province_id": province.id}
                 for city in province.cities
             ]
-    raise Refusal(Problem.not_found, f"没有id为“{echo(province_id)}”的省份")
+    raise Refusal(ApiProblem.not_found, f"没有id为“{echo(province_id)}”的省份")

@@ -9,7 +9,7 @@ from typing import Annotated, Any
 
 from pydantic import Field, ValidationError
 
-from matinee.evaluation.simulation.answers import Problem, Refusal
+from matinee.evaluation.simulation.answers import ApiProblem, Refusal
 from matinee.evaluation.simulation.api import SimulatedApi
 from matinee.messages import documents
 from matinee.messages.conversations import Tool
@@ -73,7 +73,7 @@ class FixtureSimulation:
                 for parameter, value in answer.when.items()
             ):
                 return answer.returns
-        raise Refusal(Problem.not_found)
+        raise Refusal(ApiProblem.not_found)
 
 
 def fixture_problems(file: Path, tools: Sequence[dict[str, Any]]) -> list[documents.Problem]:

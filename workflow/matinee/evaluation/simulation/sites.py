@@ -7,7 +7,7 @@ import re
 from functools import cache
 from typing import Any
 
-from matinee.evaluation.simulation.answers import Problem, Refusal, echo
+from matinee.evaluation.simulation.answers import ApiProblem, Refusal, echo
 from matinee.evaluation.simulation.names import plain
 from matinee.evaluation.simulation.places import provinces
 from matinee.evaluation.simulation.resources import between, world_file
@@ -37,10 +37,10 @@ def icp_query(today: datetime.date, *, domainName: str) -> dict[str, Any]:
     """The site's registration."""
     domain = bare_domain(domainName)
     if not _DOMAIN.fullmatch(domain):
-        raise Refusal(Problem.out_of_range, f"domainName不是有效的域名：“{echo(domainName)}”")
+        raise Refusal(ApiProblem.out_of_range, f"domainName不是有效的域名：“{echo(domainName)}”")
     registered = world_file("icp").get(domain)
     if registered is None:
-        raise Refusal(Problem.no_record, f"未查询到{echo(domain)}的备案信息")
+        raise Refusal(ApiProblem.no_record, f"未查询到{echo(domain)}的备案信息")
     holder, nature, province = registered
     number = f"{between(5, 23, 'year', domain):02d}{between(0, 999_999, 'number', domain):06d}"
     return {

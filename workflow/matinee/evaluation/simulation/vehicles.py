@@ -16,7 +16,7 @@ import datetime
 from dataclasses import dataclass
 from typing import Any
 
-from matinee.evaluation.simulation.answers import Problem, Refusal
+from matinee.evaluation.simulation.answers import ApiProblem, Refusal
 from matinee.evaluation.simulation.arguments import required_choice, required_date
 
 _OLDEST = datetime.date(1950, 1, 1)
@@ -61,7 +61,7 @@ def chejian_query(
     registered = required_date("reg_date", reg_date)
     if not _OLDEST <= registered <= today:
         limits = f"reg_date应在{_OLDEST}到今天（{today}）之间"
-        raise Refusal(Problem.out_of_range, limits)
+        raise Refusal(ApiProblem.out_of_range, limits)
     required_choice("iis_sg", iis_sg, (0, 1))
     name, usual, after_offence = _KINDS[type]
     rule = after_offence if iis_sg else usual

@@ -6,7 +6,7 @@ import datetime
 import math
 from typing import Any
 
-from matinee.evaluation.simulation.answers import Problem, Refusal, echo
+from matinee.evaluation.simulation.answers import ApiProblem, Refusal, echo
 from matinee.evaluation.simulation.arguments import required_date
 from matinee.evaluation.simulation.places import City, cities
 from matinee.evaluation.simulation.resources import between, pick, share, world_file
@@ -25,13 +25,13 @@ def get_history_weather(today: datetime.date, *, city_id: str, weather_date: str
     """The day's weather. Some places and days have no record, always the same ones."""
     city = cities().get(city_id.strip())
     if city is None:
-        raise Refusal(Problem.not_found, f"没有id为“{echo(city_id)}”的城市")
+        raise Refusal(ApiProblem.not_found, f"没有id为“{echo(city_id)}”的城市")
     day = required_date("weather_date", weather_date)
     if not FIRST_DAY <= day < today:
         limits = f"weather_date应从{FIRST_DAY}开始，并早于今天（{today}）"
-        raise Refusal(Problem.out_of_range, limits)
+        raise Refusal(ApiProblem.out_of_range, limits)
     if share("no record", city.id, day) < _SHARE_WITHOUT_RECORD:
-        raise Refusal(Problem.no_record, f"{city.name}{day}没有天气记录")
+        raise Refusal(ApiProblem.no_record, f"{city.name}{day}没有天气记录")
     return {
         "city_id": city.id,
         "city_name": city.name,

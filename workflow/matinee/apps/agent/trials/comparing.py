@@ -27,7 +27,7 @@ _HOUR = datetime.time(9, tzinfo=datetime.UTC)
 
 
 @dataclass(frozen=True)
-class Configuration:
+class AgentSetup:
     """One way of running the agent."""
 
     planner: PlannerName
@@ -41,8 +41,8 @@ class Configuration:
         return "+".join(parts)
 
 
-BASELINE = Configuration("react")
-ALL = tuple(Configuration(*parts) for parts in product(PLANNERS, (False, True), (False, True)))
+BASELINE = AgentSetup("react")
+ALL = tuple(AgentSetup(*parts) for parts in product(PLANNERS, (False, True), (False, True)))
 
 
 class Trial(Strict):
@@ -67,7 +67,7 @@ class Trial(Strict):
 
 def run_configuration(
     engine: Engine,
-    configuration: Configuration,
+    configuration: AgentSetup,
     suite: TaskSuite,
     *,
     folder: Path,

@@ -10,7 +10,7 @@ from decimal import Decimal
 from typing import Any
 
 from matinee.apps.agent.events import Answered, CallObserved, Event, ModelWrote
-from matinee.apps.agent.trials.tasks import Ask
+from matinee.apps.agent.trials.tasks import TaskQuestion
 from matinee.apps.agent.trials.tools import task_world
 from matinee.evaluation.gold import as_lookup
 from matinee.evaluation.simulation import lookup
@@ -51,7 +51,7 @@ class AskScore(Strict):
     without_room: int = 0
 
 
-def score_ask(ask: Ask, day: datetime.date, events: Sequence[Event]) -> AskScore:
+def score_ask(ask: TaskQuestion, day: datetime.date, events: Sequence[Event]) -> AskScore:
     """Judges the events of one ask, the last of which is its `Answered`."""
     answered = events[-1]
     if not isinstance(answered, Answered):
@@ -82,7 +82,7 @@ def score_ask(ask: Ask, day: datetime.date, events: Sequence[Event]) -> AskScore
     )
 
 
-def fact_values(ask: Ask, day: datetime.date) -> tuple[Any, ...]:
+def fact_values(ask: TaskQuestion, day: datetime.date) -> tuple[Any, ...]:
     """What the answer must hold, from the gold calls in a world where no tool fails.
 
     Raises ScenarioError where a fact leads nowhere.

@@ -38,7 +38,7 @@ class Row(Strict):
     costs: dict[str, float]
 
 
-class Pair(Strict):
+class TrialPair(Strict):
     """One configuration against the baseline, on the same tasks.
 
     `difference`: of the shares, with a 95 % interval (bootstrap over families). `p`: exact
@@ -57,15 +57,15 @@ class Pair(Strict):
     costs: dict[str, tuple[float, float, float]]
 
 
-class Comparison(Strict):
+class TrialTable(Strict):
     """All configurations. `detectable`: the smallest difference that so many tasks would show."""
 
     rows: tuple[Row, ...]
-    pairs: tuple[Pair, ...]
+    pairs: tuple[TrialPair, ...]
     detectable: float | None
 
 
-def compare(trials: Sequence[Sequence[Trial]], baseline: str) -> Comparison:
+def compare(trials: Sequence[Sequence[Trial]], baseline: str) -> TrialTable:
     """Compares runs of the same tasks, one sequence per configuration.
 
     Raises ValueError where the runs do not hold the same tasks in the same order, or none of them
@@ -84,7 +84,7 @@ def compare(trials: Sequence[Sequence[Trial]], baseline: str) -> Comparison:
     for run, found, p_adjusted in zip(others, tests, adjusted, strict=True):
         flips = list(zip(old, _outcomes(run), strict=True))
         pairs.append(
-            Pair(
+            TrialPair(
                 configuration=run[0].configuration,
                 baseline=baseline,
                 gained=flips.count((False, True)),
@@ -97,7 +97,7 @@ def compare(trials: Sequence[Sequence[Trial]], baseline: str) -> Comparison:
                 costs={cost: _cost_difference(before, run, cost) for cost in COSTS},
             )
         )
-    return Comparison(
+    return TrialTable(
         rows=tuple(_row(run) for run in trials),
         pairs=tuple(pairs),
         detectable=smallest_detectable_difference(
@@ -106,7 +106,7 @@ def compare(trials: Sequence[Sequence[Trial]], baseline: str) -> Comparison:
     )
 
 
-def as_markdown(comparison: Comparison) -> str:
+def as_markdown(comparison: TrialTable) -> str:
     """Both tables as Markdown."""
     kinds = [kind for kind in KINDS if comparison.rows[0].by_kind.get(kind)]
     lines = [
@@ -185,7 +185,7 @@ def _row_line(row: Row, kinds: Sequence[str]) -> str:
     return "| " + " | ".join(parts) + " |"
 
 
-def _pair_line(pair: Pair) -> str:
+def _pair_line(pair: TrialPair) -> str:
     steps, tokens, seconds = (pair.costs[cost] for cost in ("steps", "tokens", "seconds"))
     parts = [
         pair.configuration,

@@ -23,7 +23,7 @@ KINDS: tuple[Kind, ...] = ("chain", "detour", "repeat", "procedure", "impossible
 _EVERY_CALL = 100
 
 
-class Ask(Strict):
+class TaskQuestion(Strict):
     """One question, asked in a conversation of its own.
 
     `after_days`: since the ask before. `gold`: rounds of calls that lead to the answer; a call may
@@ -61,7 +61,7 @@ class TrialTask(Strict):
     id: str
     kind: Kind
     family: str
-    asks: Annotated[tuple[Ask, ...], Field(min_length=1)]
+    asks: Annotated[tuple[TaskQuestion, ...], Field(min_length=1)]
 
     def days(self, today: datetime.date) -> tuple[datetime.date, ...]:
         """The day of each ask."""

@@ -8,7 +8,7 @@ from functools import cache
 from typing import Any
 
 from matinee.apps.agent.tools import SimulatedTools
-from matinee.evaluation.simulation.answers import Problem, Refusal, echo
+from matinee.evaluation.simulation.answers import ApiProblem, Refusal, echo
 from matinee.evaluation.simulation.api import SimulatedApi
 from matinee.evaluation.simulation.environment import get_environment_air_pm
 from matinee.evaluation.simulation.places import cities_named
@@ -25,7 +25,7 @@ def find_city_id(today: datetime.date, *, city: str) -> dict[str, Any]:
     """The id of a city by its name, without the way over its province."""
     found = sorted(cities_named(city), key=lambda one: one.id)
     if len(found) != 1:
-        raise Refusal(Problem.not_found, f"没有找到城市“{echo(city)}”")
+        raise Refusal(ApiProblem.not_found, f"没有找到城市“{echo(city)}”")
     return {"city_name": found[0].name, "city_id": found[0].id}
 
 
