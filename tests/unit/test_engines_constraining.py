@@ -8,7 +8,7 @@ from functools import cache
 from typing import Any
 
 import pytest
-from playing import tools
+from playing import tools as published
 from tiny import FAMILIES, tokenizer
 
 from matinee.engines.base import Completion, Request
@@ -20,9 +20,17 @@ from matinee.messages.forms import forms
 from matinee.messages.parsing import CallForm, parse, write_calls
 from matinee.messages.rendering import Renderer
 from matinee.runtime.errors import EngineError
+from matinee.runtime.places import RESOURCES
 
 TEMPLATES: dict[CallForm, str] = {"hermes": "chatml_hermes", "action": "plain_action"}
 FORMS = list(TEMPLATES)
+
+
+@cache
+def tools() -> tuple[dict[str, Any], ...]:
+    """The eleven tools, with the values that the annotated list allows."""
+    listed = json.loads((RESOURCES / "tools_annotated.json").read_text(encoding="utf-8"))
+    return tuple(tool.get("function", tool) for tool in listed)
 
 
 def with_tags(special: bool) -> Any:
@@ -178,7 +186,7 @@ def test_a_model_without_any_sense_breaks_no_format(form: CallForm) -> None:
 def served(constrained: CallForm | None, questions: list[str]) -> dict[str, str]:
     """Two tokens of a tiny random model on each question."""
     made = tokenizer()
-    model = FAMILIES["llama"](seed=11, vocabulary=len(made))
+    model = FAMILIES["llama"](seed=9, vocabulary=len(made))
     renderer = Renderer(made, "chatml_hermes")
     limit = Constrainer(renderer, constrained, len(made)) if constrained else None
     engine = TransformersEngine(model, renderer, 4, limit)
@@ -188,7 +196,10 @@ def served(constrained: CallForm | None, questions: list[str]) -> dict[str, str]
         texts[asked.key] = completion.text
 
     engine.serve(
-        [Request(one, ({"role": "user", "content": one},), tools()[:3], 2) for one in questions],
+        [
+            Request(one, ({"role": "user", "content": one},), published()[:3], 2)
+            for one in questions
+        ],
         reply,
     )
     return texts
