@@ -7,7 +7,7 @@
 #   make test-all the same, and what needs root, SLURM, a browser or patience
 #   make faults   kills, full disks and the like, for a quarter of an hour
 #   make lint     ruff, mypy, snakefmt, snakemake --lint, known holes, secrets
-#   make chat     talk to the demo's tuned model in the browser; MODEL=folder for another
+#   make chat     talk to the demo's tuned model in the browser; MODEL=folder for another, ARGS="--tools FILE" and the like
 #   make sample   the demo's report as docs/sample-report.html, and its pictures
 #   make bench    speed and memory, as pairs in one run
 #   make lock     write the lock files from pyproject.toml anew
@@ -86,7 +86,7 @@ $(VENV)/chat.stamp: $(VENV)/run.stamp requirements-chat.txt
 
 chat: $(VENV)/chat.stamp
 	@test -d $(MODEL) || { echo "There is no $(MODEL) yet. Run make demo first, or give MODEL=folder."; exit 1; }
-	@$(IN_VENV) python workflow/run.py chat $(MODEL) $(if $(wildcard $(UNTUNED)),--untuned $(UNTUNED)) --page
+	@$(IN_VENV) python workflow/run.py chat $(MODEL) $(if $(wildcard $(UNTUNED)),--untuned $(UNTUNED)) --page $(ARGS)
 
 test: $(VENV)/dev.stamp
 	@$(IN_VENV) python -m pytest -n $(WORKERS)
