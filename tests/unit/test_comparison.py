@@ -143,7 +143,7 @@ def test_categories_are_compared_apart() -> None:
     ids=["more-done", "more-done-less-left-alone", "silenced", "less-left-alone",
          "more-left-alone", "more-left-alone-at-a-loss", "nothing"],
 )  # fmt: skip
-def test_the_headline_weighs_what_is_due_before_what_is_to_be_left_alone(
+def test_the_headline_asks_first_for_what_is_due_then_for_what_is_left_alone(
     before: str, after: str, headline: str
 ) -> None:
     comparison, pair = _comparison([before], [after], quiet=20)
