@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from contextlib import chdir
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -65,6 +66,32 @@ def plan(folder: Folder, context: typer.Context) -> None:
     _snakemake(folder, "--dry-run", "--quiet", "rules", *context.args)
 
 
+@app.command()
+def estimate(
+    folder: Annotated[
+        Path | None, typer.Argument(help="The experiment's folder. None: this one's configuration.")
+    ] = None,
+    configfile: Annotated[
+        list[Path] | None, typer.Option(help="Laid over config.yaml; repeat for several.")
+    ] = None,
+    gpu: Annotated[str | None, typer.Option(help="On a GPU of that name: A100, 4090 …")] = None,
+) -> None:
+    """Say what an experiment takes: downloads, disk, memory, steps, tokens, time, money."""
+    from matinee.config.checking import configuration_files, read_configuration
+    from matinee.config.plan import Plan
+    from matinee.models.machines import named_gpu, this_machine
+    from matinee.stages.estimating import estimate as lines
+
+    given = [file.absolute() for file in configfile or []]
+    if folder is not None:
+        given[:0] = [PROJECT / "config.yaml", _experiment(folder).absolute()]
+    with chdir(folder or Path()):
+        files = configuration_files(given, alone=folder is not None)
+        plan = Plan(read_configuration(files, {}, Path.cwd()))
+        for line in lines(plan, named_gpu(gpu) if gpu else this_machine()):
+            typer.echo(line)
+
+
 @app.command(context_settings=ANY)
 def run(folder: Folder, context: typer.Context) -> None:
     """Run an experiment, or go on with it; further arguments go to snakemake."""
@@ -73,12 +100,17 @@ def run(folder: Folder, context: typer.Context) -> None:
     typer.echo(f"Report: {folder.absolute()}/results/report.html")
 
 
-def _snakemake(folder: Path, *arguments: str) -> None:
-    """Snakemake on the checkout's workflow, with the folder's experiment and results."""
+def _experiment(folder: Path) -> Path:
     experiment = folder / "experiment.yaml"
     if not experiment.is_file():
         typer.echo(f"There is no {experiment}. Begin one: matinee init {folder}", err=True)
         raise typer.Exit(1)
+    return experiment
+
+
+def _snakemake(folder: Path, *arguments: str) -> None:
+    """Snakemake on the checkout's workflow, with the folder's experiment and results."""
+    experiment = _experiment(folder)
     command = [
         *(sys.executable, "-m", "snakemake", "--snakefile", str(PROJECT / "Snakefile")),
         *("--directory", str(folder), *arguments),

@@ -146,11 +146,11 @@ def _train_once(job: Job, pace: Pace, shortages: Sequence[str] = ()) -> dict[str
     runtime = time.perf_counter() - started
     validation_loss = trainer.evaluate()["eval_loss"] if job.validation else None
     samples, tokens, computed = trainer.totals()
-    planned = _planned(job, settings, trainer.state.global_step)
+    counts = planned(job, settings, trainer.state.global_step)
     metrics = {
         "steps": trainer.state.global_step,
         "epochs": settings.epochs,
-        "samples": planned["samples"],
+        "samples": counts["samples"],
         "train_loss": mean_loss(trainer.state.log_history),
         "validation_loss": validation_loss,
         "validation_rows": len(job.validation),
@@ -160,9 +160,9 @@ def _train_once(job: Job, pace: Pace, shortages: Sequence[str] = ()) -> dict[str
         "tokens_per_second": tokens / runtime,
         "trainable_parameters": trainable,
         "total_parameters": total - trainable,
-        "tokens": planned["tokens"],
+        "tokens": counts["tokens"],
         "computed_share": computed / max(1, tokens),
-        "supervised_tokens": planned["supervised_tokens"],
+        "supervised_tokens": counts["supervised_tokens"],
         "batch_size": settings.batch_size,
         "gradient_accumulation": settings.gradient_accumulation,
         "processes": processes(),
@@ -188,7 +188,7 @@ def _train_once(job: Job, pace: Pace, shortages: Sequence[str] = ()) -> dict[str
     return metrics
 
 
-def _planned(job: Job, settings: Training, steps: int) -> dict[str, int]:
+def planned(job: Job, settings: Training, steps: int) -> dict[str, int]:
     """Samples and tokens of the whole run, however often it was killed and went on."""
     batches = epoch_batches(job, settings)
     counts = {"samples": 0, "tokens": 0, "supervised_tokens": 0}
