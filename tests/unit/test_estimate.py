@@ -19,7 +19,7 @@ from matinee.models.anatomy import folder_anatomy, named_anatomy
 from matinee.models.machines import Machine, named_gpu
 from matinee.runtime.errors import ConfigurationError
 from matinee.stages import experiments
-from matinee.stages.estimating import Estimator, Outlay, Quantity, estimate
+from matinee.stages.estimating import START, Estimator, Outlay, Quantity, estimate
 
 ROOT = Path(__file__).parents[2]
 CPU = Machine("a made-up CPU", False, 8.0, {"fp32": 1e11})
@@ -151,6 +151,29 @@ def test_what_ran_with_other_settings_is_no_measurement(tmp_path: Path) -> None:
     found = outlays(now, tmp_path)["train chat s42"]
     assert found.seconds is not None
     assert found.seconds.how == "assumed"
+
+
+def test_a_training_that_ran_here_tells_the_speed_of_the_others(tmp_path: Path) -> None:
+    tiny.save(tmp_path / "start")
+    asked = plan(tmp_path)
+    asked.configuration.variants[0].seeds.append(43)
+    leave_tokens(asked, tmp_path, [[7] * 50] * 10)
+    slow = Machine("slow", False, 8.0, {"fp32": 1e5}, here=True)
+    expected = outlays(asked, tmp_path, slow)["train chat s43"].seconds
+    assert expected is not None
+    metrics = {
+        **{"steps": 4, "tokens": 800, "samples": 16, "supervised_tokens": 32, "computed_share": 1},
+        **{"resumed_from_step": 2, "processes": 1, "device": "cpu", "precision": "fp32"},
+        # Half of the steps took as long as all were expected to.
+        "runtime_seconds": expected.value - START,
+    }
+    run = tmp_path / "training/chat/s42/run.json"
+    leave(run, asked.train_adapter("chat", "42"), facts={"metrics": metrics})
+    found = outlays(asked, tmp_path, slow)["train chat s43"].seconds
+    assert found is not None
+    assert found.value - START == pytest.approx(2 * (expected.value - START))
+    elsewhere = outlays(asked, tmp_path, Machine("far", False, 8.0, {"fp32": 1e5}))
+    assert elsewhere["train chat s43"].seconds == expected
 
 
 def test_rows_of_own_files_are_read(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 import shutil
 import time
 from collections.abc import Mapping
@@ -27,13 +28,16 @@ CPU_SHARE = {"fp32": 0.6, "bf16": 0.5}
 
 @dataclass(frozen=True)
 class Machine:
-    """Where it runs: GB for a model, FLOP/s of bare products by precision, free GB of a disk."""
+    """Where it runs: GB for a model, FLOP/s of bare products by precision, free GB of a disk;
+    whether it is this one, and its running processes per core."""
 
     name: str
     gpu: bool
     memory: float
     speeds: Mapping[str, float]
     disk: float = math.inf
+    here: bool = False
+    load: float = 0.0
 
     def seconds(self, work: float, precision: str) -> float:
         """The time of so many floating-point operations."""
@@ -60,7 +64,7 @@ def this_machine() -> Machine:
     if torch.cuda.is_available():
         speeds = {"bf16": _speed(torch.empty(8192, 8192, device="cuda", dtype=torch.bfloat16))}
         memory = torch.cuda.get_device_properties(0).total_memory / 1e9
-        return Machine(torch.cuda.get_device_name(0), True, memory, speeds, free)
+        return Machine(torch.cuda.get_device_name(0), True, memory, speeds, free, here=True)
     placements = {place("bf16"), place("fp32")}
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
@@ -68,7 +72,9 @@ def this_machine() -> Machine:
         p.precision: threads * _speed(torch.empty(512, 512, dtype=p.dtype)) for p in placements
     }
     torch.set_num_threads(threads)
-    return Machine(f"{hardware['cores']} cores", False, hardware["memory_gb"], speeds, free)
+    load = os.getloadavg()[0] / hardware["cores"]
+    name, memory = f"{hardware['cores']} cores", hardware["memory_gb"]
+    return Machine(name, False, memory, speeds, free, here=True, load=load)
 
 
 def _speed(factor: Any) -> float:

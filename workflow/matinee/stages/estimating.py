@@ -10,7 +10,7 @@ import json
 import math
 import tempfile
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 from typing import Any, Literal
@@ -55,6 +55,9 @@ OUTPUTS, READ, WRITTEN, TOKEN_SECONDS = 2, 100, 40, 0.04
 START, CPU_BASE, GPU_BASE = 6.0, 0.6, 1.5
 # GB on a GPU for one GB of 16-bit weights.
 QUANTIZED = {"none": 1.0, "8bit": 0.55, "4bit": 0.3}
+
+# Seconds of arithmetic from which on a training tells the speed of its machine.
+LEAST_SECONDS = 10
 
 How = Literal["measured", "computed", "assumed"]
 MARKS: dict[How, str] = {"measured": "✓", "computed": "=", "assumed": "~"}
@@ -106,6 +109,7 @@ class Estimator:
         self._anatomy, self._rows = cache(self._find_anatomy), cache(self._find_rows)
         self._base = GPU_BASE if machine.gpu else CPU_BASE
         self._made = tempfile.TemporaryDirectory()
+        self.calibrated = machine.here and self._calibrate()
 
     def outlays(self) -> Iterator[Outlay]:
         """Every job that takes more than moments, in the order of the workflow."""
@@ -118,8 +122,7 @@ class Estimator:
 
     def _measured(self, run: Path, asked: str) -> dict[str, Quantity]:
         """Memory and time of a stage that ran with what the plan asks now; empty where none did."""
-        record = records.read_json(run) if run.is_file() else {}
-        if record.get("parameters") != json.loads(asked):
+        if not (record := _record(run, asked)):
             return {}
         metrics = record["facts"].get("metrics", {})
         memory = metrics.get("peak_device_memory_mb", record["peak_memory_mb"]) / 1000
@@ -127,6 +130,30 @@ class Estimator:
             "memory": Quantity(memory, "measured"),
             "seconds": Quantity(record["wall_seconds"], "measured"),
         }
+
+    def _calibrate(self) -> bool:
+        """Takes the speed from a training that ran here, where arithmetic was most of its time."""
+        for variant in self.plan.configuration.variants:
+            for seed in variant.seeds:
+                run = paths.TRAINING.below(self.results, variant=variant.id, seed=seed) / "run.json"
+                record = _record(run, self.plan.train_adapter(variant.id, str(seed)))
+                anatomy = self._anatomy(variant.model)
+                told = record.get("facts", {}).get("metrics")
+                device = "cuda" if self.machine.gpu else "cpu"
+                if anatomy is None or not told or told["device"] != device:
+                    continue
+                tokens, supervised = told["tokens"], told["supervised_tokens"] / told["tokens"]
+                mean, share = tokens / told["samples"], told["computed_share"]
+                work = tokens * work_per_token(variant.training, anatomy, mean, share, supervised)
+                work *= 1 - told["resumed_from_step"] / told["steps"]
+                expected = self.machine.seconds(work / told["processes"], told["precision"])
+                if expected < LEAST_SECONDS:
+                    continue
+                factor = expected / told["runtime_seconds"]
+                speeds = {form: speed * factor for form, speed in self.machine.speeds.items()}
+                self.machine = replace(self.machine, speeds=speeds)
+                return True
+        return False
 
     # Models and rows
 
@@ -260,13 +287,13 @@ class Estimator:
     def _training_memory(
         self, variant: Variant, anatomy: Anatomy, adapter: float, largest: float
     ) -> float:
-        """GB: weights; 16 bytes a trainable parameter; some 16 widths and 8 inner widths a token
+        """GB: weights; 16 bytes a trainable parameter; some 12 widths and 6 inner widths a token
         and layer, of which checkpointing keeps one width. On a CPU fewer tokens (`pace.py`)."""
         training, gpu = variant.training, self.machine.gpu
         if not gpu and training.packing == "plain":
             lanes = records.hardware()["cores"]
             largest = min(largest, lanes * max(CPU_TOKENS / 2, variant.cutoff_length))
-        layer = 16 * anatomy.width + 8 * anatomy.inner
+        layer = 12 * anatomy.width + 6 * anatomy.inner
         kept = anatomy.layers * training.lora.layers * layer
         if training.gradient_checkpointing:
             kept = anatomy.layers * anatomy.width + layer
@@ -349,6 +376,12 @@ class Estimator:
             yield f"disk: takes {disk:,.0f} GB, {self.machine.disk:,.0f} GB are free"
 
 
+def _record(run: Path, asked: str) -> dict[str, Any]:
+    """The `run.json` of a stage that ran with what the plan asks now; empty where none did."""
+    record: dict[str, Any] = records.read_json(run) if run.is_file() else {}
+    return record if record.get("parameters") == json.loads(asked) else {}
+
+
 def _own_rows(dataset: Dataset) -> Iterator[Conversation]:
     """Rows that need no download: of files on this machine, or some as synthesis makes them."""
     if dataset.synthesis is not None:
@@ -394,6 +427,10 @@ def estimate(plan: Plan, machine: Machine, results: Path = Path("results")) -> I
     estimator = Estimator(plan, machine, results)
     outlays = list(estimator.outlays())
     yield from (f"! {line}" for line in estimator.refusals(outlays))
+    if estimator.calibrated:
+        yield "speed: as the training reached it that has run here"
+    elif machine.here and machine.load > 0.5:
+        yield f"! busy: {machine.load:.1f} processes a core; the times are those of an idle machine"
     heads = (f"on {machine.name}", "download", "disk", "memory", "steps", "tokens", "time")
     for row in (heads, *map(_cells, outlays)):
         yield (f"{row[0]:24}" + "".join(f" {cell:>10}" for cell in row[1:])).rstrip()
