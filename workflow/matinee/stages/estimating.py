@@ -308,7 +308,7 @@ class Estimator:
         measured = self._measured(run, self.plan.merge_model(variant.id))
         if anatomy is None or measured:
             return Outlay(job, **measured)
-        # Four prompts through four models in fp32, two of them held at once; models read and written.
+        # Four prompts through four models in fp32, two of them held at once.
         work = 4 * 4 * TOOL_TOKENS * 2 * anatomy.products
         seconds = START + 6 * anatomy.stored + self.machine.seconds(work, "fp32")
         memory, disk = Quantity(self._base + 4 * anatomy.stored), Quantity(anatomy.stored)
