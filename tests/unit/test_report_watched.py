@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 
 import pytest
@@ -32,9 +33,13 @@ def test_the_report_goes_to_the_run_of_its_training(results: Path) -> None:
     folder = results / "training" / "chat" / "s42" / "wandb"
     (logged,) = [f for f in folder.glob("offline-run-*-chat-s42-abc") if f.name != STARTED]
     # What a later `wandb sync` sends: protocol buffers, whose texts stand in the file as they are.
-    sent = (logged / "run-chat-s42-abc.wandb").read_bytes()
-    for text in (b"report-chat-s42-abc", b"report.html", b"tables/cases.parquet"):
-        assert text in sent
+    # The service that writes it may end after the run has.
+    texts = (b"report-chat-s42-abc", b"report.html", b"tables/cases.parquet")
+    file = logged / "run-chat-s42-abc.wandb"
+    end = time.monotonic() + 60
+    while not all(text in file.read_bytes() for text in texts):
+        assert time.monotonic() < end
+        time.sleep(0.05)
     tables = {path.name.split("_")[0] for path in logged.rglob("*.table.json")}
     assert tables == {"accuracy", "cases"}
 

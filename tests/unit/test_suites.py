@@ -570,4 +570,5 @@ def test_shared_suites_are_sound_and_played_to_the_end(name: str) -> None:
         simulation=lambda today, faults, tools: recorded.anew(faults),
     )
     verdicts = score_suite(suite, transcripts)
-    assert [verdict.detail for verdict in verdicts] == ["as accepted"] * len(suite.scenarios)
+    assert [verdict.detail.key for verdict in verdicts] == ["as_accepted"] * len(verdicts)
+    assert len(verdicts) == len(suite.scenarios)

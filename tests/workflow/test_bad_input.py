@@ -21,7 +21,7 @@ class TestConfiguration:
         ("values", "expected"),
         [
             ({"leakge": "warn"}, ["leakge", "unknown key"]),
-            ({"leakage": "maybe"}, ["leakage", "'maybe'", "'error' or 'warn'"]),
+            ({"leakage": "maybe"}, ["leakage", "'maybe'", "'error', 'same_tools' or 'warn'"]),
             ({"export": {"shard_size": "2 parsecs"}}, ["export.shard_size", "2 parsecs"]),
         ],
     )

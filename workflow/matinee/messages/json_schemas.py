@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping
 from fractions import Fraction
 from typing import Any
 
-from jsonschema import Draft202012Validator, SchemaError, ValidationError
+from jsonschema import Draft202012Validator, FormatChecker, SchemaError, ValidationError
 from jsonschema.protocols import Validator
 from jsonschema.validators import extend
 from referencing import Registry, Resource
@@ -47,7 +47,8 @@ class ParameterSchema:
     def __init__(self, schema: Mapping[str, Any]) -> None:
         try:
             self._schema = current(schema)
-            Draft202012Validator.check_schema(self._schema)
+            # Formats aside: a pattern is ECMA's and not Python's, and is checked below as such.
+            Draft202012Validator.check_schema(self._schema, format_checker=FormatChecker(()))
             self._resolver = _closed_resolver(self._schema)
             self._validator = validator(self._schema)
         except SchemaError as error:

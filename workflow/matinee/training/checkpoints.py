@@ -7,6 +7,7 @@ import shutil
 from pathlib import Path
 
 from matinee.runtime import records
+from matinee.runtime.errors import DataError
 
 COMPLETE = "complete"
 
@@ -61,5 +62,5 @@ def _is_whole(checkpoint: Path) -> bool:
     try:
         files = records.read_json(checkpoint / COMPLETE)["files"]
         return all((checkpoint / name).stat().st_size == size for name, size in files.items())
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+    except (DataError, OSError, KeyError, TypeError, AttributeError):
         return False

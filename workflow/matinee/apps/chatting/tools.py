@@ -7,7 +7,7 @@ import json
 from collections.abc import Sequence
 from typing import Any
 
-from jsonschema import Draft202012Validator
+from jsonschema import Draft202012Validator, FormatChecker
 from jsonschema.exceptions import SchemaError
 
 from matinee.apps.agent.tools import SimulatedTools, Toolbox, ToolSource
@@ -113,7 +113,7 @@ def _tool(entry: dict[str, Any], place: int) -> Tool:
     ):
         raise UserError(f"The tool list, {where}: each of the properties must be an object.")
     try:
-        Draft202012Validator.check_schema(schema)
+        Draft202012Validator.check_schema(schema, format_checker=FormatChecker(()))
     except SchemaError as error:
         raise UserError(f"The tool list, {where}: {error.message}.") from error
     return Tool.from_openai(
