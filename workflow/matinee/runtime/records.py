@@ -191,7 +191,7 @@ def command() -> str | None:
     """The command line of this stage, to be copied; None where it was called in another way."""
     if Path(sys.argv[0]).name != "run.py":
         return None
-    return shlex.join(["python", *sys.argv])
+    return shlex.join(["matinee", *sys.argv[1:]])
 
 
 def _redacted(value: Any) -> Any:
