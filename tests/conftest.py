@@ -31,7 +31,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     Read by `--dist loadgroup`. Other tests go to whichever core is free.
     """
     for item in items:
-        if "finished" in item.fixturenames:
+        if "interruption" in item.fixturenames:
             item.add_marker(pytest.mark.xdist_group("finished"))
         elif any(
             definition.scope in ("module", "session") and definition.baseid
