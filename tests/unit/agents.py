@@ -10,9 +10,10 @@ from typing import Any, TypeVar
 from matinee.apps.agent.driving import serve
 from matinee.apps.agent.events import AgentLimits, Answered, Event, Task
 from matinee.apps.agent.loop import Agent
-from matinee.apps.agent.planning import ReactPlanner, TaskPlanner
-from matinee.apps.agent.tools import answered, refused
+from matinee.apps.agent.planning import Planner
+from matinee.apps.agent.tools import refused
 from matinee.engines.base import Completion, Reply, Request
+from matinee.evaluation.simulation.answers import answer as answered
 from matinee.messages.conversations import Tool, ToolCall, canonical_json
 from matinee.messages.parsing import write_calls
 from matinee.messages.transcripts import Observation
@@ -75,7 +76,7 @@ class Tools:
 def run(
     texts: Sequence[str | Completion],
     *,
-    planner: TaskPlanner | None = None,
+    planner: Planner | None = None,
     tools: Tools | None = None,
     question: str = QUESTION,
     limits: AgentLimits | None = None,
@@ -85,7 +86,7 @@ def run(
     engine = Outputs(texts)
     agent = Agent(
         tools if tools is not None else Tools(),
-        planner if planner is not None else ReactPlanner(),
+        planner,
         limits=limits,
         **parts,
     )

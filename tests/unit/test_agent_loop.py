@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -23,22 +24,15 @@ from matinee.apps.agent.events import (
     Task,
 )
 from matinee.apps.agent.loop import NO_RESULT, Agent
-from matinee.apps.agent.planning import (
-    DirectPlanner,
-    PlanFirstPlanner,
-    Procedure,
-    ProcedureStep,
-    ReactPlanner,
-    SopPlanner,
-)
-from matinee.apps.agent.reflecting import BoundedReflection, NoReflection
+from matinee.apps.agent.planning import Planner, Procedure, ProcedureStep
 from matinee.apps.agent.thinking import OMITTED
 from matinee.engines.base import Completion
 from matinee.messages.conversations import Message
 from matinee.runtime.errors import EngineError
 
-SOP = SopPlanner(
-    [
+SOP = Planner(
+    "sop",
+    (
         Procedure(
             title="查天气",
             words=(("天气",),),
@@ -46,8 +40,8 @@ SOP = SopPlanner(
                 ProcedureStep(goal="先做好", tool="good"),
                 ProcedureStep(goal="再做别的", tool="other", after=(1,)),
             ),
-        )
-    ]
+        ),
+    ),
 )
 PLAN = "1. 先查good\n2. 再查other"
 
@@ -69,14 +63,14 @@ def test_react_calls_until_the_model_answers() -> None:
 
 
 def test_direct_makes_one_round_of_calls_and_no_second() -> None:
-    events, _ = run([calls("good"), calls("other")], planner=DirectPlanner())
+    events, _ = run([calls("good"), calls("other")], planner=Planner("direct"))
     assert [event.call.name for event in of_kind(events, CallMade)] == ["good"]
     assert not answer(events).complete
 
 
 def test_plan_first_works_on_each_step_and_then_writes_the_answer() -> None:
     texts = [PLAN, calls("good"), "第一步好了", calls("other"), "第二步好了", "都好了。"]
-    events, _ = run(texts, planner=PlanFirstPlanner())
+    events, _ = run(texts, planner=Planner("plan"))
     assert [part.goal for part in of_kind(events, PlanMade)[0].subtasks] == [
         "先查good",
         "再查other",
@@ -89,7 +83,7 @@ def test_plan_first_works_on_each_step_and_then_writes_the_answer() -> None:
 
 
 def test_a_plan_that_cannot_be_read_becomes_one_task_and_says_so() -> None:
-    events, _ = run(["我不会写计划", calls("good"), "晴。"], planner=PlanFirstPlanner())
+    events, _ = run(["我不会写计划", calls("good"), "晴。"], planner=Planner("plan"))
     made = of_kind(events, PlanMade)[0]
     assert [part.goal for part in made.subtasks] == [QUESTION]
     assert made.note
@@ -182,7 +176,7 @@ def test_without_reflection_a_failure_is_final_and_the_answer_is_the_models() ->
 
 def test_reflection_tries_another_way_once_and_tells_the_model_why() -> None:
     texts = [calls("bad"), "查不到。", calls("good"), "晴。"]
-    events, engine = run(texts, reflection=BoundedReflection(2))
+    events, engine = run(texts, reflection=True)
     assert [event.again for event in of_kind(events, Reflected)] == [True]
     assert "bad坏了" in engine.requests[2].messages[-1]["content"]
     assert answer(events).text == "晴。"
@@ -190,7 +184,9 @@ def test_reflection_tries_another_way_once_and_tells_the_model_why() -> None:
 
 
 def test_reflection_gives_up_in_the_end_and_says_what_is_missing() -> None:
-    events, _ = run([calls("bad"), "查不到。"] * 9, reflection=BoundedReflection(3))
+    events, _ = run(
+        [calls("bad"), "查不到。"] * 9, reflection=True, limits=AgentLimits(max_attempts=3)
+    )
     assert [event.again for event in of_kind(events, Reflected)] == [True, True, False]
     assert "没有完成" in answer(events).text
     assert "bad坏了" in answer(events).text
@@ -208,7 +204,7 @@ def test_a_partial_answer_keeps_what_was_found() -> None:
         "不行",
         "20度。",
     ]
-    events, _ = run(texts, planner=PlanFirstPlanner(), reflection=BoundedReflection(2))
+    events, _ = run(texts, planner=Planner("plan"), reflection=True)
     assert answer(events).text.startswith("20度。")
     assert "再查other" in answer(events).text
     assert len(answer(events).missing) == 1
@@ -228,7 +224,7 @@ def test_a_plain_question_is_shown_as_in_the_evaluation() -> None:
 def test_earlier_turns_come_before_the_question() -> None:
     history = (Message("user", "你好"), Message("assistant", "你好！"))
     engine = Outputs(["晴。"])
-    agent = Agent(Tools(), ReactPlanner())
+    agent = Agent(Tools())
     task = Task(QUESTION, history=history, today=TODAY, now=NOW)
     serve(engine, {task.key: agent.play(task)}, lambda key, event: None)
     contents = [message["content"] for message in engine.requests[0].messages]
@@ -274,7 +270,7 @@ OUTPUTS = st.one_of(
     st.text(max_size=30),
     st.builds(Completion, st.just("天"), st.just(5), st.just(5), st.just("length"), st.just(0.0)),
 )  # fmt: skip
-PLANNERS = st.sampled_from([DirectPlanner(), ReactPlanner(), PlanFirstPlanner(), SOP])
+PLANNERS = st.sampled_from([Planner("direct"), Planner(), Planner("plan"), SOP])
 LIMITS = st.builds(
     AgentLimits,
     max_steps=st.integers(1, 12),
@@ -299,20 +295,20 @@ def test_every_path_ends_in_one_answer_within_the_steps(
     attempts: int,
     good: list[bool],
 ) -> None:
-    reflection = BoundedReflection(attempts) if attempts else NoReflection()
+    limits = replace(limits, max_attempts=max(attempts, 1))
     events, engine = run(
         texts,
         planner=planner,
         tools=Tools({"good": good}),
         limits=limits,
-        reflection=reflection,
+        reflection=attempts > 0,
     )
     end = answer(events)
     assert len(of_kind(events, Answered)) == 1
     assert end.text.strip()
-    assert len(engine.requests) == end.steps == len(of_kind(events, ModelWrote))
-    assert end.steps <= limits.max_steps
-    assert end.calls == len(of_kind(events, CallMade)) == len(of_kind(events, CallObserved))
+    assert len(engine.requests) == end.usage.steps == len(of_kind(events, ModelWrote))
+    assert end.usage.steps <= limits.max_steps
+    assert end.usage.calls == len(of_kind(events, CallMade)) == len(of_kind(events, CallObserved))
     assert end.complete == (not end.missing)
     _check_subtasks(events, max(attempts, 1))
 
@@ -337,7 +333,7 @@ def test_a_model_that_never_stops_calling_ends_at_the_limit() -> None:
 
 def test_the_last_step_is_kept_for_the_answer_of_a_plan() -> None:
     limits = AgentLimits(max_steps=4)
-    events, _ = run([PLAN, calls("good")], planner=PlanFirstPlanner(), limits=limits)
+    events, _ = run([PLAN, calls("good")], planner=Planner("plan"), limits=limits)
     assert of_kind(events, ModelWrote)[-1].purpose == "answer"
 
 
@@ -352,7 +348,7 @@ def test_limits_below_one_are_refused(name: str) -> None:
 
 def test_many_tasks_share_one_run_of_the_engine() -> None:
     engine = Outputs(["晴。"])
-    agent = Agent(Tools(), ReactPlanner())
+    agent = Agent(Tools())
     tasks = [Task(QUESTION, key=f"task {n}", today=TODAY, now=NOW) for n in range(5)]
     results = serve(engine, {task.key: agent.play(task) for task in tasks}, lambda key, event: None)
     assert list(results) == [task.key for task in tasks]
@@ -366,6 +362,4 @@ def test_an_engine_that_leaves_a_task_unfinished_is_an_error() -> None:
 
     task = Task(QUESTION, today=TODAY, now=NOW)
     with pytest.raises(EngineError, match="unfinished"):
-        serve(
-            Lazy(), {task.key: Agent(Tools(), ReactPlanner()).play(task)}, lambda key, event: None
-        )
+        serve(Lazy(), {task.key: Agent(Tools()).play(task)}, lambda key, event: None)

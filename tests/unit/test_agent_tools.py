@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime
 import json
+import shlex
 import socket
 import sys
 import threading
@@ -14,8 +15,10 @@ from typing import Any
 import pytest
 
 from matinee.apps.agent import mcp_tools
-from matinee.apps.agent.mcp_tools import McpCommand, connect_mcp
-from matinee.apps.agent.tools import SimulatedTools, Toolbox, answered
+from matinee.apps.agent.mcp_tools import connect_mcp
+from matinee.apps.agent.tools import Toolbox
+from matinee.evaluation.simulation import world
+from matinee.evaluation.simulation.answers import answer
 from matinee.evaluation.simulation.resources import eleven_tools
 from matinee.messages.conversations import Tool
 from matinee.messages.transcripts import Observation
@@ -31,7 +34,7 @@ class OneTool:
         self.tools = (Tool(name, "七", '{"type": "object", "properties": {}}'),)
 
     def call(self, name: str, arguments: str) -> Observation:
-        return answered(name, 7)
+        return answer(name, 7)
 
 
 def result_of(source: Any, name: str, arguments: str) -> Any:
@@ -42,7 +45,7 @@ def result_of(source: Any, name: str, arguments: str) -> Any:
 
 
 def test_a_box_calls_the_source_that_owns_the_tool() -> None:
-    box = Toolbox([SimulatedTools.world(TODAY), OneTool("convert")])
+    box = Toolbox([world(TODAY), OneTool("convert")])
     assert [tool.name for tool in box.tools][-1] == "convert"
     assert len(box.tools) == len(eleven_tools()) + 1
     assert result_of(box, "convert", "{}") == 7
@@ -61,7 +64,7 @@ mcp = pytest.mark.skipif(
     not all(map(__import__("importlib.util").util.find_spec, ("mcp", "mcp_server_time"))),
     reason="the extra mcp is not installed",
 )
-TIME_SERVER = McpCommand(sys.executable, ("-m", "mcp_server_time", "--local-timezone", "UTC"))
+TIME_SERVER = f"{shlex.quote(sys.executable)} -m mcp_server_time --local-timezone UTC"
 
 
 @mcp
@@ -119,9 +122,7 @@ def test_an_allowed_tool_that_the_server_lacks_is_named() -> None:
 
 
 @mcp
-@pytest.mark.parametrize(
-    "server", [McpCommand("no-such-command-anywhere"), "http://127.0.0.1:9/mcp"], ids=str
-)
+@pytest.mark.parametrize("server", ["no-such-command-anywhere", "http://127.0.0.1:9/mcp"], ids=str)
 def test_a_server_that_is_not_there_is_named(server: Any) -> None:
     with pytest.raises(UserError, match="cannot be used"), connect_mcp(server, timeout=5):
         pass

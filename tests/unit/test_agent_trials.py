@@ -23,7 +23,7 @@ from matinee.engines.base import Completion
 from matinee.evaluation.scripted import NullEngine
 from matinee.messages.conversations import ToolCall
 from matinee.messages.scenarios import GoldCall
-from matinee.runtime.errors import ScenarioError, UserError
+from matinee.runtime.errors import UserError
 
 DAY = datetime.date(2024, 1, 25)
 
@@ -76,7 +76,7 @@ def test_saying_something_polite_does_no_task(tmp_path: Path) -> None:
 def test_memory_saves_steps_and_answers_during_an_outage(tmp_path: Path) -> None:
     without = {t.task: t for t in trials(AgentSetup("react"), tmp_path / "a")}
     with_memory = {t.task: t for t in trials(AgentSetup("react", memory=True), tmp_path / "b")}
-    assert with_memory["repeat-past-1"].steps < without["repeat-past-1"].steps
+    assert with_memory["repeat-past-1"].costs["steps"] < without["repeat-past-1"].costs["steps"]
     assert with_memory["repeat-outage-1"].asks[1].reused
     assert not any(score.reused for trial in without.values() for score in trial.asks)
 
@@ -121,7 +121,7 @@ def test_a_task_file_with_an_unknown_key_is_named(tmp_path: Path) -> None:
         "kind: chain\ntasks: [{id: a, family: a, asks: [{question: b, fact: [c]}]}]",
         encoding="utf-8",
     )
-    with pytest.raises(ScenarioError, match=r"chain\.yaml: asks\.0\.fact"):
+    with pytest.raises(UserError, match=r"chain\.yaml: tasks\.0\.asks\.0\.fact"):
         read_tasks(tmp_path)
 
 
@@ -225,7 +225,7 @@ def test_what_cannot_be_done_must_be_said(text: str, honest: bool) -> None:
 def test_what_the_model_wrote_is_kept_raw(tmp_path: Path) -> None:
     run = {t.task: t for t in trials(AgentSetup("react"), tmp_path)}
     outputs = run["chain-weather-1"].asks[0].outputs
-    assert len(outputs) == run["chain-weather-1"].steps
+    assert len(outputs) == run["chain-weather-1"].costs["steps"]
     assert outputs[0].startswith("<tool_call>")
 
 
@@ -249,11 +249,7 @@ def trial(name: str, number: int, success: bool, steps: int) -> Trial:
         family=f"family {number // 2}",
         success=success,
         found=success,
-        steps=steps,
-        calls=1,
-        prompt_tokens=10,
-        completion_tokens=5,
-        seconds=2.0,
+        costs={"steps": steps, "calls": 1, "tokens": 15, "seconds": 2.0},
         asks=(),
     )
 

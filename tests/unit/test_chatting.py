@@ -16,6 +16,7 @@ import yaml
 from served import AIR, ScriptedLive, assistant
 
 from matinee.apps.agent.memory import LongTermMemory
+from matinee.apps.agent.planning import Planner
 from matinee.apps.chatting.conversation import Chat, ChatTurn, Manner, Speaker
 from matinee.apps.chatting.markdown import chat_messages, fenced, plain
 from matinee.apps.chatting.running import Tools
@@ -147,7 +148,7 @@ def test_a_plan_is_shown_with_the_status_of_its_steps() -> None:
         asked = request.messages[-1]["content"]
         return "1. 查空气\n2. 说结果" if "步骤" in asked else "做好了。"
 
-    turn = ask(Chat(speaker(planner)), "上海的空气？", Manner(planner="plan"))
+    turn = ask(Chat(speaker(planner)), "上海的空气？", Manner(Planner("plan")))
     plan = next(block for block in blocks(turn, EN, "hermes") if block.kind == "plan")
     assert plan.text.splitlines()[:2] == ["● 1. 查空气 (done)", "● 2. 说结果 (done)"]
 
@@ -163,7 +164,7 @@ def desk(tmp_path: Path, *speakers: Speaker) -> Desk:
 def run(at: Desk, key: str, question: str, *, remember: bool = True, compare: bool = False) -> Any:
     session = at.session(key)
     tools = at.tool_list
-    for _ in at.ask(session, Asking(question, tools, Manner(), remember, compare)):
+    for _ in at.ask(session, Asking(question, tools, remember=remember, compare=compare)):
         pass
     return session
 
@@ -387,7 +388,7 @@ def terminal(at: Desk, lines: list[str], *, compare: bool = False) -> str:
         except StopIteration:
             raise EOFError from None
 
-    Terminal(at, Manner(), "en", compare=compare, read=read, write=written.append).run()
+    Terminal(at, "react", "en", compare=compare, read=read, write=written.append).run()
     return "\n".join(written)
 
 
@@ -433,7 +434,7 @@ def test_ctrl_c_stops_the_answer_and_not_the_terminal(tmp_path: Path) -> None:
     at.ask = growing  # type: ignore[method-assign]
     lines = iter(["你好", "/quit"])
     Terminal(
-        at, Manner(), "en", compare=False, read=lambda _: next(lines), write=written.append
+        at, "react", "en", compare=False, read=lambda _: next(lines), write=written.append
     ).run()
     assert "✗ Stopped." in written
     engine.hold.set()
@@ -450,9 +451,9 @@ def test_marks_that_steer_a_terminal_are_shown(tmp_path: Path) -> None:
 
 def test_reasons_are_told_in_the_language_of_the_page() -> None:
     from matinee.apps.agent import acting, planning
-    from matinee.apps.agent.reuse import default_rules
+    from matinee.apps.agent.reuse import reuse_rules
 
-    phrases = [rule.reason for rule in default_rules().rules]
+    phrases = [rule.reason for rule in reuse_rules().rules]
     phrases += [planning.UNREADABLE, planning.NO_PROCEDURE, acting.NO_STEPS, acting.NO_ROUNDS]
     phrases += [acting.CUT_OFF, acting.IN_CIRCLES, acting.NOTHING_SAID, f"{acting.NOT_CALLED}x"]
     for phrase in phrases:

@@ -10,6 +10,7 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any, Literal
 
+from matinee.apps.cases import as_yaml, category_of, due_call
 from matinee.messages.conversations import Conversation, Message, Tool
 from matinee.runtime import records
 from matinee.runtime.errors import ConfigurationError, DataError
@@ -145,9 +146,10 @@ def _write_suite(folder: Path, kept: Iterable[Conversation], tools: Sequence[Too
         if not {call["tool"] for turn in turns for call in turn["calls"]} <= known:
             continue
         case = {"id": f"log-{number}", "family": f"log-{number}", "turns": turns}
-        by_category.setdefault(_category(turns), []).append(case)
+        by_category.setdefault(category_of(_rounds(row)), []).append(case)
     for category, cases in by_category.items():
-        _dump(folder / f"scenarios/{category}.yaml", {"category": category, "cases": cases})
+        text = as_yaml({"category": category, "cases": cases})
+        (folder / f"scenarios/{category}.yaml").write_text(text, encoding="utf-8")
     if not by_category:
         (folder / "scenarios/cases.yaml").write_text(_example(tools[0]), encoding="utf-8")
     return sum(map(len, by_category.values()))
@@ -165,26 +167,20 @@ def _turns(messages: Sequence[Message]) -> list[dict[str, Any]]:
             calls = turns[-1]["calls"]
             first = len(calls)
             for call in message.tool_calls:
-                # A value that is a list means "any of these": an array stands in a list of its own.
-                arguments = {
-                    name: [value] if isinstance(value, list) else value
-                    for name, value in call.values.items()
-                }
-                waits = {"after": list(earlier)} if earlier else {}
-                calls.append({"tool": call.name, "arguments": arguments, **waits})
+                calls.append(due_call(call.name, call.values, earlier))
             earlier += range(first, len(calls))
     return turns
 
 
-def _category(turns: Sequence[dict[str, Any]]) -> str:
-    calls = [call for turn in turns for call in turn["calls"]]
-    if not calls:
-        return "no_tool"
-    if len(turns) > 1:
-        return "change_of_mind"
-    if any("after" in call for call in calls):
-        return "chain_two" if len(calls) == 2 else "chain_three"
-    return "single_tool" if len(calls) == 1 else "parallel_calls"
+def _rounds(row: Conversation) -> list[list[int]]:
+    """How many calls each output made, turn by turn."""
+    turns: list[list[int]] = []
+    for message in row.messages:
+        if message.role == "user":
+            turns.append([])
+        elif message.tool_calls and turns:
+            turns[-1].append(len(message.tool_calls))
+    return turns
 
 
 def _write_fixtures(file: Path, kept: Iterable[Conversation]) -> None:
@@ -197,7 +193,7 @@ def _write_fixtures(file: Path, kept: Iterable[Conversation]) -> None:
             answer = {"tool": call.name, "when": call.values, "returns": _value(result.content)}
             if answer not in answers:
                 answers.append(answer)
-    _dump(file, answers)
+    file.write_text(as_yaml(answers), encoding="utf-8")
 
 
 def _value(text: str) -> Any:
@@ -205,13 +201,6 @@ def _value(text: str) -> Any:
         return json.loads(text)
     except ValueError:
         return text
-
-
-def _dump(file: Path, value: object) -> None:
-    import yaml
-
-    text = yaml.safe_dump(value, allow_unicode=True, sort_keys=False, width=100)
-    file.write_text(text, encoding="utf-8")
 
 
 def _example(tool: Tool) -> str:

@@ -7,8 +7,8 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from matinee.apps.agent.events import Subtask
-from matinee.apps.agent.thinking import AgentRun, Play, Thought, with_calls
+from matinee.apps.agent.events import ModelWrote, Subtask
+from matinee.apps.agent.thinking import AgentRun, Play
 from matinee.apps.agent.tools import refused
 from matinee.evaluation.playing import CYCLE_LENGTH
 from matinee.messages.conversations import Message, Tool, ToolCall, canonical_json
@@ -68,18 +68,18 @@ def attempt(
     """
     state = _Attempt()
     for spent in range(rounds + 1):
-        thought = yield from run.think("act", tools)
-        if thought is None:
+        wrote = yield from run.think("act", tools)
+        if wrote is None:
             return CallOutcome(False, "", NO_STEPS, "step_limit")
-        if thought.cut_off:
-            run.say(Message("assistant", thought.text.strip()))
+        if wrote.cut_off:
+            run.say(Message("assistant", wrote.text.strip()))
             return CallOutcome(False, "", CUT_OFF, "token_limit")
-        if not thought.parse.calls and thought.parse.error is None:
-            run.say(Message("assistant", thought.parse.content))
-            return _judged(subtask, state, thought.parse.content)
+        if not wrote.parse.calls and wrote.parse.error is None:
+            run.say(Message("assistant", wrote.parse.content))
+            return _judged(subtask, state, wrote.parse.content)
         if spent == rounds:
             break
-        yield from _round(run, subtask, state, thought)
+        yield from _round(run, subtask, state, wrote)
         if state.tool_result is not None and not state.unsettled:
             return CallOutcome(True, state.tool_result)
         if state.in_circles:
@@ -87,17 +87,17 @@ def attempt(
     return _unfinished(state, NO_ROUNDS, "step_limit")
 
 
-def _round(run: AgentRun, subtask: Subtask, state: _Attempt, thought: Thought) -> Play[None]:
+def _round(run: AgentRun, subtask: Subtask, state: _Attempt, wrote: ModelWrote) -> Play[None]:
     """Makes all calls of an output, or none where it cannot be read."""
-    if thought.parse.error is not None:
-        run.say(Message("assistant", thought.text.strip()))
-        broken = refused("", "unparsable", f"工具调用格式错误，没有执行（{thought.parse.error}）")
+    if wrote.parse.error is not None:
+        run.say(Message("assistant", wrote.text.strip()))
+        broken = refused("", "unparsable", f"工具调用格式错误，没有执行（{wrote.parse.error}）")
         run.observe(broken)
         state.unsettled = (broken,)
-        state.seen[thought.text] += 1
+        state.seen[wrote.text] += 1
         return
-    message, calls = with_calls(thought.parse)
-    run.say(message)
+    calls = tuple(ToolCall(call.name, call.arguments) for call in wrote.parse.calls)
+    run.say(Message("assistant", wrote.parse.content, calls))
     observations = []
     for call in calls:
         observations.append((yield from run.call(subtask.number, call)))
@@ -132,3 +132,25 @@ def problem_of(observation: Observation) -> str:
     said = body.get("reason") if isinstance(body, dict) else None
     text = str(said or observation.content)[:200]
     return f"{observation.tool}：{text}" if observation.tool else text
+
+
+# What another way could be depends on how the last one failed.
+_ADVICE = {
+    "timeout": "这可能是暂时的：可以再试一次，或者换一个能得到同样信息的工具。",
+    "rate_limit": "这可能是暂时的：可以再试一次，或者换一个能得到同样信息的工具。",
+    "server_error": "这可能是暂时的：可以再试一次，或者换一个能得到同样信息的工具。",
+    "no_call": "请直接调用工具，不要凭记忆回答。",
+    "unparsable": "请按规定的格式重新写出工具调用。",
+    "unknown_tool": "只能使用列出的工具。",
+    "missing_parameter": "请补上缺少的参数。",
+    "empty_output": "请写出调用或者回答。",
+    "token_limit": "请写得更短。",
+    "cycle": "不要重复同样的调用，换别的参数或别的工具。",
+}
+_OTHERWISE = "请换别的参数或别的工具。"
+
+
+def another_way(outcome: CallOutcome) -> str:
+    """What the model is told after a failure, before it tries again."""
+    advice = _ADVICE.get(outcome.error, _OTHERWISE)
+    return f"刚才没有做成（{outcome.reason}）。{advice}确实做不到，就直接说明原因。"

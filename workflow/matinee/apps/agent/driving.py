@@ -67,13 +67,15 @@ def watch(engine: LiveEngine, play: Play[Any], stop: threading.Event) -> Iterato
     while True:
         try:
             told = play.send(completion)
-            while not isinstance(told, Request):
-                yield told
-                _check(stop)
-                told = next(play)
         except StopIteration:
             return
-        completion = yield from _completed(engine, told, stop)
+        completion = None
+        if isinstance(told, Request):
+            completion = yield from _completed(engine, told, stop)
+        else:
+            yield told
+        if stop.is_set():
+            raise Stopped
 
 
 def _completed(
@@ -83,7 +85,12 @@ def _completed(
     ticket = engine.submit(request, heard.put)
     try:
         while True:
-            event = _next(heard, stop)
+            if stop.is_set():
+                raise Stopped
+            try:
+                event = heard.get(timeout=_GLANCE)
+            except queue.Empty:
+                continue
             if isinstance(event, Written):
                 yield event
             elif isinstance(event, Completion):
@@ -97,17 +104,3 @@ def _completed(
                 raise EngineError(event.reason)
     finally:
         ticket.cancel()
-
-
-def _next(heard: queue.SimpleQueue[Heard], stop: threading.Event) -> Heard:
-    while True:
-        _check(stop)
-        try:
-            return heard.get(timeout=_GLANCE)
-        except queue.Empty:
-            continue
-
-
-def _check(stop: threading.Event) -> None:
-    if stop.is_set():
-        raise Stopped

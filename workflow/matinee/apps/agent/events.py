@@ -3,25 +3,15 @@
 from __future__ import annotations
 
 import datetime
-from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Literal, TypeAlias
 
 from matinee.messages.conversations import Message, ToolCall
-from matinee.messages.transcripts import Observation
+from matinee.messages.transcripts import Observation, Parse
 
 PlannerName = Literal["direct", "react", "plan", "sop"]
 Purpose = Literal["plan", "act", "answer"]
 Status = Literal["waiting", "running", "done", "failed", "skipped"]
-
-# A failed subtask may run again: reflection tries another way.
-_MAY_FOLLOW: Mapping[Status, frozenset[Status]] = {
-    "waiting": frozenset({"running", "skipped"}),
-    "running": frozenset({"done", "failed"}),
-    "failed": frozenset({"running"}),
-    "done": frozenset(),
-    "skipped": frozenset(),
-}
 
 
 @dataclass(frozen=True)
@@ -88,9 +78,7 @@ class Subtask:
     reason: str = ""
 
     def becomes(self, status: Status, *, result: str = "", reason: str = "") -> Subtask:
-        """The subtask in its next status. Raises ValueError for a step that no subtask takes."""
-        if status not in _MAY_FOLLOW[self.status]:
-            raise ValueError(f"a subtask that is {self.status} cannot become {status}")
+        """The subtask in its next status."""
         attempts = self.attempts + (status == "running")
         return replace(self, status=status, attempts=attempts, result=result, reason=reason)
 
@@ -114,20 +102,19 @@ class MemoryEntry:
 class Judgement:
     """Whether an entry may be used again.
 
-    `rule`: the name of the rule that decided. `age`: since it was kept. `limit`: the age up to
-    which the rule allows it; None means for ever. `reason`: the rule in one sentence.
+    `rule`: the name of the rule that decided. `age`: since it was kept. `reason`: the rule in one
+    sentence.
     """
 
     usable: bool
     rule: str
     age: datetime.timedelta
-    limit: datetime.timedelta | None
     reason: str
 
 
 @dataclass(frozen=True)
-class Recalled:
-    """An entry that answers the same question. `text`: the answer with its age, source and rule."""
+class MemoryHit:
+    """An earlier answer to the same question. `text`: the answer with its age, sources and rule."""
 
     entry: MemoryEntry
     judgement: Judgement
@@ -135,25 +122,23 @@ class Recalled:
 
 
 @dataclass(frozen=True)
-class MemoryHit:
-    """An earlier answer to the same question, and whether it may be used again."""
-
-    entry: MemoryEntry
-    judgement: Judgement
-
-
-@dataclass(frozen=True)
 class PlanMade:
-    """The subtasks that the agent set out to do.
+    """The subtasks that the agent sets out to do.
 
-    `planner`: who made them; `procedure`: the title of the written procedure that is followed, or
-    empty; `note`: why the plan is simpler than was asked for, or empty.
+    `rounds`: rounds of calls in one attempt at a subtask. `procedure`: the title of the written
+    procedure that is followed, or empty; a step with a tool is then shown that tool only. `note`:
+    why the plan is simpler than was asked for, or empty.
     """
 
-    planner: PlannerName
     subtasks: tuple[Subtask, ...]
+    rounds: int
     procedure: str = ""
     note: str = ""
+
+    @property
+    def whole(self) -> bool:
+        """Whether the only subtask is the question itself."""
+        return len(self.subtasks) == 1 and self.subtasks[0].tool is None
 
 
 @dataclass(frozen=True)
@@ -165,20 +150,16 @@ class SubtaskChanged:
 
 @dataclass(frozen=True)
 class ModelWrote:
-    """One model output. `text` is raw, calls included; `content` is what stands around the calls.
+    """One model output. `text` is raw, calls included; `parse`: what was read of it.
 
-    `error`: why the output's calls could not be read, or None. `no_room`: nothing was written,
-    because the prompt fills the model's context.
+    `no_room`: nothing was written, because the prompt fills the model's context.
     """
 
     purpose: Purpose
     text: str
-    content: str
-    error: str | None
+    parse: Parse
+    cut_off: bool
     no_room: bool
-    prompt_tokens: int
-    completion_tokens: int
-    seconds: float
 
 
 @dataclass(frozen=True)
@@ -217,20 +198,10 @@ class Kept:
     entry: MemoryEntry
 
 
-@dataclass(frozen=True)
-class Answered:
-    """The end of every task. Nothing follows it.
+@dataclass
+class Usage:
+    """What a task has cost: model outputs (`steps`), tool calls, and sums over them."""
 
-    `complete`: every subtask that counts is done. `missing`: what was not found, one entry per
-    failed subtask. `sources`: tools that contributed. `reused`: the answer came from memory.
-    `steps`: model outputs; `calls`: tool calls; tokens and seconds are sums over them.
-    """
-
-    text: str
-    complete: bool
-    missing: tuple[str, ...] = ()
-    sources: tuple[str, ...] = ()
-    reused: bool = False
     steps: int = 0
     calls: int = 0
     prompt_tokens: int = 0
@@ -238,14 +209,23 @@ class Answered:
     seconds: float = 0.0
 
 
+@dataclass(frozen=True)
+class Answered:
+    """The end of every task. Nothing follows it.
+
+    `complete`: every subtask that counts is done. `missing`: what was not found, one entry per
+    failed subtask. `sources`: tools that contributed. `reused`: the answer came from memory.
+    """
+
+    text: str
+    complete: bool
+    missing: tuple[str, ...] = ()
+    sources: tuple[str, ...] = ()
+    reused: bool = False
+    usage: Usage = field(default_factory=Usage)
+
+
 Event: TypeAlias = (
-    MemoryHit
-    | PlanMade
-    | SubtaskChanged
-    | ModelWrote
-    | CallMade
-    | CallObserved
-    | Reflected
-    | Kept
-    | Answered
-)
+    MemoryHit | PlanMade | SubtaskChanged | ModelWrote | CallMade | CallObserved | Reflected
+    | Kept | Answered
+)  # fmt: skip

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import contextlib
+import shlex
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from matinee.apps.agent.tools import answered, refused
-from matinee.evaluation.simulation.answers import Refusal, refusal
+from matinee.apps.agent.tools import refused
+from matinee.evaluation.simulation.answers import Refusal, answer, refusal
 from matinee.evaluation.simulation.arguments import Parameters
 from matinee.messages.conversations import Tool, canonical_json
 from matinee.messages.transcripts import Observation
@@ -21,19 +21,6 @@ if TYPE_CHECKING:
 _LONGEST_MESSAGE = 500
 # A server that always names a next page must come to an end; so must one with endless tools.
 _MOST_PAGES, _MOST_TOOLS = 50, 1000
-
-
-@dataclass(frozen=True)
-class McpCommand:
-    """A server that is started as a process and spoken to over its standard input and output.
-
-    `environment`: variables that it gets beside the few that every such server gets (PATH, HOME
-    and the like); keys of this process do not reach it otherwise.
-    """
-
-    command: str
-    arguments: Sequence[str] = ()
-    environment: Mapping[str, str] = field(default_factory=dict)
 
 
 class McpTools:
@@ -49,15 +36,10 @@ class McpTools:
     ) -> None:
         self._portal = portal
         self._client = client
-        self._tools = tuple(parameters)
+        self.tools = tuple(parameters)  # as the server describes them
         self._parameters = {tool.name: read for tool, read in parameters.items()}
         self._timeout = timeout
         self._longest_answer = longest_answer
-
-    @property
-    def tools(self) -> tuple[Tool, ...]:
-        """The allowed tools, as the server describes them."""
-        return self._tools
 
     def call(self, name: str, arguments: str) -> Observation:
         """The observation of one call; arguments are checked before anything is sent.
@@ -93,25 +75,22 @@ class McpTools:
             return refused(name, "tool_error", said[:_LONGEST_MESSAGE] or "工具出错", code=10020)
         value = said if result.structured_content is None else result.structured_content
         if len(canonical_json(value)) > self._longest_answer:
-            return refused(
-                name,
-                "too_large",
-                f"结果超过{self._longest_answer}字，没有读取。请缩小查询范围",
-                code=10022,
-            )
-        return answered(name, value)
+            said = f"结果超过{self._longest_answer}字，没有读取。请缩小查询范围"
+            return refused(name, "too_large", said, code=10022)
+        return answer(name, value)
 
 
 @contextlib.contextmanager
 def connect_mcp(
-    server: str | McpCommand,
+    server: str,
     *,
     allow: Collection[str] | None = None,
     timeout: float = 30.0,
     longest_answer: int = 20_000,
 ) -> Iterator[McpTools]:
-    """Connects to a server, by address (streamable HTTP) or by command (stdio), for a `with`.
+    """Connects to a server, by address (streamable HTTP) or by command line (stdio), for a `with`.
 
+    A command gets few variables (PATH, HOME and the like), so that no key reaches it.
     `allow`: names of the tools that may be called; None: all that the server lists. `timeout`:
     seconds per call, for connecting and for the list. `longest_answer`: characters. Raises
     UserError where the client is not installed, the server cannot be reached, its list does not
@@ -127,10 +106,9 @@ def connect_mcp(
             'pip install "mcp>=2.3".'
         ) from None
     target: Any = server
-    if isinstance(server, McpCommand):
-        target = StdioServerParameters(
-            command=server.command, args=list(server.arguments), env=dict(server.environment)
-        )
+    if not server.startswith(("http://", "https://")):
+        command, *arguments = shlex.split(server) or [""]
+        target = StdioServerParameters(command=command, args=arguments)
     with contextlib.ExitStack() as stack:
         try:
             portal = stack.enter_context(start_blocking_portal())
@@ -143,7 +121,7 @@ def connect_mcp(
             listed = portal.call(_all_tools, client, timeout)
         except Exception as error:
             raise UserError(
-                f"The MCP server {_name(server)} cannot be used ({_reason(error)}). "
+                f"The MCP server {server} cannot be used ({_reason(error)}). "
                 "Check its address or command, and that it is up."
             ) from error
         yield McpTools(portal, client, _usable(server, listed, allow), timeout, longest_answer)
@@ -170,14 +148,14 @@ async def _all_tools(client: Any, timeout: float) -> list[Tool]:
 
 
 def _usable(
-    server: str | McpCommand, listed: Sequence[Tool], allow: Collection[str] | None
+    server: str, listed: Sequence[Tool], allow: Collection[str] | None
 ) -> dict[Tool, Parameters]:
     """The allowed tools. One that cannot be used is left out and told, unless it was asked for."""
     names = [tool.name for tool in listed]
     missing = sorted(set(allow or ()) - set(names))
     if missing:
         raise UserError(
-            f"The MCP server {_name(server)} has no tool {missing[0]!r}. It has: "
+            f"The MCP server {server} has no tool {missing[0]!r}. It has: "
             f"{', '.join(names) or 'none'}."
         )
     usable: dict[Tool, Parameters] = {}
@@ -191,7 +169,7 @@ def _usable(
         except ScenarioError as error:
             if allow is not None:
                 raise
-            progress.say(f"! {_name(server)}: a tool is left out: {error}")
+            progress.say(f"! {server}: a tool is left out: {error}")
     return usable
 
 
@@ -199,10 +177,6 @@ def _text(block: Any) -> str:
     """A block of an answer as text; what is no text is named by its kind."""
     text = getattr(block, "text", None)
     return text if isinstance(text, str) else f"[{getattr(block, 'type', 'content')}]"
-
-
-def _name(server: str | McpCommand) -> str:
-    return server if isinstance(server, str) else server.command
 
 
 def _reason(error: BaseException) -> str:

@@ -8,11 +8,11 @@ from collections.abc import Collection, Mapping
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
-from matinee.apps.agent.tools import answered, refused
+from matinee.apps.agent.tools import refused
 from matinee.evaluation.openapi import ImportedTools, Operation
 from matinee.evaluation.openapi.sending import path_part, query
 from matinee.evaluation.openapi.sending import text as plain_text
-from matinee.evaluation.simulation.answers import Refusal, refusal
+from matinee.evaluation.simulation.answers import Refusal, answer, refusal
 from matinee.evaluation.simulation.arguments import Parameters
 from matinee.messages.conversations import Tool
 from matinee.messages.transcripts import Observation
@@ -78,7 +78,7 @@ class OpenApiTools:
             return refused(name, "unknown_tool", f"没有名为{name[:60]}的工具")
         try:
             values = self._parameters[name].read(arguments)
-            return answered(name, self._send(operation, values))
+            return answer(name, self._send(operation, values))
         except Refusal as refused_arguments:
             return refusal(name, refused_arguments)
         except _Denied as denied:

@@ -1,21 +1,21 @@
-"""Planners: how a task is cut into subtasks. Four ways behind one interface."""
+"""How a task is cut into subtasks: four ways, and the written procedures of one of them."""
 
 from __future__ import annotations
 
+import itertools
 import re
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Annotated, Any, Protocol
+from typing import Annotated
 
-import yaml
-from pydantic import Field, TypeAdapter, ValidationError
+from pydantic import Field, TypeAdapter
 
-from matinee.apps.agent.events import PlannerName, Subtask
+from matinee.apps.agent.events import PlanMade, PlannerName, Subtask
 from matinee.apps.agent.thinking import AgentRun, Play
 from matinee.messages.conversations import Message
 from matinee.runtime.errors import UserError
-from matinee.runtime.strict import Strict
+from matinee.runtime.strict import Strict, read_yaml
 
 _LINE = re.compile(
     r"^\s*(?:第?\s*(?:\d{1,2}|[一二三四五六七八九十])\s*[.、．)）:：步]|[-*•])\s*[:：、.]?\s*(.+)$"
@@ -29,121 +29,50 @@ NO_PROCEDURE = "没有适合这个问题的规程，按一个任务执行"
 
 
 @dataclass(frozen=True)
-class TaskPlan:
-    """What is to be done.
+class Planner:
+    """Cuts a task into subtasks, in one of four ways.
 
-    `rounds`: rounds of calls in one attempt at a subtask. `narrow`: a subtask with a tool is shown
-    that tool only. `procedure` and `note`: see `PlanMade`.
-    """
-
-    subtasks: tuple[Subtask, ...]
-    rounds: int
-    narrow: bool = False
-    procedure: str = ""
-    note: str = ""
-
-    @property
-    def whole(self) -> bool:
-        """Whether the only subtask is the question itself."""
-        return len(self.subtasks) == 1 and self.subtasks[0].tool is None
-
-
-class TaskPlanner(Protocol):
-    """Makes the plan of a task."""
-
-    @property
-    def name(self) -> PlannerName:
-        """Which of the four it is."""
-        ...
-
-    def plan(self, run: AgentRun) -> Play[TaskPlan]:
-        """The plan; may ask the model. Never empty."""
-        ...
-
-
-class DirectPlanner:
-    """The question as it is, with one round of calls: call, read, answer."""
-
-    name: PlannerName = "direct"
-
-    def plan(self, run: AgentRun) -> Play[TaskPlan]:
-        """One subtask, one round."""
-        return TaskPlan((Subtask(1, run.task.question),), rounds=1)
-        yield  # a generator like the others, though it asks nothing
-
-
-class ReactPlanner:
-    """The question as it is, with call after call until the model has what it needs.
-
-    S. Yao and others, ReAct: Synergizing Reasoning and Acting in Language Models, 2023.
+    `direct`: the question as it is, with one round of calls. `react`: call after call until the
+    model has what it needs (S. Yao and others, ReAct: Synergizing Reasoning and Acting in Language
+    Models, 2023). `plan`: the model writes down the steps first, then each is worked on (L. Wang
+    and others, Plan-and-Solve Prompting, 2023). `sop`: the first of the written `procedures` that
+    fits the question. What cannot be cut is one subtask.
     """
 
     name: PlannerName = "react"
+    procedures: tuple[Procedure, ...] = ()
 
-    def plan(self, run: AgentRun) -> Play[TaskPlan]:
-        """One subtask, as many rounds as are allowed."""
-        return TaskPlan((Subtask(1, run.task.question),), rounds=run.limits.max_rounds)
-        yield
-
-
-class PlanFirstPlanner:
-    """The model writes down the steps first; then each step is worked on.
-
-    L. Wang and others, Plan-and-Solve Prompting, 2023.
-    """
-
-    name: PlannerName = "plan"
-
-    def plan(self, run: AgentRun) -> Play[TaskPlan]:
-        """The steps that the model wrote; one subtask where it wrote none."""
-        most = run.limits.max_subtasks
-        asked = _ASK_FOR_PLAN.format(most=most, question=run.task.question)
-        run.say(Message("user", asked))
-        thought = yield from run.think("plan", run.source.tools)
-        goals: tuple[str, ...] = ()
-        if thought is not None:
-            run.say(Message("assistant", thought.text.strip()))
-            goals = read_steps(thought.parse.content)[:most]
-        if len(goals) < 2:
-            return TaskPlan(
-                (Subtask(1, run.task.question),), rounds=run.limits.max_rounds, note=UNREADABLE
+    def plan(self, run: AgentRun) -> Play[PlanMade]:
+        """The plan; may ask the model. Never empty."""
+        whole = PlanMade((Subtask(1, run.task.question),), run.limits.max_rounds)
+        if self.name == "direct":
+            return replace(whole, rounds=1)
+        if self.name == "plan":
+            goals = yield from _written_steps(run)
+            if len(goals) < 2:
+                return replace(whole, note=UNREADABLE)
+            return replace(whole, subtasks=tuple(map(Subtask, itertools.count(1), goals)))
+        if self.name == "sop":
+            procedure = procedure_for(self.procedures, run.task.question)
+            if procedure is None:
+                return replace(whole, note=NO_PROCEDURE)
+            subtasks = tuple(
+                Subtask(number, step.goal, tool=step.tool, optional=step.optional, after=step.after)
+                for number, step in enumerate(procedure.steps, start=1)
             )
-        subtasks = tuple(Subtask(number, goal) for number, goal in enumerate(goals, start=1))
-        return TaskPlan(subtasks, rounds=run.limits.max_rounds)
+            return replace(whole, subtasks=subtasks, procedure=procedure.title)
+        return whole
 
 
-class SopPlanner:
-    """A written procedure where one fits the question; the whole question as one task elsewhere."""
-
-    name: PlannerName = "sop"
-
-    def __init__(self, procedures: Sequence[Procedure]) -> None:
-        self._procedures = tuple(procedures)
-
-    def plan(self, run: AgentRun) -> Play[TaskPlan]:
-        """The steps of the first procedure that fits."""
-        procedure = procedure_for(self._procedures, run.task.question)
-        rounds = run.limits.max_rounds
-        if procedure is None:
-            return TaskPlan((Subtask(1, run.task.question),), rounds=rounds, note=NO_PROCEDURE)
-        subtasks = tuple(
-            Subtask(number, step.goal, tool=step.tool, optional=step.optional, after=step.after)
-            for number, step in enumerate(procedure.steps, start=1)
-        )
-        return TaskPlan(subtasks, rounds=rounds, narrow=True, procedure=procedure.title)
-        yield
-
-
-def planner_of(name: PlannerName, procedures: Sequence[Procedure] = ()) -> TaskPlanner:
-    """The planner of that name; `sop` follows the procedures."""
-    if name == "sop":
-        return SopPlanner(procedures)
-    plain: dict[PlannerName, type[TaskPlanner]] = {
-        "direct": DirectPlanner,
-        "react": ReactPlanner,
-        "plan": PlanFirstPlanner,
-    }
-    return plain[name]()
+def _written_steps(run: AgentRun) -> Play[tuple[str, ...]]:
+    """The steps that the model writes down; none where its steps are used up."""
+    most = run.limits.max_subtasks
+    run.say(Message("user", _ASK_FOR_PLAN.format(most=most, question=run.task.question)))
+    wrote = yield from run.think("plan", run.source.tools)
+    if wrote is None:
+        return ()
+    run.say(Message("assistant", wrote.text.strip()))
+    return read_steps(wrote.parse.content)[:most]
 
 
 def read_steps(text: str) -> tuple[str, ...]:
@@ -191,37 +120,24 @@ def read_procedures(path: Path, tools: Collection[str]) -> tuple[Procedure, ...]
 
     `tools`: names of the tools at hand; a step may name no other.
     """
-    try:
-        entries: Any = yaml.safe_load(path.read_text(encoding="utf-8"))
-        procedures = TypeAdapter(tuple[Procedure, ...]).validate_python(entries)
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise UserError(f"{path}: cannot be read ({error}).") from error
-    except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(map(str, first["loc"])) or "(file)"
-        raise UserError(
-            f"{path}: entry {where}: {first['msg']}. The file is a list of procedures with the "
-            "keys title, words, unless and steps."
-        ) from error
+    kind = TypeAdapter(tuple[Procedure, ...])
+    procedures = read_yaml(path, kind, "title, words, unless and steps")
     for procedure in procedures:
-        _refuse_unfit(path, procedure, tools)
+        for number, step in enumerate(procedure.steps, start=1):
+            where = f"{path}: procedure {procedure.title!r}, step {number}"
+            if step.tool is not None and step.tool not in tools:
+                raise UserError(
+                    f"{where}: the tool {step.tool!r} is not at hand. Tools: {', '.join(tools)}."
+                )
+            late = [earlier for earlier in step.after if not 1 <= earlier < number]
+            if late:
+                raise UserError(
+                    f"{where}: `after` names step {late[0]}; only earlier steps, from 1, can be "
+                    "named."
+                )
     return procedures
 
 
 def procedure_for(procedures: Sequence[Procedure], question: str) -> Procedure | None:
     """The first procedure that fits."""
     return next((procedure for procedure in procedures if procedure.fits(question)), None)
-
-
-def _refuse_unfit(path: Path, procedure: Procedure, tools: Collection[str]) -> None:
-    for number, step in enumerate(procedure.steps, start=1):
-        where = f"{path}: procedure {procedure.title!r}, step {number}"
-        if step.tool is not None and step.tool not in tools:
-            raise UserError(
-                f"{where}: the tool {step.tool!r} is not at hand. Tools: {', '.join(tools)}."
-            )
-        late = [earlier for earlier in step.after if not 1 <= earlier < number]
-        if late:
-            raise UserError(
-                f"{where}: `after` names step {late[0]}; only earlier steps, from 1, can be named."
-            )

@@ -11,15 +11,13 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
-import yaml
-from pydantic import Field, ValidationError
+from pydantic import Field, TypeAdapter
 
 from matinee.apps.agent.events import Judgement, MemoryEntry
-from matinee.runtime.errors import UserError
 from matinee.runtime.places import RESOURCES
-from matinee.runtime.strict import Strict
+from matinee.runtime.strict import Strict, read_yaml
 
 RULES = RESOURCES / "reuse.yaml"
 _MARKS = re.compile(r"[\W_]+")
@@ -68,22 +66,17 @@ class ReuseRules(Strict):
         age = max(now - entry.kept_at, datetime.timedelta(0))
         rule = next((rule for rule in self.rules if rule.fits(entry)), None)
         if rule is None:
-            return Judgement(False, "none", age, datetime.timedelta(0), "没有适用的规则")
-        if rule.days is None:
-            return Judgement(True, rule.name, age, None, rule.reason)
-        limit = datetime.timedelta(days=rule.days)
-        return Judgement(age < limit, rule.name, age, limit, rule.reason)
+            return Judgement(False, "none", age, "没有适用的规则")
+        young = rule.days is None or age < datetime.timedelta(days=rule.days)
+        return Judgement(young, rule.name, age, rule.reason)
 
-    def same_question(self, entry: MemoryEntry, question: str, today: datetime.date) -> bool:
-        """Whether the entry's question, asked today, would ask the same thing.
+    def meaning(self, question: str, today: datetime.date) -> object:
+        """What a question asks on a day; equal for two questions that ask the same thing.
 
         Dates are compared as days in the calendar; filler, punctuation and the order of words do
         not count; the signs of numbers and names do (5-3, 1.5, C++). Anything else that differs
         makes another question: a missed reuse costs a few seconds, a wrong one a wrong answer.
         """
-        return self._key(entry.question, entry.asked_on) == self._key(question, today)
-
-    def _key(self, question: str, today: datetime.date) -> object:
         dates = list(map(str, named_periods(question, today)))
         text = unicodedata.normalize("NFKC", without_dates(question, today))
         for word in sorted(self.filler, key=len, reverse=True):
@@ -94,24 +87,9 @@ class ReuseRules(Strict):
 
 
 @cache
-def default_rules() -> ReuseRules:
-    """The rules of `resources/reuse.yaml`."""
-    return read_rules(RULES)
-
-
-def read_rules(path: Path) -> ReuseRules:
-    """Rules from a YAML file. Raises UserError, naming the place."""
-    try:
-        values: Any = yaml.safe_load(path.read_text(encoding="utf-8"))
-        return ReuseRules.model_validate(values)
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise UserError(f"{path}: cannot be read ({error}).") from error
-    except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(map(str, first["loc"])) or "(file)"
-        raise UserError(
-            f"{path}: {where}: {first['msg']}. The file has the keys rules, filler and ordered."
-        ) from error
+def reuse_rules(path: Path = RULES) -> ReuseRules:
+    """The rules of a YAML file; without one, those of `resources/reuse.yaml`. Raises UserError."""
+    return read_yaml(path, TypeAdapter(ReuseRules), "rules, filler and ordered")
 
 
 def _telling(marks: re.Match[str]) -> str:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Generator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TypeAlias, TypeVar
 
@@ -21,35 +21,16 @@ from matinee.apps.agent.events import (
     ModelWrote,
     Purpose,
     Task,
+    Usage,
 )
 from matinee.apps.agent.tools import ToolSource
 from matinee.engines.base import Completion, Request, without_room
 from matinee.messages.conversations import Message, Tool, ToolCall, canonical_json
 from matinee.messages.parsing import CallForm, parse, printable
-from matinee.messages.transcripts import Observation, Parse
+from matinee.messages.transcripts import Observation
 
 Result = TypeVar("Result")
 Play: TypeAlias = Generator[Event | Request, Completion | None, Result]
-
-
-@dataclass(frozen=True)
-class Thought:
-    """One model output: what was parsed of it, its raw text, and whether it was cut off."""
-
-    parse: Parse
-    text: str
-    cut_off: bool
-
-
-@dataclass
-class Usage:
-    """What a task has cost so far; see `Answered`."""
-
-    steps: int = 0
-    calls: int = 0
-    prompt_tokens: int = 0
-    completion_tokens: int = 0
-    seconds: float = 0.0
 
 
 @dataclass
@@ -74,7 +55,7 @@ class AgentRun:
         reserved = 0 if purpose == "answer" else self.reserved
         return self.limits.max_steps - reserved - self.usage.steps
 
-    def think(self, purpose: Purpose, tools: Sequence[Tool]) -> Play[Thought | None]:
+    def think(self, purpose: Purpose, tools: Sequence[Tool]) -> Play[ModelWrote | None]:
         """The model's next output; None where the steps are used up."""
         if self.steps_left(purpose) < 1:
             return None
@@ -87,26 +68,16 @@ class AgentRun:
         completion = yield request
         if completion is None:
             raise RuntimeError("a request was answered with nothing; send it a Completion")
-        return (yield from self._take(purpose, completion))
-
-    def _take(self, purpose: Purpose, completion: Completion) -> Play[Thought]:
         self.usage.steps += 1
         self.usage.prompt_tokens += completion.prompt_tokens
         self.usage.completion_tokens += completion.completion_tokens
         self.usage.seconds += completion.seconds
         text = printable(completion.text)
-        parsed = parse(self.form, text)
-        yield ModelWrote(
-            purpose,
-            text,
-            parsed.content,
-            parsed.error,
-            without_room(text, completion.completion_tokens, completion.finish),
-            completion.prompt_tokens,
-            completion.completion_tokens,
-            completion.seconds,
-        )
-        return Thought(parsed, text, completion.finish == "length")
+        no_room = without_room(text, completion.completion_tokens, completion.finish)
+        cut_off = completion.finish == "length"
+        wrote = ModelWrote(purpose, text, parse(self.form, text), cut_off, no_room)
+        yield wrote
+        return wrote
 
     def call(self, subtask: int, call: ToolCall) -> Play[Observation]:
         """Makes one call; the model reads what it returned."""
@@ -125,24 +96,12 @@ class AgentRun:
 
     def observe(self, observation: Observation) -> None:
         """Shows the model an observation, shortened where it is long."""
-        shown = shortened(observation.content, self.limits.max_observation)
-        self.say(Message("tool", shown, name=observation.tool or None))
+        text, limit = observation.content, self.limits.max_observation
+        if len(text) > limit:
+            text = f"{text[:limit]}……（共{len(text)}字，以下省略）"
+        self.say(Message("tool", text, name=observation.tool or None))
 
 
-def shortened(text: str, limit: int) -> str:
-    """The beginning of a long text, and how much of it was left out."""
-    if len(text) <= limit:
-        return text
-    return f"{text[:limit]}……（共{len(text)}字，以下省略）"
-
-
-def with_calls(parsed: Parse) -> tuple[Message, tuple[ToolCall, ...]]:
-    """The assistant message of an output with calls, and the calls."""
-    calls = tuple(ToolCall(call.name, call.arguments) for call in parsed.calls)
-    return Message("assistant", parsed.content, calls), calls
-
-
-CountTokens = Callable[[str], int]
 OMITTED = "（较早的结果，已省略）"
 # What a template adds around a message.
 _TOKENS_PER_MESSAGE = 8
@@ -165,19 +124,12 @@ class ShortTermMemory:
     (each becomes one short note). The system message, the question and the latest round stay.
     """
 
-    def __init__(
-        self,
-        opening: Sequence[Message],
-        tools: Sequence[Tool],
-        budget: int,
-        count: CountTokens = estimate_tokens,
-    ) -> None:
+    def __init__(self, opening: Sequence[Message], tools: Sequence[Tool], budget: int) -> None:
         self._system = [message for message in opening if message.role == "system"]
         self._history = [message for message in opening if message.role != "system"]
         self._said: list[Message] = []
-        self._count = count
-        listed = sum(count(canonical_json(tool.as_openai())) for tool in tools)
-        self._room = budget - listed
+        listed = (estimate_tokens(canonical_json(tool.as_openai())) for tool in tools)
+        self._room = budget - sum(listed)
 
     def say(self, message: Message) -> None:
         """Adds a message to the task's conversation."""
@@ -202,11 +154,11 @@ class ShortTermMemory:
         return [n for n, message in enumerate(self._said[:latest]) if message.role == "tool"]
 
     def _size(self, messages: Sequence[Message]) -> int:
-        return sum(self._tokens(message) for message in messages)
-
-    def _tokens(self, message: Message) -> int:
-        calls = "".join(call.name + call.arguments for call in message.tool_calls)
-        return self._count(message.content + calls) + _TOKENS_PER_MESSAGE
+        texts = (
+            message.content + "".join(call.name + call.arguments for call in message.tool_calls)
+            for message in messages
+        )
+        return sum(estimate_tokens(text) + _TOKENS_PER_MESSAGE for text in texts)
 
 
 def _without_first_turn(history: Sequence[Message]) -> list[Message]:

@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-import datetime
 from collections.abc import Sequence
 from typing import Protocol
 
-from matinee.evaluation.simulation import Simulation, world
-from matinee.evaluation.simulation.resources import eleven_tools
 from matinee.messages.conversations import Tool, canonical_json
-from matinee.messages.scenarios import Fault
 from matinee.messages.transcripts import Observation
 from matinee.runtime.errors import UserError
 
@@ -43,12 +39,7 @@ class Toolbox:
                         "out of its source's list."
                     )
                 self._owners[tool.name] = source
-        self._tools = tuple(tool for source in sources for tool in source.tools)
-
-    @property
-    def tools(self) -> tuple[Tool, ...]:
-        """All tools, source after source."""
-        return self._tools
+        self.tools = tuple(tool for source in sources for tool in source.tools)
 
     def call(self, name: str, arguments: str) -> Observation:
         """The observation of one call, from the source that offers the tool."""
@@ -57,34 +48,6 @@ class Toolbox:
             listed = "、".join(self._owners) or "无"
             return refused(name, "unknown_tool", f"没有名为{name[:60]}的工具，可用的工具：{listed}")
         return owner.call(name, arguments)
-
-
-class SimulatedTools:
-    """A simulation with the tools that it answers to."""
-
-    def __init__(self, tools: Sequence[Tool], simulation: Simulation) -> None:
-        self._tools = tuple(tools)
-        self._simulation = simulation
-
-    @classmethod
-    def world(cls, today: datetime.date, faults: Sequence[Fault] = ()) -> SimulatedTools:
-        """The eleven tools as they answer on the day `today`."""
-        return cls(eleven_tools(), world(today, faults))
-
-    @property
-    def tools(self) -> tuple[Tool, ...]:
-        """What the model is told."""
-        return self._tools
-
-    def call(self, name: str, arguments: str) -> Observation:
-        """The observation of one call."""
-        return self._simulation.call(name, arguments)
-
-
-def answered(tool: str, result: object) -> Observation:
-    """The observation of a call that went well, in the envelope of all simulated tools."""
-    body = {"reason": "查询成功", "result": result, "error_code": 0}
-    return Observation(tool=tool, content=canonical_json(body))
 
 
 def refused(tool: str, error: str, reason: str, code: int = 10001) -> Observation:

@@ -16,13 +16,11 @@ from matinee.apps.agent.events import (
     CallObserved,
     Event,
     ModelWrote,
-    PlannerName,
     Task,
 )
 from matinee.apps.agent.loop import Agent
-from matinee.apps.agent.memory import RecallingMemory
-from matinee.apps.agent.planning import Procedure, planner_of
-from matinee.apps.agent.reflecting import BoundedReflection
+from matinee.apps.agent.memory import LongTermMemory
+from matinee.apps.agent.planning import Planner
 from matinee.apps.chatting.tools import ChatTools
 from matinee.engines.live import LiveEngine, Written
 from matinee.messages.conversations import Message
@@ -45,10 +43,9 @@ class Speaker:
 class Manner:
     """How the agent works: who plans, and whether it reflects and remembers."""
 
-    planner: PlannerName = "react"
+    planner: Planner = field(default_factory=Planner)
     reflection: bool = True
-    memory: RecallingMemory | None = None
-    procedures: tuple[Procedure, ...] = ()
+    memory: LongTermMemory | None = None
     limits: AgentLimits = field(default_factory=AgentLimits)
 
 
@@ -95,7 +92,7 @@ class ChatTurn:
         for event in self.events:
             if isinstance(event, ModelWrote):
                 yield text, observed
-                text, observed = event.content, []
+                text, observed = event.parse.content, []
             elif isinstance(event, CallObserved):
                 observed.append(event)
         yield text, observed
@@ -138,10 +135,10 @@ class Chat:
         yield turn
         agent = Agent(
             tools,
-            planner_of(manner.planner, manner.procedures),
+            manner.planner,
             form=self.speaker.form,
             memory=manner.memory,
-            reflection=BoundedReflection() if manner.reflection else None,
+            reflection=manner.reflection,
             limits=manner.limits,
         )
         try:

@@ -12,7 +12,6 @@ from typing import Any
 import gradio as gr  # here, because gradio reads the annotations of handlers
 
 from matinee.apps.agent.events import PlannerName
-from matinee.apps.chatting.conversation import Manner
 from matinee.apps.chatting.layout import Parts, lay_out, worded
 from matinee.apps.chatting.markdown import chat_messages, fenced, plain
 from matinee.apps.chatting.scenario_files import accepted, suite_archive
@@ -134,7 +133,7 @@ class _Handlers:
         session.busy = True
         try:
             yield {self._parts.question: "", **self._asking(True)}
-            asking = Asking(question.strip(), tools, Manner(planner, reflection), memory, compare)
+            asking = Asking(question.strip(), tools, planner, reflection, memory, compare)
             for _ in self._desk.ask(session, asking):
                 yield self._chats(session)
             yield {self._parts.question: session.next_question}

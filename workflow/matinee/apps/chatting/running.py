@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import shlex
 import tempfile
 from collections.abc import Iterator, Sequence, Set
 from dataclasses import dataclass, replace
@@ -17,7 +16,7 @@ from matinee.apps.agent.planning import Procedure, read_procedures
 from matinee.apps.agent.tools import ToolSource
 from matinee.apps.agent.trials.tasks import PROCEDURES
 from matinee.apps.agent.trials.tools import task_tools
-from matinee.apps.chatting.conversation import Manner, Speaker
+from matinee.apps.chatting.conversation import Speaker
 from matinee.apps.chatting.sessions import Desk
 from matinee.apps.chatting.wording import LANGUAGES
 from matinee.apps.serving.running import LOCAL, Loading, load_live, name_of
@@ -85,13 +84,10 @@ class Tools:
                     OpenApiTools(document, allow=self.allow, hosts=hosts, server=self.server)
                 )
             if self.mcp is not None:
-                from matinee.apps.agent.mcp_tools import McpCommand, connect_mcp
+                from matinee.apps.agent.mcp_tools import connect_mcp
 
-                command, *arguments = shlex.split(self.mcp) or [""]
-                address = self.mcp.startswith(("http://", "https://"))
                 allow = None if self.openapi is not None else self.allow or None
-                server = self.mcp if address else McpCommand(command, arguments)
-                sources.append(stack.enter_context(connect_mcp(server, allow=allow)))
+                sources.append(stack.enter_context(connect_mcp(self.mcp, allow=allow)))
             yield sources
 
 
@@ -151,7 +147,7 @@ def show_terminal(desk: Desk, planner: str, language: str) -> None:
 
     Terminal(
         desk,
-        Manner(_one_of(planner, get_args(PlannerName), "--planner")),
+        _one_of(planner, get_args(PlannerName), "--planner"),
         _one_of(language, LANGUAGES, "--language"),
         compare=len(desk.speakers) > 1,
     ).run()

@@ -8,14 +8,13 @@ import zipfile
 from collections.abc import Sequence
 from typing import Any
 
-import yaml
-
 from matinee.apps.agent.events import CallObserved
+from matinee.apps.cases import as_yaml, category_of, due_call
 from matinee.apps.chatting.conversation import ChatTurn
-from matinee.apps.chatting.tools import ChatTools
+from matinee.apps.chatting.tools import ChatTools, listed_tools
 from matinee.apps.chatting.wording import Words
 from matinee.evaluation.asking import is_question
-from matinee.messages.scenarios import Category, Scenario
+from matinee.messages.scenarios import Scenario
 from matinee.messages.scenarios import Turn as Due
 from matinee.runtime.errors import UserError
 
@@ -31,12 +30,12 @@ def suite_archive(turns: Sequence[ChatTurn], tools: ChatTools, name: str = "chat
     Raises UserError where no turn has ended.
     """
     files = {
-        "scenarios/suite.yaml": _yaml({"id": name, "today": str(tools.today)}),
-        f"scenarios/{name}.yaml": _yaml(_cases(turns, name)),
-        "tools.json": _json([tool.as_openai()["function"] for tool in tools.tools]),
+        "scenarios/suite.yaml": as_yaml({"id": name, "today": str(tools.today)}),
+        f"scenarios/{name}.yaml": as_yaml(_cases(turns, name)),
+        "tools.json": listed_tools(tools.tools) + "\n",
     }
     if tools.answers:
-        files["fixtures.yaml"] = _yaml(
+        files["fixtures.yaml"] = as_yaml(
             [{"tool": tool, "returns": answer} for tool, answer in tools.answers.items()]
         )
     written = io.BytesIO()
@@ -52,7 +51,9 @@ def _cases(turns: Sequence[ChatTurn], name: str) -> dict[str, Any]:
         raise UserError("Nothing to export yet: ask something, and wait for the answer.")
     told = [_turn(turn) for turn in ended]
     case = {"id": f"{name}-1", "family": name, "note": NOTE, "turns": told}
-    return {"category": _category(ended), "cases": [case]}
+    made = [[len(observed) for observed in turn.rounds()] for turn in ended]
+    asked_back = ended[0].answer is not None and is_question(ended[0].answer.text)
+    return {"category": category_of(made, asked_back), "cases": [case]}
 
 
 def _turn(turn: ChatTurn) -> dict[str, Any]:
@@ -74,14 +75,7 @@ def _call(seen: CallObserved, results: Sequence[str], question: str) -> dict[str
         for place, result in enumerate(results)
         if any(_came_from(value, result, question) for value in values.values())
     ]
-    call: dict[str, Any] = {
-        "tool": seen.call.name,
-        # A list means alternatives, so a value that is a list is the only one of a list.
-        "arguments": {
-            name: [value] if isinstance(value, list) else value for name, value in values.items()
-        },
-    }
-    return call | ({"after": needed} if needed else {})
+    return due_call(seen.call.name, values, needed)
 
 
 def _came_from(value: Any, result: str, question: str) -> bool:
@@ -90,29 +84,6 @@ def _came_from(value: Any, result: str, question: str) -> bool:
     return (
         isinstance(value, str | int) and len(text) > 1 and text in result and text not in question
     )
-
-
-def _category(turns: Sequence[ChatTurn]) -> Category:
-    """The category that fits what happened; only for counting, whoever edits it may change it."""
-    made = [len(turn.rounds()) for turn in turns]
-    if not any(made):
-        return "no_tool"
-    if len(turns) > 1:
-        asked_back = turns[0].answer is not None and is_question(turns[0].answer.text)
-        return "missing_answered" if not made[0] and asked_back else "change_of_mind"
-    if made[0] > 2:
-        return "chain_three"
-    if made[0] == 2:
-        return "chain_two"
-    return "parallel_calls" if len(turns[0].rounds()[0]) > 1 else "single_tool"
-
-
-def _yaml(value: Any) -> str:
-    return yaml.safe_dump(value, allow_unicode=True, sort_keys=False, width=100)
-
-
-def _json(value: Any) -> str:
-    return json.dumps(value, ensure_ascii=False, indent=2) + "\n"
 
 
 def accepted(scenario: Scenario, words: Words) -> str:

@@ -9,10 +9,11 @@ import threading
 import time
 from collections import OrderedDict
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
-from matinee.apps.agent.memory import LongTermMemory, RecallingMemory
-from matinee.apps.agent.planning import Procedure
+from matinee.apps.agent.events import PlannerName
+from matinee.apps.agent.memory import LongTermMemory
+from matinee.apps.agent.planning import Planner, Procedure
 from matinee.apps.agent.tools import ToolSource
 from matinee.apps.chatting.conversation import Chat, Manner, Speaker
 from matinee.apps.chatting.tools import ChatTools, listed_tools
@@ -57,7 +58,8 @@ class Asking:
 
     question: str
     tools: str
-    manner: Manner
+    planner: PlannerName = "react"
+    reflection: bool = True
     remember: bool = True
     compare: bool = False
 
@@ -129,8 +131,11 @@ class Desk:
         Raises UserError where the tool list cannot be used; nothing is asked then.
         """
         session.tools = self.read_tools(asking.tools, session.faults)
-        memory = RecallingMemory(self._store) if asking.remember else None
-        manner = replace(asking.manner, memory=memory, procedures=self.procedures)
+        manner = Manner(
+            Planner(asking.planner, self.procedures),
+            asking.reflection,
+            self._store if asking.remember else None,
+        )
         session.stop = threading.Event()
         news: queue.SimpleQueue[bool] = queue.SimpleQueue()
 

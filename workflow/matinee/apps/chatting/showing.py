@@ -26,12 +26,8 @@ from matinee.apps.serving.answering import plain_part
 from matinee.messages.parsing import CallForm
 
 SIGNS: Mapping[Status, str] = {
-    "waiting": "○",
-    "running": "◐",
-    "done": "●",
-    "failed": "✕",
-    "skipped": "–",
-}
+    "waiting": "○", "running": "◐", "done": "●", "failed": "✕", "skipped": "–"
+}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -124,11 +120,12 @@ def _plan(made: PlanMade, latest: Mapping[int, Subtask], words: Words) -> Block:
 
 def _written(wrote: ModelWrote, words: Words) -> Iterator[Block]:
     """Words beside calls. Those that are the answer come with the answer."""
-    if wrote.error is not None:
-        code = (("", wrote.text.strip()), ("", wrote.error))
+    content, error = wrote.parse.content, wrote.parse.error
+    if error is not None:
+        code = (("", wrote.text.strip()), ("", error))
         yield Block("call", title=words("unreadable"), code=code)
-    elif wrote.purpose != "answer" and wrote.content and wrote.content != wrote.text.strip():
-        yield Block("words", wrote.content)
+    elif wrote.purpose != "answer" and content and content != wrote.text.strip():
+        yield Block("words", content)
 
 
 def _call(made: CallMade, seen: CallObserved | None, words: Words) -> Block:
@@ -159,16 +156,8 @@ def _readable(text: str) -> str:
 
 
 def _cost(answered: Answered, turn: ChatTurn, words: Words) -> str:
-    tokens = answered.prompt_tokens + answered.completion_tokens
-    parts = [
-        words(
-            "cost",
-            steps=answered.steps,
-            calls=answered.calls,
-            tokens=tokens,
-            seconds=answered.seconds,
-        )
-    ]
+    used = answered.usage
+    parts = [words("cost", tokens=used.prompt_tokens + used.completion_tokens, **vars(used))]
     if not answered.complete:
         parts.append(words("incomplete"))
     if any(isinstance(event, Kept) for event in turn.events):

@@ -6,7 +6,7 @@ import json
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
-from matinee.apps.chatting.conversation import Manner
+from matinee.apps.agent.events import PlannerName
 from matinee.apps.chatting.scenario_files import accepted, suite_archive
 from matinee.apps.chatting.sessions import Asking, Desk
 from matinee.apps.chatting.showing import Block, blocks
@@ -36,7 +36,7 @@ class Terminal:
     def __init__(
         self,
         desk: Desk,
-        manner: Manner,
+        planner: PlannerName,
         language: Language,
         *,
         compare: bool,
@@ -44,7 +44,7 @@ class Terminal:
         write: Callable[[str], None] = print,
     ) -> None:
         self._desk = desk
-        self._manner = manner
+        self._planner: PlannerName = planner
         self._compare = compare
         self._read = read
         self._print = write
@@ -121,7 +121,7 @@ class Terminal:
         printed = [0] * len(self._session.conversations)
         growing = self._desk.ask(
             self._session,
-            Asking(question, self._tools, self._manner, compare=self._compare),
+            Asking(question, self._tools, self._planner, compare=self._compare),
         )
         try:
             for _ in growing:

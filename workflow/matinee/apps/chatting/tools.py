@@ -10,14 +10,13 @@ from typing import Any
 from jsonschema import Draft202012Validator, FormatChecker
 from jsonschema.exceptions import SchemaError
 
-from matinee.apps.agent.tools import SimulatedTools, Toolbox, ToolSource
+from matinee.apps.agent.tools import Toolbox, ToolSource
 from matinee.evaluation.simulation.answers import ApiProblem, Refusal
 from matinee.evaluation.simulation.api import SimulatedApi
 from matinee.evaluation.simulation.resources import eleven_tools
 from matinee.evaluation.simulation.world import FUNCTIONS
 from matinee.messages.conversations import Tool
 from matinee.messages.scenarios import Fault
-from matinee.messages.transcripts import Observation
 from matinee.runtime.errors import ScenarioError, UserError
 
 # Beside name, description and parameters: what the tool answers, whatever it is asked.
@@ -45,15 +44,15 @@ class ChatTools:
         self.answers = {
             str(entry.get("name")): entry[ANSWER] for entry in listed if ANSWER in entry
         }
-        self._tools = tuple(_tool(entry, place) for place, entry in enumerate(listed, start=1))
-        known = {tool.name for tool in self._tools}
+        tools = tuple(_tool(entry, place) for place, entry in enumerate(listed, start=1))
+        known = {tool.name for tool in tools}
         try:
-            api = SimulatedApi(
-                self._tools, self._answer, [fault for fault in faults if fault.tool in known]
-            )
+            striking = [fault for fault in faults if fault.tool in known]
+            api = SimulatedApi(tools, self._answer, striking)
         except ScenarioError as error:
             raise UserError(str(error)) from error
-        self._box = Toolbox([SimulatedTools(self._tools, api), *sources])
+        box = Toolbox([api, *sources])
+        self.tools, self.call = box.tools, box.call  # see `ToolSource`
 
     @classmethod
     def read(
@@ -71,15 +70,6 @@ class ChatTools:
         if not isinstance(listed, list) or not all(isinstance(entry, dict) for entry in listed):
             raise UserError("The tool list must be a JSON array of objects.")
         return cls([entry.get("function") or entry for entry in listed], today, faults, sources)
-
-    @property
-    def tools(self) -> tuple[Tool, ...]:
-        """What the model is told."""
-        return self._box.tools
-
-    def call(self, name: str, arguments: str) -> Observation:
-        """The observation of one call; see `ToolSource`."""
-        return self._box.call(name, arguments)
 
     def _answer(self, name: str, arguments: dict[str, Any]) -> Any:
         if name in self.answers:

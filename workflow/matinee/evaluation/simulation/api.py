@@ -47,6 +47,7 @@ class SimulatedApi:
     """
 
     def __init__(self, tools: Sequence[Tool], answer: Answer, faults: Sequence[Fault] = ()) -> None:
+        self.tools = tuple(tools)
         self._parameters = {tool.name: _parameters(tool) for tool in tools}
         if len(self._parameters) != len(tools):
             raise ScenarioError("Two tools have the same name. Rename one or take it out.")

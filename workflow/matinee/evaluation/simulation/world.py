@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from matinee.evaluation.simulation.airports import airport_query, aptabnormal_query
-from matinee.evaluation.simulation.api import SimulatedApi, Simulation
+from matinee.evaluation.simulation.api import SimulatedApi
 from matinee.evaluation.simulation.environment import get_environment_air_pm, get_river_environment
 from matinee.evaluation.simulation.loans import loan_calc_query
 from matinee.evaluation.simulation.news import get_toutiao_news
@@ -40,7 +40,7 @@ FUNCTIONS: Mapping[str, Callable[..., Any]] = {
 
 def world(
     today: datetime.date, faults: Sequence[Fault] = (), tools: Sequence[Tool] = ()
-) -> Simulation:
+) -> SimulatedApi:
     """The eleven tools as they answer on the day `today`, with nothing called yet.
 
     `tools`: as a case lists them; arguments are checked against these where they are of the eleven.

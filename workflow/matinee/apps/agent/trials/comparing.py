@@ -3,26 +3,25 @@
 from __future__ import annotations
 
 import datetime
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
+from typing import get_args
 
 from matinee.apps.agent.driving import serve
 from matinee.apps.agent.events import AgentLimits, Answered, Event, PlannerName, Task
 from matinee.apps.agent.loop import Agent
-from matinee.apps.agent.memory import LongTermMemory, RecallingMemory
-from matinee.apps.agent.planning import planner_of, read_procedures
-from matinee.apps.agent.reflecting import BoundedReflection, NoReflection
+from matinee.apps.agent.memory import LongTermMemory
+from matinee.apps.agent.planning import Planner, read_procedures
 from matinee.apps.agent.thinking import Play
-from matinee.apps.agent.trials.scoring import AskScore, score_ask
+from matinee.apps.agent.trials.scoring import COSTS, AskScore, score_ask
 from matinee.apps.agent.trials.tasks import PROCEDURES, Kind, TaskSuite, TrialTask
 from matinee.apps.agent.trials.tools import task_tools, task_world
 from matinee.engines.base import Completion, Engine, Request
 from matinee.messages.parsing import CallForm
 from matinee.runtime.strict import Strict
 
-PLANNERS: tuple[PlannerName, ...] = ("direct", "react", "plan", "sop")
 _HOUR = datetime.time(9, tzinfo=datetime.UTC)
 
 
@@ -42,11 +41,13 @@ class AgentSetup:
 
 
 BASELINE = AgentSetup("react")
-ALL = tuple(AgentSetup(*parts) for parts in product(PLANNERS, (False, True), (False, True)))
+ALL = tuple(
+    AgentSetup(*parts) for parts in product(get_args(PlannerName), (False, True), (False, True))
+)
 
 
 class Trial(Strict):
-    """One task under one configuration. Steps, calls, tokens and seconds are sums over its asks.
+    """One task under one configuration. `costs`: sums over its asks; see `AskScore`.
 
     `found`: the facts of all its asks were returned by tools or memory; None where there are none.
     """
@@ -57,11 +58,7 @@ class Trial(Strict):
     family: str
     success: bool
     found: bool | None
-    steps: int
-    calls: int
-    prompt_tokens: int
-    completion_tokens: int
-    seconds: float
+    costs: dict[str, float]
     asks: tuple[AskScore, ...]
 
 
@@ -76,22 +73,16 @@ def run_configuration(
     on_finished: Callable[[Trial], object] = lambda trial: None,
 ) -> list[Trial]:
     """Every task of the suite, in its order. `folder`: for long-term memory; begins empty."""
-    limits = limits if limits is not None else AgentLimits()
-    store = RecallingMemory(LongTermMemory(folder)) if configuration.memory else None
-    tools = [tool.name for tool in task_tools()]
-    planner = planner_of(configuration.planner, read_procedures(PROCEDURES, tools))
+    store = LongTermMemory(folder) if configuration.memory else None
+    procedures = read_procedures(PROCEDURES, [tool.name for tool in task_tools()])
 
     def agent(task: TrialTask, number: int, day: datetime.date) -> Agent:
         return Agent(
             task_world(day, task.asks[number].all_faults),
-            planner,
+            Planner(configuration.planner, procedures),
             form=form,
             memory=store,
-            reflection=(
-                BoundedReflection(limits.max_attempts)
-                if configuration.reflection
-                else NoReflection()
-            ),
+            reflection=configuration.reflection,
             limits=limits,
         )
 
@@ -111,19 +102,23 @@ def _play(
     agent: Callable[[TrialTask, int, datetime.date], Agent],
 ) -> Play[Trial]:
     scores: list[AskScore] = []
-    answers: list[Answered] = []
     for number, day in enumerate(task.days(today)):
         events: list[Event] = []
-        asked = Task(
-            task.asks[number].question,
-            user=task.id,
-            today=day,
-            now=datetime.datetime.combine(day, _HOUR),
-            key=task.id,
-        )
-        answers.append((yield from _watched(agent(task, number, day).play(asked), events)))
+        now = datetime.datetime.combine(day, _HOUR)
+        asked = Task(task.asks[number].question, task.id, today=day, now=now, key=task.id)
+        yield from _watched(agent(task, number, day).play(asked), events)
         scores.append(score_ask(task.asks[number], day, events))
-    return _trial(task, configuration, scores, answers)
+    sought = [score.found for score in scores if score.found is not None]
+    return Trial(
+        configuration=configuration,
+        task=task.id,
+        kind=task.kind,
+        family=task.family,
+        success=all(score.success for score in scores),
+        found=all(sought) if sought else None,
+        costs={name: sum(score.costs[name] for score in scores) for name in COSTS},
+        asks=tuple(scores),
+    )
 
 
 def _watched(play: Play[Answered], events: list[Event]) -> Play[Answered]:
@@ -138,25 +133,3 @@ def _watched(play: Play[Answered], events: list[Event]) -> Play[Answered]:
         if not isinstance(told, Request):
             events.append(told)
         completion = yield told
-
-
-def _trial(
-    task: TrialTask,
-    configuration: str,
-    scores: Sequence[AskScore],
-    answers: Sequence[Answered],
-) -> Trial:
-    return Trial(
-        configuration=configuration,
-        task=task.id,
-        kind=task.kind,
-        family=task.family,
-        success=all(score.success for score in scores),
-        found=all(sought) if (sought := [s.found for s in scores if s.found is not None]) else None,
-        steps=sum(answer.steps for answer in answers),
-        calls=sum(answer.calls for answer in answers),
-        prompt_tokens=sum(answer.prompt_tokens for answer in answers),
-        completion_tokens=sum(answer.completion_tokens for answer in answers),
-        seconds=sum(answer.seconds for answer in answers),
-        asks=tuple(scores),
-    )

@@ -20,6 +20,7 @@ from matinee.messages.scenarios import GoldCall
 from matinee.runtime.errors import ScenarioError
 from matinee.runtime.strict import Strict
 
+COSTS = ("steps", "calls", "tokens", "seconds")
 _NUMBER = re.compile(r"(?<![\d.])-?(?:\d{1,3}(?:,\d{3})+|\d+)(?:\.\d+)?(?![\d,]*\d)")
 _DATE = re.compile(r"(\d{4})\s?[-/年.]\s?(\d{1,2})\s?[-/月.]\s?(\d{1,2})")
 _LEADING_NUMBER = re.compile(r"(-?\d+(?:\.\d+)?)\D{0,3}")
@@ -37,7 +38,7 @@ class AskScore(Strict):
     answered honestly. `found`: the facts stood in what the tools or memory returned, whether or
     not the answer repeats them; None for a question without facts. `wrong`: the first thing that
     is wrong, or empty. `outputs`: all that the model wrote, raw. `without_room`: how many prompts
-    did not fit into the model's context.
+    did not fit into the model's context. `costs`: steps, calls, tokens (read and written), seconds.
     """
 
     question: str
@@ -49,6 +50,7 @@ class AskScore(Strict):
     wrong: str
     outputs: tuple[str, ...] = ()
     without_room: int = 0
+    costs: dict[str, float]
 
 
 def score_ask(ask: TaskQuestion, day: datetime.date, events: Sequence[Event]) -> AskScore:
@@ -56,6 +58,7 @@ def score_ask(ask: TaskQuestion, day: datetime.date, events: Sequence[Event]) ->
     answered = events[-1]
     if not isinstance(answered, Answered):
         raise ValueError("the events do not end in an answer")
+    used = answered.usage
     facts = fact_values(ask, day)
     seen = [event.observation for event in events if isinstance(event, CallObserved)]
     material = [one.content for one in seen if one.error is None]
@@ -79,6 +82,12 @@ def score_ask(ask: TaskQuestion, day: datetime.date, events: Sequence[Event]) ->
         wrong=wrong,
         outputs=tuple(event.text for event in written),
         without_room=sum(event.no_room for event in written),
+        costs={
+            "steps": used.steps,
+            "calls": used.calls,
+            "tokens": used.prompt_tokens + used.completion_tokens,
+            "seconds": used.seconds,
+        },
     )
 
 

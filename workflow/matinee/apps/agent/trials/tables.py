@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from statistics import fmean
 
 from matinee.apps.agent.trials.comparing import Trial
+from matinee.apps.agent.trials.scoring import COSTS
 from matinee.apps.agent.trials.tasks import KINDS
 from matinee.evaluation.significance import (
     SIGNIFICANCE,
@@ -17,7 +18,7 @@ from matinee.evaluation.significance import (
 )
 from matinee.runtime.strict import Strict
 
-COSTS = ("steps", "calls", "tokens", "seconds")
+_FORMATS = {"steps": ".1f", "calls": ".1f", "tokens": ",.0f", "seconds": ".1f"}
 
 
 class Row(Strict):
@@ -30,7 +31,6 @@ class Row(Strict):
     configuration: str
     tasks: int
     successes: int
-    share: float
     low: float
     high: float
     found: tuple[int, int]
@@ -46,7 +46,6 @@ class TrialPair(Strict):
     """
 
     configuration: str
-    baseline: str
     gained: int
     lost: int
     difference: float
@@ -60,6 +59,7 @@ class TrialPair(Strict):
 class TrialTable(Strict):
     """All configurations. `detectable`: the smallest difference that so many tasks would show."""
 
+    baseline: str
     rows: tuple[Row, ...]
     pairs: tuple[TrialPair, ...]
     detectable: float | None
@@ -77,71 +77,44 @@ def compare(trials: Sequence[Sequence[Trial]], baseline: str) -> TrialTable:
     before = next(run for run in trials if run[0].configuration == baseline)
     others = [run for run in trials if run is not before]
     families = [trial.family for trial in before]
-    old = _outcomes(before)
-    tests = [paired_difference([old], [_outcomes(run)], families) for run in others]
-    adjusted = holm([test.p for test in tests])
+    old = [trial.success for trial in before]
     pairs = []
-    for run, found, p_adjusted in zip(others, tests, adjusted, strict=True):
-        flips = list(zip(old, _outcomes(run), strict=True))
+    for run in others:
+        new = [trial.success for trial in run]
+        test = paired_difference([old], [new], families)
+        flips = list(zip(old, new, strict=True))
         pairs.append(
             TrialPair(
                 configuration=run[0].configuration,
-                baseline=baseline,
                 gained=flips.count((False, True)),
                 lost=flips.count((True, False)),
-                difference=found.estimate,
-                low=found.low,
-                high=found.high,
-                p=found.p,
-                p_adjusted=p_adjusted,
+                difference=test.estimate,
+                low=test.low,
+                high=test.high,
+                p=test.p,
+                p_adjusted=test.p,
                 costs={cost: _cost_difference(before, run, cost) for cost in COSTS},
             )
         )
+    adjusted = holm([pair.p for pair in pairs])
     return TrialTable(
-        rows=tuple(_row(run) for run in trials),
-        pairs=tuple(pairs),
+        baseline=baseline,
+        rows=tuple(map(_row, trials)),
+        pairs=tuple(
+            pair.model_copy(update={"p_adjusted": p})
+            for pair, p in zip(pairs, adjusted, strict=True)
+        ),
         detectable=smallest_detectable_difference(
             len(set(families)), alpha=SIGNIFICANCE / max(1, len(others))
         ),
     )
 
 
-def as_markdown(comparison: TrialTable) -> str:
-    """Both tables as Markdown."""
-    kinds = [kind for kind in KINDS if comparison.rows[0].by_kind.get(kind)]
-    lines = [
-        "| configuration | success (95 %) | found | "
-        + " | ".join(kinds)
-        + " | steps | calls | tokens | seconds |",
-        "| --- |" + " --- |" * (len(kinds) + 6),
-    ]
-    lines += [_row_line(row, kinds) for row in comparison.rows]
-    lines += [
-        "",
-        "| against the baseline | gained/lost | difference (95 %) | p (Holm) | steps | tokens "
-        "| seconds |",
-        "| --- | --- | --- | --- | --- | --- | --- |",
-    ]
-    lines += [_pair_line(pair) for pair in comparison.pairs]
-    return "\n".join(lines) + "\n"
-
-
-def cost_of(trial: Trial, cost: str) -> float:
-    """A trial's steps, calls, tokens (read and written) or seconds."""
-    if cost == "tokens":
-        return float(trial.prompt_tokens + trial.completion_tokens)
-    return float(getattr(trial, cost))
-
-
-def _outcomes(run: Sequence[Trial]) -> list[bool]:
-    return [trial.success for trial in run]
-
-
 def _cost_difference(
     before: Sequence[Trial], after: Sequence[Trial], cost: str
 ) -> tuple[float, float, float]:
     differences = [
-        cost_of(new, cost) - cost_of(old, cost) for old, new in zip(before, after, strict=True)
+        new.costs[cost] - old.costs[cost] for old, new in zip(before, after, strict=True)
     ]
     found = clustered_mean(differences, [trial.family for trial in after])
     return found.estimate, found.low, found.high
@@ -151,49 +124,48 @@ def _row(run: Sequence[Trial]) -> Row:
     successes = sum(trial.success for trial in run)
     interval = wilson(successes, len(run))
     sought = [trial.found for trial in run if trial.found is not None]
-    by_kind = {
-        kind: (
-            sum(trial.success for trial in run if trial.kind == kind),
-            sum(trial.kind == kind for trial in run),
-        )
-        for kind in KINDS
-    }
+    by_kind = {kind: [trial.success for trial in run if trial.kind == kind] for kind in KINDS}
     return Row(
         configuration=run[0].configuration,
         tasks=len(run),
         successes=successes,
-        share=successes / len(run),
         low=interval.low,
         high=interval.high,
         found=(sum(sought), len(sought)),
-        by_kind={kind: counts for kind, counts in by_kind.items() if counts[1]},
-        costs={cost: fmean(cost_of(trial, cost) for trial in run) for cost in COSTS},
+        by_kind={kind: (sum(done), len(done)) for kind, done in by_kind.items() if done},
+        costs={cost: fmean(trial.costs[cost] for trial in run) for cost in COSTS},
     )
 
 
-def _row_line(row: Row, kinds: Sequence[str]) -> str:
-    parts = [
-        row.configuration,
-        f"{row.successes}/{row.tasks} ({row.low:.0%} to {row.high:.0%})",
-        f"{row.found[0]}/{row.found[1]}",
-        *(f"{row.by_kind[kind][0]}/{row.by_kind[kind][1]}" for kind in kinds),
-        f"{row.costs['steps']:.1f}",
-        f"{row.costs['calls']:.1f}",
-        f"{row.costs['tokens']:,.0f}",
-        f"{row.costs['seconds']:.1f}",
+def as_markdown(comparison: TrialTable) -> str:
+    """Both tables as Markdown."""
+    kinds = list(comparison.rows[0].by_kind)
+    rows = [["configuration", "success (95 %)", "found", *kinds, *COSTS]]
+    rows += [
+        [
+            row.configuration,
+            f"{row.successes}/{row.tasks} ({row.low:.0%} to {row.high:.0%})",
+            "/".join(map(str, row.found)),
+            *("/".join(map(str, row.by_kind[kind])) for kind in kinds),
+            *(f"{row.costs[cost]:{_FORMATS[cost]}}" for cost in COSTS),
+        ]
+        for row in comparison.rows
     ]
-    return "| " + " | ".join(parts) + " |"
+    costs = [cost for cost in COSTS if cost != "calls"]
+    pairs = [["against the baseline", "gained/lost", "difference (95 %)", "p (Holm)", *costs]]
+    pairs += [
+        [
+            pair.configuration,
+            f"+{pair.gained}/−{pair.lost}",
+            f"{pair.difference:+.0%} ({pair.low:+.0%} to {pair.high:+.0%})",
+            f"{pair.p:.3f} ({pair.p_adjusted:.3f})",
+            *(f"{pair.costs[cost][0]:+{_FORMATS[cost]}}" for cost in costs),
+        ]
+        for pair in comparison.pairs
+    ]
+    return f"{_table(rows)}\n{_table(pairs)}"
 
 
-def _pair_line(pair: TrialPair) -> str:
-    steps, tokens, seconds = (pair.costs[cost] for cost in ("steps", "tokens", "seconds"))
-    parts = [
-        pair.configuration,
-        f"+{pair.gained}/−{pair.lost}",
-        f"{pair.difference:+.0%} ({pair.low:+.0%} to {pair.high:+.0%})",
-        f"{pair.p:.3f} ({pair.p_adjusted:.3f})",
-        f"{steps[0]:+.1f}",
-        f"{tokens[0]:+,.0f}",
-        f"{seconds[0]:+.1f}",
-    ]
-    return "| " + " | ".join(parts) + " |"
+def _table(lines: Sequence[Sequence[str]]) -> str:
+    ruled = [lines[0], ["---"] * len(lines[0]), *lines[1:]]
+    return "".join(f"| {' | '.join(line)} |\n" for line in ruled)

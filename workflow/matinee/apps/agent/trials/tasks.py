@@ -5,15 +5,14 @@ from __future__ import annotations
 import datetime
 from collections import Counter
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
-import yaml
-from pydantic import Field, ValidationError
+from pydantic import Field, TypeAdapter
 
 from matinee.messages.scenarios import Fault, GoldCall
-from matinee.runtime.errors import ScenarioError
+from matinee.runtime.errors import UserError
 from matinee.runtime.places import RESOURCES
-from matinee.runtime.strict import Strict
+from matinee.runtime.strict import Strict, read_yaml
 
 TASKS = RESOURCES / "tasks"
 PROCEDURES = TASKS / "procedures.yaml"
@@ -55,13 +54,16 @@ class TaskQuestion(Strict):
         return (*self.faults, *lasting)
 
 
-class TrialTask(Strict):
-    """One task: one or more asks of the same user. Tasks that vary one situation share `family`."""
-
+class _Listed(Strict):
     id: str
-    kind: Kind
     family: str
     asks: Annotated[tuple[TaskQuestion, ...], Field(min_length=1)]
+
+
+class TrialTask(_Listed):
+    """One task: one or more asks of the same user. Tasks that vary one situation share `family`."""
+
+    kind: Kind
 
     def days(self, today: datetime.date) -> tuple[datetime.date, ...]:
         """The day of each ask."""
@@ -81,7 +83,7 @@ class TaskSuite(Strict):
 
 class _File(Strict):
     kind: Kind
-    tasks: tuple[dict[str, Any], ...]
+    tasks: tuple[_Listed, ...]
 
 
 class _Head(Strict):
@@ -89,26 +91,13 @@ class _Head(Strict):
 
 
 def read_tasks(folder: Path = TASKS) -> TaskSuite:
-    """The tasks of a folder: `suite.yaml` and one file per kind. Raises ScenarioError."""
-    today = _Head.model_validate(_decoded(folder / "suite.yaml")).today
+    """The tasks of a folder: `suite.yaml` and one file per kind. Raises UserError."""
+    today = read_yaml(folder / "suite.yaml", TypeAdapter(_Head), "today").today
     tasks: list[TrialTask] = []
     for kind in KINDS:
-        path = folder / f"{kind}.yaml"
-        try:
-            read = _File.model_validate(_decoded(path))
-            tasks += [TrialTask.model_validate({**task, "kind": read.kind}) for task in read.tasks]
-        except ValidationError as error:
-            first = error.errors()[0]
-            where = ".".join(map(str, first["loc"])) or "(file)"
-            raise ScenarioError(f"{path}: {where}: {first['msg']}.") from error
+        file = read_yaml(folder / f"{kind}.yaml", TypeAdapter(_File), "kind and tasks")
+        tasks += [TrialTask(kind=file.kind, **vars(listed)) for listed in file.tasks]
     twice = [name for name, count in Counter(task.id for task in tasks).items() if count > 1]
     if twice:
-        raise ScenarioError(f"{folder}: two tasks have the id {twice[0]!r}. Rename one.")
+        raise UserError(f"{folder}: two tasks have the id {twice[0]!r}. Rename one.")
     return TaskSuite(today=today, tasks=tuple(tasks))
-
-
-def _decoded(path: Path) -> Any:
-    try:
-        return yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise ScenarioError(f"{path}: cannot be read ({error}).") from error

@@ -7,7 +7,6 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import cache
 from typing import Any
 
-from matinee.apps.agent.tools import SimulatedTools
 from matinee.evaluation.simulation.answers import ApiProblem, Refusal, echo
 from matinee.evaluation.simulation.api import SimulatedApi
 from matinee.evaluation.simulation.environment import get_environment_air_pm
@@ -65,13 +64,13 @@ def task_tools() -> tuple[Tool, ...]:
     )
 
 
-def task_world(today: datetime.date, faults: Sequence[Fault] = ()) -> SimulatedTools:
+def task_world(today: datetime.date, faults: Sequence[Fault] = ()) -> SimulatedApi:
     """The twelve tools as they answer on the day `today`."""
 
     def answer(name: str, arguments: dict[str, Any]) -> Any:
         return _FUNCTIONS[name](today, **arguments)
 
-    return SimulatedTools(task_tools(), SimulatedApi(task_tools(), answer, faults))
+    return SimulatedApi(task_tools(), answer, faults)
 
 
 def _tool(name: str, description: str, parameter: str, meaning: str) -> Tool:
