@@ -21,5 +21,3 @@ rule all:
         paths.PAGE,
         paths.SUMMARY,
         plan.everything(),
-        plan.published(),
-        plan.converted(),

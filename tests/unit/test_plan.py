@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from matinee.config import Configuration, PathSource
+from matinee.config import Configuration, PathSource, paths
 from matinee.config.checking import parse_configuration
 from matinee.config.plan import Plan
 from matinee.messages.documents import open_document
@@ -105,6 +105,17 @@ def test_only_testing_depends_on_recorded_answers() -> None:
     assert "fixtures=lambda wildcards: plan.fixture_files(wildcards.suite)," in rules
     training = (ROOT / "workflow/rules/train.smk").read_text(encoding="utf-8")
     assert "fixture" not in training
+
+
+def test_variants_that_start_or_mix_alike_share_what_is_the_same() -> None:
+    found = plan([made(10)], [{"dataset": "made"}])
+    first = found.configuration.variants[0]
+    warm = first.model_copy(update={"id": "warm", "seeds": [1, 2]})
+    other = first.model_copy(update={"id": "other", "cutoff_length": 64})
+    found = Plan(found.configuration.model_copy(update={"variants": [first, warm, other]}))
+    assert [name for name in found.subjects if "untuned" in name] == ["chat-untuned"]
+    assert found.tokens("warm") == found.tokens("chat") == "results/data/chat/tokens.parquet"
+    assert found.with_rows(paths.TOKENS) == [found.tokens("chat"), found.tokens("other")]
 
 
 def test_the_validation_share_reaches_the_mix() -> None:

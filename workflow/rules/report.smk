@@ -6,7 +6,7 @@ rule render_report:
         plan.evaluated(paths.VERDICTS, paths.TRANSCRIPTS),
         plan.trained(paths.METRICS, paths.TRAINER_STATE, paths.CERTIFICATE),
         expand([paths.SUITE, paths.FLOOR], suite=plan.suite_ids),
-        expand([paths.PROFILE, paths.LEAKAGE], variant=plan.variant_ids),
+        plan.with_rows(paths.PROFILE, paths.LEAKAGE),
         plan.compared(),
     output:
         page=report(

@@ -3,11 +3,13 @@
 
 rule train_adapter:
     input:
-        tokens=paths.TOKENS,
+        tokens=lambda wildcards: plan.tokens(wildcards.variant),
         model=lambda wildcards: plan.start_model(wildcards.variant),
         # Hours of training on leaked data would be worth nothing: look first. Ancient, because a
         # new scenario calls for a new look, but not for a new training.
-        leakage=ancient(paths.LEAKAGE),
+        leakage=ancient(
+            lambda wildcards: paths.LEAKAGE.of(variant=plan.rows_of(wildcards.variant))
+        ),
     output:
         adapter=directory(paths.ADAPTER),
         metrics=paths.METRICS,
@@ -47,7 +49,7 @@ rule merge_model:
         adapter=paths.ADAPTER,
         metrics=paths.METRICS,
         base=lambda wildcards: plan.start_model(wildcards.variant),
-        tokens=paths.TOKENS,
+        tokens=lambda wildcards: plan.tokens(wildcards.variant),
         templates=lambda wildcards: plan.template_files(wildcards.variant),
     output:
         model=directory(paths.MERGED_MODEL),

@@ -5,15 +5,13 @@ Every field description is the user's manual: `schemas/config.schema.json` is ma
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable, Sequence
 from functools import cache
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 from pydantic import Field, model_validator
 
-from matinee.config.base import (
-    Identifier,
-    Settings,
-)
+from matinee.config.base import Settings, meant
 from matinee.config.data import (
     Dataset,
     DatasetSource,
@@ -60,12 +58,10 @@ __all__ = [
     "Configuration",
     "Dataset",
     "DatasetSource",
-    "Evaluation",
     "Export",
     "Formats",
     "GgufType",
     "HubSource",
-    "Identifier",
     "Limits",
     "Lora",
     "MixPart",
@@ -78,7 +74,6 @@ __all__ = [
     "RandomSource",
     "ReaderName",
     "Reference",
-    "ReportSettings",
     "RequestForm",
     "SampledRuns",
     "Settings",
@@ -86,9 +81,13 @@ __all__ = [
     "Training",
     "UrlSource",
     "Variant",
-    "WandbSettings",
     "json_schema",
 ]
+
+
+Named = TypeVar("Named", Model, Dataset, Variant, SuiteSettings)
+# What of a variant its rows do not depend on.
+OF_TRAINING = {"id", "training", "seeds", "shuffle_rows"}
 
 
 class Configuration(Settings):
@@ -124,20 +123,12 @@ class Configuration(Settings):
             *_repeated("evaluation.references", self.evaluation.references),
             *self._publishing_problems(),
         ]
-        models = {model.id for model in self.models}
-        datasets = {dataset.id for dataset in self.datasets}
         for number, variant in enumerate(self.variants):
-            if variant.model not in models:
-                problems.append(
-                    f"variants[{number}].model: {variant.model!r} is not among "
-                    f"models: {sorted(models)}"
-                )
-            problems += [
-                f"variants[{number}].data[{part}].dataset: {mix.dataset!r} is not among "
-                f"datasets: {sorted(datasets)}"
-                for part, mix in enumerate(variant.data)
-                if mix.dataset not in datasets
-            ]
+            key = f"variants[{number}]"
+            problems += _unknown(f"{key}.model", variant.model, "models", self.models)
+            for part, mix in enumerate(variant.data):
+                place = f"{key}.data[{part}].dataset"
+                problems += _unknown(place, mix.dataset, "datasets", self.datasets)
         if problems:
             raise ValueError("\n".join(problems))
         return self
@@ -155,29 +146,51 @@ class Configuration(Settings):
 
     def variant(self, identifier: str) -> Variant:
         """The variant of that id."""
-        return next(variant for variant in self.variants if variant.id == identifier)
+        return _of(self.variants, identifier)
 
     def model(self, identifier: str) -> Model:
         """The model of that id."""
-        return next(model for model in self.models if model.id == identifier)
+        return _of(self.models, identifier)
 
     def dataset(self, identifier: str) -> Dataset:
         """The data set of that id."""
-        return next(dataset for dataset in self.datasets if dataset.id == identifier)
+        return _of(self.datasets, identifier)
 
     def suite(self, identifier: str) -> SuiteSettings:
         """The suite of that id."""
-        return next(suite for suite in self.evaluation.suites if suite.id == identifier)
+        return _of(self.evaluation.suites, identifier)
+
+    def rows_of(self, variant: str) -> str:
+        """The first variant that is mixed and tokenized alike: its rows are these, too."""
+        return self._first_like(variant, lambda one: one.model_dump(exclude=OF_TRAINING))
+
+    def untuned_of(self, variant: str) -> str:
+        """The first variant with the same model and prompts: before training they are one."""
+        return self._first_like(variant, lambda one: (one.model, one.template))
+
+    def _first_like(self, variant: str, key: Callable[[Variant], object]) -> str:
+        wanted = key(self.variant(variant))
+        return next(one.id for one in self.variants if key(one) == wanted)
 
 
-def _repeated(key: str, entries: list[Any]) -> list[str]:
-    seen: set[str] = set()
-    problems: list[str] = []
-    for number, entry in enumerate(entries):
-        if entry.id in seen:
-            problems.append(f"{key}[{number}].id: {entry.id!r} is used twice")
-        seen.add(entry.id)
-    return problems
+def _of(entries: Iterable[Named], identifier: str) -> Named:
+    return next(entry for entry in entries if entry.id == identifier)
+
+
+def _repeated(key: str, entries: Sequence[Any]) -> list[str]:
+    ids = [entry.id for entry in entries]
+    return [
+        f"{key}[{number}].id: {found!r} is used twice"
+        for number, found in enumerate(ids)
+        if found in ids[:number]
+    ]
+
+
+def _unknown(key: str, found: str, kind: str, entries: Sequence[Any]) -> list[str]:
+    known = sorted(entry.id for entry in entries)
+    if found in known:
+        return []
+    return [f"{key}: {found!r} is not among {kind}: {known}.{meant(found, known)}"]
 
 
 @cache

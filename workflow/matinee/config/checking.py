@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import difflib
 import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
@@ -13,7 +12,8 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from matinee.config import Configuration, Dataset, Model, PathSource, json_schema
+from matinee.config import Configuration, Settings, json_schema
+from matinee.config.base import meant
 from matinee.messages.documents import Document, Place, open_document
 from matinee.runtime.errors import ConfigurationError
 from matinee.runtime.places import PROJECT, in_checkout
@@ -22,6 +22,8 @@ from matinee.runtime.places import PROJECT, in_checkout
 MEMBERS = ("literal['all-linear']", "list[str]", "constrained-int", "[key]")
 # No setting needs more; what JSON readers and 64 bits hold exactly.
 LARGEST_NUMBER = 2**53
+# Keys whose path is a folder; that of a source may be either.
+FOLDERS = ("scenarios", "catalogue", "path")
 HIDDEN = ("api_key_env", "token_env")
 SECRET = re.compile(r"key|token|secret|password", re.IGNORECASE)
 
@@ -167,7 +169,8 @@ def _describe(detail: Any) -> list[str]:
     place = _plain(detail["loc"])
     path = _key_path(place) or "the configuration"
     found = detail["input"]
-    shown = repr(found) if not isinstance(found, dict | list) else f"a {_kind(found)}"
+    kinds: dict[type, str] = {dict: "a mapping", list: "a list"}
+    shown = kinds.get(type(found)) or repr(found)
     match detail["type"]:
         case _ if path.endswith(HIDDEN) and detail["type"] != "extra_forbidden":
             return [
@@ -175,7 +178,7 @@ def _describe(detail: Any) -> list[str]:
                 "digits, _). Put the secret into a variable, and the variable's name here."
             ]
         case "extra_forbidden":
-            hint = _meant(str(place[-1]), _keys_at(place[:-1]))
+            hint = meant(str(place[-1]), _keys_at(place[:-1]))
             shown = "" if SECRET.search(str(place[-1])) else f" (found {shown})"
             return [f"{path}: unknown key{shown}.{hint} See docs/configuration.md for all keys."]
         case "missing":
@@ -186,21 +189,12 @@ def _describe(detail: Any) -> list[str]:
         case "union_tag_not_found":
             return [f"{path}: `kind` is missing; it is required."]
         case "union_tag_invalid":
-            allowed = detail["ctx"]["expected_tags"]
-            return [f"{path}.kind: found {detail['ctx']['tag']!r}. Input should be {allowed}."]
+            tag, allowed = detail["ctx"]["tag"], detail["ctx"]["expected_tags"]
+            return [f"{path}.kind: found {tag!r}. Input should be {allowed}."]
         case _ if path.endswith("lora.target"):
             return [f"{path}: found {shown}. Input should be 'all-linear' or a list of names."]
         case _:
             return [f"{path}: found {shown}. {detail['msg']}."]
-
-
-def _kind(value: object) -> str:
-    return "mapping" if isinstance(value, dict) else "list"
-
-
-def _meant(name: str, known: Sequence[str]) -> str:
-    close = difflib.get_close_matches(name, known, n=1)
-    return f" Did you mean `{close[0]}`?" if close else ""
 
 
 def _keys_at(place: Place) -> list[str]:
@@ -247,43 +241,30 @@ def _key_path(place: Place) -> str:
 
 def _wrong_paths(configuration: Configuration, root: Path) -> Iterator[str]:
     """Paths that do not exist, or are files where folders are meant, or the reverse."""
-    for key, path, kind in _named_paths(configuration):
+    for place, path in _paths(configuration, ()):
+        key = _key_path(place)
+        # Of several sources one may be missing: the next one is taken.
+        if "sources" in place and len(getattr(configuration, str(place[0]))[place[1]].sources) > 1:
+            continue
         try:
-            exists, is_kind = (root / path).exists(), kind(root / path)
+            exists, is_folder = (root / path).exists(), (root / path).is_dir()
         except (OSError, ValueError) as error:
             yield f"{key}: {path} cannot be looked at ({error})."
             continue
         if not exists:
             yield f"{key}: {path} does not exist (looked in {root}). Check the spelling."
-        elif not is_kind:
-            meant = "a folder" if kind is Path.is_dir else "a file"
+        elif "sources" not in place and is_folder is not (place[-1] in FOLDERS):
+            meant = "a file" if is_folder else "a folder"
             yield f"{key}: {path} is not {meant}, which is meant here."
 
 
-def _named_paths(configuration: Configuration) -> Iterator[tuple[str, Path, Any]]:
-    """Key, path, and what the path has to be."""
-    for number, suite in enumerate(configuration.evaluation.suites):
-        key = f"evaluation.suites[{number}]"
-        for name, path, kind in (
-            ("scenarios", suite.scenarios, Path.is_dir),
-            ("tools", suite.tools, Path.is_file),
-            ("fixtures", suite.fixtures, Path.is_file),
-            ("bfcl.path", suite.bfcl.path if suite.bfcl else None, Path.is_dir),
-        ):
-            if path is not None:
-                yield f"{key}.{name}", path, kind
-    fetched: list[tuple[str, Sequence[Model | Dataset]]] = [
-        ("models", configuration.models),
-        ("datasets", configuration.datasets),
-    ]
-    for key, entries in fetched:
-        for number, entry in enumerate(entries):
-            for place, source in enumerate(entry.sources):
-                # One of several may be missing: the next one is taken.
-                if isinstance(source, PathSource) and len(entry.sources) == 1:
-                    yield f"{key}[{number}].sources[{place}].path", source.path, Path.exists
-    for number, dataset in enumerate(configuration.datasets):
-        if dataset.catalogue is not None:
-            yield f"datasets[{number}].catalogue", dataset.catalogue, Path.is_dir
-    for number, path in enumerate(configuration.report.compare_with):
-        yield f"report.compare_with[{number}]", path, Path.is_file
+def _paths(value: object, place: Place) -> Iterator[tuple[Place, Path]]:
+    """Every path that the configuration names."""
+    if isinstance(value, Path):
+        yield place, value
+    elif isinstance(value, Settings):
+        for name in type(value).model_fields:
+            yield from _paths(getattr(value, name), (*place, name))
+    elif isinstance(value, list):
+        for number, inner in enumerate(value):
+            yield from _paths(inner, (*place, number))

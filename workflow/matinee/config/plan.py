@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import os
 import sys
 from collections.abc import Iterable
@@ -13,7 +14,7 @@ from typing import Any
 from pydantic import BaseModel
 
 from matinee import __version__
-from matinee.config import Configuration, Dataset, Formats, MixPart, PathSource, parameters, paths
+from matinee.config import Configuration, Dataset, Formats, PathSource, Variant, parameters, paths
 from matinee.config.subjects import decoded_subjects, greedy_subjects
 from matinee.messages.forms import FOLDER as TEMPLATES
 from matinee.messages.forms import NATIVE
@@ -47,6 +48,17 @@ def _files(sources: Iterable[object]) -> list[str]:
     )
 
 
+def _named(*files: Path | None) -> list[str]:
+    """The paths of the files that the configuration names."""
+    return [str(file) for file in files if file is not None]
+
+
+def _told(model: type[BaseModel], source: object, **more: object) -> str:
+    """A stage's parameters: `more`, and the source's values of the model's other fields."""
+    same = {name: getattr(source, name) for name in model.model_fields if name not in more}
+    return canonical(model(**same, **more))
+
+
 class Plan:
     """The configuration as the rules see it; parameters are JSON texts of one spelling."""
 
@@ -60,7 +72,8 @@ class Plan:
         self.suite_ids = [suite.id for suite in configuration.evaluation.suites]
         found = [*greedy_subjects(configuration), *decoded_subjects(configuration)]
         self.subjects = {subject.id: subject for subject in found}
-        self.variant = configuration.variant
+        self.variant, self.suite = configuration.variant, configuration.suite
+        self.rows_of = configuration.rows_of
 
     def tell_environment(self, environments: Path | None = None) -> None:
         """Tells the stages what is no parameter of theirs, because it must not rerun them.
@@ -70,14 +83,16 @@ class Plan:
         drives them, that `matinee` is this checkout's, and that `python` is the interpreter of this
         workflow, unless --use-conda activates another: one below `environments`.
         """
-        os.environ["MATINEE_DRIVER"] = str(os.getpid())
-        os.environ["MATINEE_CONDA"] = str(environments.absolute()) if environments else ""
-        os.environ["MATINEE_OFFLINE"] = "1" if self.configuration.offline else "0"
-        os.environ["WANDB_MODE"] = self.configuration.wandb.mode
-        os.environ["WANDB_PROJECT"] = self.configuration.wandb.project
-        os.environ["MATINEE_TERMINAL"] = "3"
         folders = [str(WORKFLOW / "bin"), str(Path(sys.executable).parent)]
-        os.environ["PATH"] = os.pathsep.join([*folders, os.environ.get("PATH", os.defpath)])
+        os.environ |= {
+            "MATINEE_DRIVER": str(os.getpid()),
+            "MATINEE_CONDA": str(environments.absolute()) if environments else "",
+            "MATINEE_OFFLINE": "1" if self.configuration.offline else "0",
+            "MATINEE_TERMINAL": "3",
+            "WANDB_MODE": self.configuration.wandb.mode,
+            "WANDB_PROJECT": self.configuration.wandb.project,
+            "PATH": os.pathsep.join([*folders, os.environ.get("PATH", os.defpath)]),
+        }
 
     # Resources
 
@@ -95,14 +110,12 @@ class Plan:
 
     def tokenize_threads(self, variant: str) -> int:
         """Cores for tokenizing: few rows are done before a second process has started."""
-        known = [self._rows_at_most(part) for part in self.variant(variant).data]
-        return 1 if all(known) and sum(filter(None, known)) <= FEW_ROWS else 8
-
-    def _rows_at_most(self, part: MixPart) -> int | None:
-        """How many rows a part can give, where the configuration tells."""
-        synthesis = self.configuration.dataset(part.dataset).synthesis
-        limits = [part.max_samples, synthesis.conversations if synthesis else None]
-        return min((limit for limit in limits if limit is not None), default=None)
+        most = 0.0
+        for part in self.variant(variant).data:
+            made = self.configuration.dataset(part.dataset).synthesis
+            limits = [part.max_samples, made.conversations if made else None]
+            most += min((limit for limit in limits if limit is not None), default=math.inf)
+        return 1 if most <= FEW_ROWS else 8
 
     # Wildcards
 
@@ -116,11 +129,10 @@ class Plan:
         chosen = (d.id for d in self.configuration.datasets if (d.synthesis is not None) is made)
         return self.pattern(chosen)
 
-    # Inputs
+    # Inputs. Files that are missing are not among them: the stage that reads them says it better.
 
     def dataset_files(self, dataset: str) -> list[str]:
-        """Files on this machine that a data set is read from; those that are missing are not named
-        here, because fetching says it better."""
+        """Files on this machine that a data set is read from."""
         return _files(self.configuration.dataset(dataset).sources)
 
     def model_files(self, model: str) -> list[str]:
@@ -128,9 +140,8 @@ class Plan:
         return _files(self.configuration.model(model).sources)
 
     def dataset_tools(self, dataset: str) -> list[str]:
-        """The file with the tools of a data set whose rows list none; none where they do."""
-        tools = self.configuration.dataset(dataset).tools
-        return [str(tools)] if tools is not None else []
+        """The file with the tools of a data set whose rows list none."""
+        return _named(self.configuration.dataset(dataset).tools)
 
     def catalogue_files(self, dataset: str) -> list[str]:
         """The files of a data set's tool catalogue."""
@@ -145,6 +156,10 @@ class Plan:
         """The folder of a variant's start model."""
         return paths.MODEL.of(model=self.variant(variant).model)
 
+    def tokens(self, variant: str) -> str:
+        """The token rows that a variant trains on."""
+        return paths.TOKENS.of(variant=self.rows_of(variant))
+
     def template_files(self, variant: str) -> list[str]:
         """The Jinja files that spell a variant's prompts."""
         name = self.variant(variant).template
@@ -153,18 +168,16 @@ class Plan:
 
     def suite_files(self, suite: str) -> list[str]:
         """Scenario files, tools and fixtures of a suite; none where it comes out of a wheel."""
-        settings = self.configuration.suite(suite)
+        settings = self.suite(suite)
         if settings.bfcl is not None:
             folder = settings.bfcl.path
             return sorted(map(str, folder.rglob("*.json"))) if folder else []
-        scenarios = settings.scenarios
-        files = sorted(scenarios.glob("*.y*ml")) if scenarios else []
-        return [str(file) for file in (*files, settings.tools, settings.fixtures) if file]
+        scenarios = sorted(settings.scenarios.glob("*.y*ml")) if settings.scenarios else []
+        return _named(*scenarios, settings.tools, settings.fixtures)
 
     def fixture_files(self, suite: str) -> list[str]:
         """The file of recorded answers that a suite is played with; none where it is simulated."""
-        fixtures = self.configuration.suite(suite).fixtures
-        return [str(fixtures)] if fixtures else []
+        return _named(self.suite(suite).fixtures)
 
     def subject_templates(self, subject: str) -> list[str]:
         """The Jinja files that spell a subject's prompts; none for an endpoint."""
@@ -176,6 +189,25 @@ class Plan:
         parts = range(self.configuration.evaluation.parts)
         return [paths.PART.of(subject=subject, suite=suite, part=part) for part in parts]
 
+    def trainings(self) -> list[tuple[Variant, int]]:
+        """Every training: a variant with a seed."""
+        return [
+            (variant, seed) for variant in self.configuration.variants for seed in variant.seeds
+        ]
+
+    def trained(self, *artefacts: paths.Artefact) -> list[str]:
+        """Files of every variant and seed."""
+        return [
+            artefact.of(variant=variant.id, seed=seed)
+            for artefact in artefacts
+            for variant, seed in self.trainings()
+        ]
+
+    def with_rows(self, *artefacts: paths.Artefact) -> list[str]:
+        """Files of every mix; variants may share one."""
+        owners = dict.fromkeys(map(self.rows_of, self.variant_ids))
+        return [artefact.of(variant=owner) for artefact in artefacts for owner in owners]
+
     def evaluated(self, *artefacts: paths.Artefact) -> list[str]:
         """Files of every subject on every suite."""
         return [
@@ -185,50 +217,30 @@ class Plan:
             for suite in self.suite_ids
         ]
 
-    def trained(self, *artefacts: paths.Artefact) -> list[str]:
-        """Files of every variant and seed."""
-        return [
-            artefact.of(variant=variant.id, seed=seed)
-            for artefact in artefacts
-            for variant in self.configuration.variants
-            for seed in variant.seeds
-        ]
-
     def everything(self) -> list[str]:
         """All that is made on the way to the report, so that what was deleted is made again."""
-        variants = self.configuration.variants
         made = [
-            *(paths.MODEL.of(model=model) for model in {variant.model for variant in variants}),
-            *(file for variant in variants for file in self.mix_inputs(variant.id)),
-            *(
-                artefact.of(variant=variant)
-                for artefact in (paths.MIXED, paths.TOKENS, paths.PROFILE, paths.LEAKAGE)
-                for variant in self.variant_ids
-            ),
+            *map(self.start_model, self.variant_ids),
+            *(file for variant in self.variant_ids for file in self.mix_inputs(variant)),
+            *self.with_rows(paths.MIXED, paths.TOKENS, paths.PROFILE, paths.LEAKAGE),
             *(paths.SUITE.of(suite=suite) for suite in self.suite_ids),
             *self.trained(paths.ADAPTER, paths.METRICS, paths.TRAINER_STATE),
             *self.trained(paths.MERGED_MODEL, paths.CERTIFICATE),
             *(
                 part
                 for subject in self.subjects
-                for s in self.suite_ids
-                for part in self.parts(subject, s)
+                for suite in self.suite_ids
+                for part in self.parts(subject, suite)
             ),
             *self.evaluated(paths.TRANSCRIPTS, paths.VERDICTS),
+            *(self.trained(paths.PUBLISHED) if self.configuration.publish else ()),
+            *(self.trained(paths.GGUF) if self.configuration.export.formats.gguf else ()),
         ]
         return list(dict.fromkeys(made))
 
-    def published(self) -> list[str]:
-        """The record of every upload; none where nothing is to be published."""
-        return self.trained(paths.PUBLISHED) if self.configuration.publish else []
-
-    def converted(self) -> list[str]:
-        """The folder of every merged model's GGUF files; none where none are wanted."""
-        return self.trained(paths.GGUF) if self.configuration.export.formats.gguf else []
-
     def compared(self) -> list[str]:
         """The summaries of earlier runs that the report looks back on."""
-        return [str(path) for path in self.configuration.report.compare_with]
+        return list(map(str, self.configuration.report.compare_with))
 
     # Parameters
 
@@ -249,34 +261,20 @@ class Plan:
     def mix_data(self, variant: str) -> str:
         """What a variant's rows are mixed from."""
         settings = self.variant(variant)
-        return canonical(
-            parameters.MixData(parts=settings.data, validation_share=settings.validation_share)
-        )
+        return _told(parameters.MixData, settings, parts=settings.data)
 
     def tokenize_data(self, variant: str) -> str:
         """How a variant's rows are spelled."""
-        settings = self.variant(variant)
-        return canonical(
-            parameters.TokenizeData(
-                template=settings.template, cutoff_length=settings.cutoff_length
-            )
-        )
+        return _told(parameters.TokenizeData, self.variant(variant))
 
     def check_leakage(self) -> str:
         """What a leak does."""
-        return canonical(parameters.CheckLeakage(leakage=self.configuration.leakage))
+        return _told(parameters.CheckLeakage, self.configuration)
 
     def train_adapter(self, variant: str, seed: str) -> str:
         """What decides a training's weights, but its rows."""
         settings = self.variant(variant)
-        return canonical(
-            parameters.TrainAdapter(
-                variant=variant,
-                seed=int(seed),
-                shuffle_rows=settings.shuffle_rows,
-                training=settings.training,
-            )
-        )
+        return _told(parameters.TrainAdapter, settings, variant=variant, seed=int(seed))
 
     def checkpoints(self, variant: str, seed: str) -> str:
         """A folder that Snakemake does not know and so does not delete, by training and data."""
@@ -292,14 +290,9 @@ class Plan:
 
     def merge_model(self, variant: str) -> str:
         """How a variant's models are exported."""
-        return canonical(
-            parameters.MergeModel(
-                variant=variant,
-                template=self.variant(variant).template,
-                # What is made of the merged model afterwards does not merge it again.
-                export=self.configuration.export.model_copy(update={"formats": Formats()}),
-            )
-        )
+        # What is made of the merged model afterwards does not merge it again.
+        export = self.configuration.export.model_copy(update={"formats": Formats()})
+        return _told(parameters.MergeModel, self.variant(variant), variant=variant, export=export)
 
     def export_gguf(self) -> str:
         """The number formats of the GGUF files."""
@@ -309,40 +302,32 @@ class Plan:
         """Where a merged model is uploaded to."""
         settings = self.configuration.publish
         assert settings is not None
-        return canonical(
-            parameters.PublishModel(
-                repository=settings.repository(variant, int(seed)),
-                private=settings.private,
-                token_env=settings.token_env,
-            )
-        )
+        repository = settings.repository(variant, int(seed))
+        return _told(parameters.PublishModel, settings, repository=repository)
 
     def prepare_suite(self, suite: str) -> str:
         """What a suite holds."""
-        return canonical(self.configuration.suite(suite))
+        return canonical(self.suite(suite))
 
     def run_scenarios(self, subject: str, suite: str, part: str) -> str:
         """How one part of a suite is run on one subject."""
-        tested = self.subjects[subject]
-        evaluation = self.configuration.evaluation
-        return canonical(
-            parameters.RunScenarios(
-                subject=subject,
-                form=tested.form,
-                template=tested.variant.template if tested.variant else None,
-                reference=tested.reference,
-                engine=evaluation.engine,
-                fixtures=self.configuration.suite(suite).fixtures,
-                part=int(part),
-                limits=evaluation.limits(),
-                constrained=tested.decoding == "constrained",
-                sampling=evaluation.sampling if tested.decoding == "sampled" else None,
-            )
+        tested, evaluation = self.subjects[subject], self.configuration.evaluation
+        return _told(
+            parameters.RunScenarios,
+            tested,
+            subject=subject,
+            template=tested.variant.template if tested.variant else None,
+            engine=evaluation.engine,
+            fixtures=self.suite(suite).fixtures,
+            part=int(part),
+            limits=evaluation.limits(),
+            constrained=tested.decoding == "constrained",
+            sampling=evaluation.sampling if tested.decoding == "sampled" else None,
         )
 
     def score_scenarios(self, subject: str) -> str:
         """How a subject's outputs are read."""
-        return canonical(parameters.ScoreScenarios(form=self.subjects[subject].form))
+        return _told(parameters.ScoreScenarios, self.subjects[subject])
 
     def render_report(self) -> str:
         """The whole configuration: the report shows it."""

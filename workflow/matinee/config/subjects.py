@@ -76,9 +76,13 @@ class Subject:
 
 
 def greedy_subjects(configuration: Configuration) -> Iterator[Subject]:
-    """Each variant before and after its trainings, then the references: the order on the page."""
+    """Each variant before and after its trainings, then the references: the order on the page.
+
+    Variants that start from the same model and prompts are one before they are trained.
+    """
     for variant in configuration.variants:
-        yield Subject(variant)
+        if configuration.untuned_of(variant.id) == variant.id:
+            yield Subject(variant)
         yield from (Subject(variant, seed) for seed in variant.seeds)
     yield from map(Subject, configuration.evaluation.references)
 

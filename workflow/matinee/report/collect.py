@@ -129,7 +129,7 @@ class ReportData:
         return sum(marks) / len(marks) if marks else None
 
 
-def pairs_of(subjects: Sequence[Subject]) -> tuple[Pair, ...]:
+def pairs_of(configuration: Configuration, subjects: Sequence[Subject]) -> tuple[Pair, ...]:
     """What is compared: each variant before and after, variants with one another, references.
 
     Of two variants the later one is `before`; a reference is the `before` of each tuned variant.
@@ -138,10 +138,10 @@ def pairs_of(subjects: Sequence[Subject]) -> tuple[Pair, ...]:
     for subject in subjects:
         if subject.kind == "tuned":
             tuned[subject.name] = (*tuned.get(subject.name, ()), subject.id)
+    untuned = {subject.name: subject.id for subject in subjects if subject.kind == "untuned"}
     pairs = [
-        Pair("training", (subject.id,), tuned[subject.name], subject.name)
-        for subject in subjects
-        if subject.kind == "untuned" and subject.name in tuned
+        Pair("training", (untuned[configuration.untuned_of(name)],), after, name)
+        for name, after in tuned.items()
     ]
     pairs += [
         Pair("variants", tuned[second], tuned[first], first)
@@ -179,7 +179,7 @@ def collect(results: Path, configuration: Configuration) -> ReportData:
         for subject in subjects
         for suite in suites
     }
-    pairs = pairs_of(subjects)
+    pairs = pairs_of(configuration, subjects)
     verdicts = {
         subject.id: [v for suite in suites for v in evaluated[subject.id, suite].verdicts]
         for subject in subjects
@@ -282,6 +282,7 @@ def _per_variant(
     found = {
         variant.id: _json(artefact.below(results, variant=variant.id))
         for variant in configuration.variants
+        if configuration.rows_of(variant.id) == variant.id
     }
     return {variant: value for variant, value in found.items() if value is not None}
 

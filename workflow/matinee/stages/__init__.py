@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import typer
 
-from matinee.stages import agents, apps, data, evaluation, experiments, inputs, report, training
+from matinee.stages import apps, data, evaluation, experiments, training
 
 
 def add_commands(app: typer.Typer) -> None:
     """Adds every command, in the order of the workflow."""
-    for part in (data, training, evaluation, report, inputs, experiments, apps, agents):
+    for part in (data, training, evaluation, experiments, apps):
         app.add_typer(part.app)
