@@ -14,7 +14,9 @@ from matinee.apps.cases import as_yaml, category_of, due_call
 from matinee.messages.conversations import Conversation, Message, Tool
 from matinee.runtime import records
 from matinee.runtime.errors import ConfigurationError, DataError
+from matinee.runtime.places import RESOURCES
 
+TEMPLATE = RESOURCES / "experiment.yaml.jinja"
 # Of the logged conversations this share becomes test cases, and is never trained on.
 KEPT_SHARE = 0.3
 # A suite needs about so many cases before a gain of a quarter of them could be told from chance.
@@ -220,74 +222,20 @@ def _example(tool: Tool) -> str:
     )
 
 
-EXPERIMENT = """\
-# Your experiment: matinee run FOLDER. It lies over the project's config.yaml: mappings are
-# merged, lists replace lists.
-# All keys and what they do: docs/configuration.md
-
-# Your own tools are trained on by intent, so what training and test share is shown and ends no run.
-leakage: warn
-
-models:
-  - id: start
-    sources: [{source}]
-
-datasets:
-{datasets}
-variants:
-  - id: mine
-    model: start
-    template: {template}        # native: the prompts of the model's own chat template
-    data: {data}
-    cutoff_length: 4096     # longest row in tokens
-    training:
-      lora: {{r: 16, alpha: 32}}
-      learning_rate: 4.0e-4   # 1e-4 to 5e-4 is usual; smaller for larger models
-      epochs: 1
-      batch_size: 6
-      warmup_steps: 4
-      packing: shared_prefix  # conversations over one tool list compute it once
-    seeds: [42]               # more seeds show how much is luck
-
-evaluation:
-  suites:
-    - id: own
-      scenarios: scenarios
-      tools: tools.json
-      fixtures: fixtures.yaml
-  max_new_tokens: 256
-
-report:
-  title: "{title}"
-  language: {language}
-"""
-ROWS = """\
-  # Conversations from your logs; the ones kept for the test are not among them.
-  - id: own
-    reader: openai
-    sources: [{kind: path, path: rows.jsonl}]
-"""
-MADE = """\
-  # Made conversations over other tools: how to call, to ask back, and to leave alone.
-  - id: made
-    synthesis: {conversations: 240, answer_share: 0.6, seed: 1}
-"""
-
-
 def _experiment(given: Beginning, rows: int) -> str:
     """The configuration. Few rows of one's own are stretched by made ones."""
+    from jinja2 import Environment
+
     model = Path(given.model)
     if model.exists():
         source = f"{{kind: path, path: {json.dumps(str(model.absolute()))}}}"
     else:
         source = f"{{kind: hf, repo: {given.model}, revision: main}}"
-    names = ["own"] * (rows > 0) + ["made"]
-    texts = [ROWS] * (rows > 0) + [MADE]
-    return EXPERIMENT.format(
+    written = Environment(keep_trailing_newline=True).from_string(TEMPLATE.read_text("utf-8"))
+    return written.render(
         source=source,
-        datasets="".join(texts),
+        rows=rows,
         template=_template(model),
-        data="[" + ", ".join(f"{{dataset: {name}}}" for name in names) + "]",
         title=f"{model.name} learns to call the tools of {given.folder.name}",
         language=given.language,
     )

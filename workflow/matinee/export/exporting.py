@@ -14,6 +14,7 @@ from matinee.runtime.places import RESOURCES
 from matinee.runtime.records import read_json
 
 PARSER = RESOURCES / "vllm_action_parser.py"
+CARD = RESOURCES / "model_card.md.jinja"
 
 
 def complete_export(folder: Path, template: str, *, base: Path, training: Path) -> None:
@@ -52,55 +53,20 @@ def _forget_old_template(path: Path) -> None:
 
 
 def _card(template: str, form: str, base: Path, training: Path) -> str:
+    from jinja2 import Environment
+
     origin = read_json(base / "run.json")
-    metrics = read_json(training / "metrics.json")
     trained = read_json(training / "run.json")["parameters"]
     facts = origin["facts"]
-    source = facts.get("served_by") or facts.get("source") or origin["parameters"].get("id")
-    licence = facts.get("licence") or "that of the start model"
-    settings = json.dumps(trained["training"], indent=2)
-    plugin = f" --tool-parser-plugin ./{PARSER.name}" if form == "action" else ""
-    parser = forms()[form].vllm
-    calls = (
-        f" --enable-auto-tool-choice{plugin} \\\n      --tool-call-parser {parser}"
-        if parser
-        else ""
+    written = Environment(keep_trailing_newline=True).from_string(CARD.read_text("utf-8"))
+    return written.render(
+        version=__version__,
+        template=template,
+        source=facts.get("served_by") or facts.get("source") or origin["parameters"].get("id"),
+        licence=facts.get("licence") or "that of the start model",
+        trained=trained,
+        settings=json.dumps(trained["training"], indent=2),
+        metrics=read_json(training / "metrics.json"),
+        plugin=PARSER.name if form == "action" else "",
+        parser=forms()[form].vllm,
     )
-    return f"""---
-library_name: transformers
-pipeline_tag: text-generation
-tags: [tool-calling, lora, matinee]
----
-# Tool-calling model, variant {trained["variant"]}, seed {trained["seed"]}
-
-Made by Matinee {__version__}: LoRA fine-tuning of `{source}`, merged into its weights.
-
-| | |
-| --- | --- |
-| start model | `{source}` |
-| licence of the start model | {licence} |
-| chat template | `{template}` (in `chat_template.jinja`) |
-| optimizer steps | {metrics["steps"]} |
-| training samples | {metrics["samples"]} |
-| mean training loss | {metrics["train_loss"]:.4f} |
-| trainable parameters | {metrics["trainable_parameters"]:,} |
-
-Training settings:
-
-```json
-{settings}
-```
-
-## Serve it
-
-`chat_template.jinja` spells the prompts as in training. With vLLM, in this folder:
-
-    vllm serve . --generation-config vllm{calls}
-
-With llama.cpp, where a GGUF file was made (its template stands in the file):
-
-    llama-server -m q4_k_m.gguf --jinja --temp 0
-
-With Ollama, beside the GGUF file: `ollama create NAME -f Modelfile`. Ollama spells the tool list in
-its own way, and returns calls as text where they are `Action:` lines.
-"""

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import shlex
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
-from matinee.apps.agent.tools import refused
-from matinee.evaluation.simulation.answers import Refusal, answer, refusal
+from matinee.evaluation.simulation import SimulatedApi
+from matinee.evaluation.simulation.answers import ApiProblem, Refusal
 from matinee.evaluation.simulation.arguments import Parameters
 from matinee.messages.conversations import Tool, canonical_json
-from matinee.messages.transcripts import Observation
 from matinee.runtime import progress
 from matinee.runtime.errors import ScenarioError, UserError
 
@@ -23,61 +22,49 @@ _LONGEST_MESSAGE = 500
 _MOST_PAGES, _MOST_TOOLS = 50, 1000
 
 
-class McpTools:
-    """Tools of a server that is connected; see `connect_mcp`."""
+class McpTools(SimulatedApi):
+    """Tools of a server that is connected; see `connect_mcp`.
+
+    Arguments are checked before anything is sent. A tool's own error, a refusal by the server,
+    silence for longer than the time-out and an answer over the limit become observations.
+    """
 
     def __init__(
         self,
         portal: BlockingPortal,
         client: Any,
-        parameters: Mapping[Tool, Parameters],
+        tools: Sequence[Tool],
         timeout: float,
         longest_answer: int,
     ) -> None:
+        super().__init__(tools, self._ask)
         self._portal = portal
         self._client = client
-        self.tools = tuple(parameters)  # as the server describes them
-        self._parameters = {tool.name: read for tool, read in parameters.items()}
         self._timeout = timeout
         self._longest_answer = longest_answer
 
-    def call(self, name: str, arguments: str) -> Observation:
-        """The observation of one call; arguments are checked before anything is sent.
-
-        A tool's own error, a refusal by the server, silence for longer than the time-out and an
-        answer over the limit become observations that say so.
-        """
+    def _ask(self, name: str, values: dict[str, Any]) -> Any:
         from mcp.shared.exceptions import MCPError
 
-        if name not in self._parameters:
-            return refused(name, "unknown_tool", f"没有名为{name[:60]}的工具")
         try:
-            values = self._parameters[name].read(arguments)
-            result = self._portal.call(self._ask, name, values)
-        except Refusal as refused_arguments:
-            return refusal(name, refused_arguments)
+            result = self._portal.call(self._sent, name, values)
         except TimeoutError:
-            return refused(name, "timeout", f"请求超时（{self._timeout:g}秒）", code=10021)
+            raise Refusal(ApiProblem.timeout, f"{self._timeout:g}秒") from None
         except (MCPError, OSError, RuntimeError, ValueError) as error:
-            said = str(error)[:_LONGEST_MESSAGE]
-            return refused(name, "server_error", f"工具服务出错：{said}", code=10020)
-        return self._observation(name, result)
+            raise Refusal(ApiProblem.server_error, str(error)[:_LONGEST_MESSAGE]) from error
+        said = "\n".join(map(_text, result.content))
+        if result.is_error:
+            raise Refusal(ApiProblem.tool_error, said[:_LONGEST_MESSAGE])
+        value = said if result.structured_content is None else result.structured_content
+        if len(canonical_json(value)) > self._longest_answer:
+            raise Refusal(ApiProblem.too_large, f"{self._longest_answer}字")
+        return value
 
-    async def _ask(self, name: str, values: dict[str, Any]) -> Any:
+    async def _sent(self, name: str, values: dict[str, Any]) -> Any:
         import anyio
 
         with anyio.fail_after(self._timeout):
             return await self._client.call_tool(name, values)
-
-    def _observation(self, name: str, result: Any) -> Observation:
-        said = "\n".join(_text(block) for block in result.content)
-        if result.is_error:
-            return refused(name, "tool_error", said[:_LONGEST_MESSAGE] or "工具出错", code=10020)
-        value = said if result.structured_content is None else result.structured_content
-        if len(canonical_json(value)) > self._longest_answer:
-            said = f"结果超过{self._longest_answer}字，没有读取。请缩小查询范围"
-            return refused(name, "too_large", said, code=10022)
-        return answer(name, value)
 
 
 @contextlib.contextmanager
@@ -147,9 +134,7 @@ async def _all_tools(client: Any, timeout: float) -> list[Tool]:
     raise ValueError(f"its tool list does not end: {len(tools)} tools, and a next page")
 
 
-def _usable(
-    server: str, listed: Sequence[Tool], allow: Collection[str] | None
-) -> dict[Tool, Parameters]:
+def _usable(server: str, listed: Sequence[Tool], allow: Collection[str] | None) -> list[Tool]:
     """The allowed tools. One that cannot be used is left out and told, unless it was asked for."""
     names = [tool.name for tool in listed]
     missing = sorted(set(allow or ()) - set(names))
@@ -158,19 +143,20 @@ def _usable(
             f"The MCP server {server} has no tool {missing[0]!r}. It has: "
             f"{', '.join(names) or 'none'}."
         )
-    usable: dict[Tool, Parameters] = {}
+    usable: dict[str, Tool] = {}
     for tool in listed:
         if allow is not None and tool.name not in allow:
             continue
         try:
-            if tool.name in {other.name for other in usable}:
+            if tool.name in usable:
                 raise ScenarioError(f"{tool.name}: listed twice")
-            usable[tool] = Parameters(tool)
+            Parameters(tool)
+            usable[tool.name] = tool
         except ScenarioError as error:
             if allow is not None:
                 raise
             progress.say(f"! {server}: a tool is left out: {error}")
-    return usable
+    return list(usable.values())
 
 
 def _text(block: Any) -> str:

@@ -50,7 +50,7 @@ class Toolbox:
         return owner.call(name, arguments)
 
 
-def refused(tool: str, error: str, reason: str, code: int = 10001) -> Observation:
+def refused(tool: str, error: str, reason: str) -> Observation:
     """The observation of a call that failed; `error` names the problem for the record."""
-    body = {"reason": reason, "result": None, "error_code": code}
+    body = {"reason": reason, "result": None, "error_code": 10001}
     return Observation(tool=tool, content=canonical_json(body), error=error)

@@ -8,7 +8,6 @@ from collections.abc import Iterator, Sequence, Set
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TypeVar, get_args
-from urllib.parse import urlsplit
 
 from matinee.apps.agent.events import PlannerName
 from matinee.apps.agent.memory import LongTermMemory
@@ -78,11 +77,8 @@ class Tools:
                         "--openapi calls a real service: say which operations may be called "
                         "(--allow NAME, once for each) and at which address (--server)."
                     )
-                hosts = [urlsplit(self.server).netloc.rpartition("@")[2]]
                 document = import_openapi(self.openapi, list(self.allow))
-                sources.append(
-                    OpenApiTools(document, allow=self.allow, hosts=hosts, server=self.server)
-                )
+                sources.append(OpenApiTools(document, allow=self.allow, server=self.server))
             if self.mcp is not None:
                 from matinee.apps.agent.mcp_tools import connect_mcp
 

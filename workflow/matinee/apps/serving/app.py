@@ -20,9 +20,8 @@ from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 
 from matinee.apps.serving.answering import Head, Pieces, completion_message
-from matinee.apps.serving.errors import ApiError
 from matinee.apps.serving.prompting import Asked, ask
-from matinee.apps.serving.wire import read_body
+from matinee.apps.serving.wire import ApiError, read_body
 from matinee.engines.base import Completion
 from matinee.engines.live import Event, Failure, LiveEngine, Ticket, TooLong, Written
 from matinee.messages.conversations import canonical_json

@@ -8,8 +8,13 @@ from dataclasses import dataclass
 from typing import Any
 from uuid import uuid4
 
-from matinee.apps.serving.errors import ApiError
-from matinee.apps.serving.wire import ChatMessage, ChatRequest, NamedChoice, WrittenToolCall
+from matinee.apps.serving.wire import (
+    ApiError,
+    ChatMessage,
+    ChatRequest,
+    NamedChoice,
+    WrittenToolCall,
+)
 from matinee.engines.base import Request
 from matinee.engines.sampling import Sampling
 from matinee.messages.conversations import Message, Tool

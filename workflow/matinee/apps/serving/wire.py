@@ -1,4 +1,4 @@
-"""The body of a chat completion request: what is understood, and what is refused."""
+"""What comes over the wire: a request, and what is wrong with it, in OpenAI's form."""
 
 from __future__ import annotations
 
@@ -7,10 +7,60 @@ from typing import Annotated, Any, Literal
 from jsonschema import Draft202012Validator, FormatChecker, SchemaError
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
-from matinee.apps.serving.errors import ApiError
 from matinee.runtime.strict import Strict
 
 _SEED = 2**63
+
+
+class ApiError(Exception):
+    """An answer with a status of 400 and above.
+
+    `parameter`: the place in the request, such as messages.0.role. `retry`: whether the same
+    request may succeed later; clients are told, so that they do not try in vain.
+    """
+
+    def __init__(
+        self,
+        status: int,
+        message: str,
+        *,
+        code: str | None = None,
+        parameter: str | None = None,
+        retry: bool = False,
+    ) -> None:
+        super().__init__(message)
+        self.status = status
+        self.code = code
+        self.parameter = parameter
+        self.retry = retry
+
+    @property
+    def kind(self) -> str:
+        """OpenAI's `type`."""
+        kinds = {401: "authentication_error", 404: "not_found_error", 429: "rate_limit_error"}
+        return kinds.get(
+            self.status, "invalid_request_error" if self.status < 500 else "server_error"
+        )
+
+    def body(self) -> dict[str, Any]:
+        """The JSON body."""
+        return {
+            "error": {
+                "message": str(self),
+                "type": self.kind,
+                "param": self.parameter,
+                "code": self.code,
+            }
+        }
+
+    def headers(self) -> dict[str, str]:
+        """What the client needs to know beside the body."""
+        headers = {"x-should-retry": "true" if self.retry else "false"}
+        if self.status == 401:
+            headers["WWW-Authenticate"] = "Bearer"
+        if self.status == 429:
+            headers["Retry-After"] = "1"
+        return headers
 
 
 class _Loose(BaseModel):

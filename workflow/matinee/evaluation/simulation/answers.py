@@ -26,6 +26,10 @@ class ApiProblem(Enum):
     rate_limit = (10012, "请求过于频繁，请稍后再试")
     server_error = (10020, "服务内部错误，请稍后再试")
     timeout = (10021, "请求超时，请稍后再试")
+    # Of real services only.
+    tool_error = (10022, "工具出错")
+    too_large = (10023, "结果太大，没有读完，请缩小查询范围")
+    redirect = (10024, "服务要求转到别的地址，没有跟随")
 
     @property
     def code(self) -> int:

@@ -3,22 +3,23 @@
 from __future__ import annotations
 
 import datetime
-from collections.abc import Callable
+from collections import defaultdict
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
 from typing import get_args
 
 from matinee.apps.agent.driving import serve
-from matinee.apps.agent.events import AgentLimits, Answered, Event, PlannerName, Task
+from matinee.apps.agent.events import AgentLimits, Event, PlannerName, Task
 from matinee.apps.agent.loop import Agent
 from matinee.apps.agent.memory import LongTermMemory
 from matinee.apps.agent.planning import Planner, read_procedures
 from matinee.apps.agent.thinking import Play
 from matinee.apps.agent.trials.scoring import COSTS, AskScore, score_ask
-from matinee.apps.agent.trials.tasks import PROCEDURES, Kind, TaskSuite, TrialTask
+from matinee.apps.agent.trials.tasks import PROCEDURES, Kind, TaskQuestion, TaskSuite, TrialTask
 from matinee.apps.agent.trials.tools import task_tools, task_world
-from matinee.engines.base import Completion, Engine, Request
+from matinee.engines.base import Engine
 from matinee.messages.parsing import CallForm
 from matinee.runtime.strict import Strict
 
@@ -76,9 +77,11 @@ def run_configuration(
     store = LongTermMemory(folder) if configuration.memory else None
     procedures = read_procedures(PROCEDURES, [tool.name for tool in task_tools()])
 
-    def agent(task: TrialTask, number: int, day: datetime.date) -> Agent:
+    seen: defaultdict[str, list[Event]] = defaultdict(list)
+
+    def agent(ask: TaskQuestion, day: datetime.date) -> Agent:
         return Agent(
-            task_world(day, task.asks[number].all_faults),
+            task_world(day, ask.all_faults),
             Planner(configuration.planner, procedures),
             form=form,
             memory=store,
@@ -87,27 +90,22 @@ def run_configuration(
         )
 
     def play(task: TrialTask) -> Play[Trial]:
-        trial = yield from _play(task, suite.today, configuration.name, agent)
+        scores: list[AskScore] = []
+        for ask, day in zip(task.asks, task.days(suite.today), strict=True):
+            now = datetime.datetime.combine(day, _HOUR)
+            asked = Task(ask.question, task.id, today=day, now=now, key=task.id)
+            yield from agent(ask, day).play(asked)
+            scores.append(score_ask(ask, day, seen.pop(task.id)))
+        trial = _trial(task, configuration.name, scores)
         on_finished(trial)
         return trial
 
-    results = serve(engine, {task.id: play(task) for task in suite.tasks}, lambda key, event: None)
+    plays = {task.id: play(task) for task in suite.tasks}
+    results = serve(engine, plays, lambda key, event: seen[key].append(event))
     return [results[task.id] for task in suite.tasks]
 
 
-def _play(
-    task: TrialTask,
-    today: datetime.date,
-    configuration: str,
-    agent: Callable[[TrialTask, int, datetime.date], Agent],
-) -> Play[Trial]:
-    scores: list[AskScore] = []
-    for number, day in enumerate(task.days(today)):
-        events: list[Event] = []
-        now = datetime.datetime.combine(day, _HOUR)
-        asked = Task(task.asks[number].question, task.id, today=day, now=now, key=task.id)
-        yield from _watched(agent(task, number, day).play(asked), events)
-        scores.append(score_ask(task.asks[number], day, events))
+def _trial(task: TrialTask, configuration: str, scores: Sequence[AskScore]) -> Trial:
     sought = [score.found for score in scores if score.found is not None]
     return Trial(
         configuration=configuration,
@@ -119,17 +117,3 @@ def _play(
         costs={name: sum(score.costs[name] for score in scores) for name in COSTS},
         asks=tuple(scores),
     )
-
-
-def _watched(play: Play[Answered], events: list[Event]) -> Play[Answered]:
-    """The play, with a note of its events."""
-    completion: Completion | None = None
-    while True:
-        try:
-            told = play.send(completion)
-        except StopIteration as ended:
-            answered: Answered = ended.value
-            return answered
-        if not isinstance(told, Request):
-            events.append(told)
-        completion = yield told

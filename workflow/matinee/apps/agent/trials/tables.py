@@ -78,10 +78,11 @@ def compare(trials: Sequence[Sequence[Trial]], baseline: str) -> TrialTable:
     others = [run for run in trials if run is not before]
     families = [trial.family for trial in before]
     old = [trial.success for trial in before]
+    outcomes = [[trial.success for trial in run] for run in others]
+    tests = [paired_difference([old], [new], families) for new in outcomes]
+    adjusted = holm([test.p for test in tests])
     pairs = []
-    for run in others:
-        new = [trial.success for trial in run]
-        test = paired_difference([old], [new], families)
+    for run, new, test, p_adjusted in zip(others, outcomes, tests, adjusted, strict=True):
         flips = list(zip(old, new, strict=True))
         pairs.append(
             TrialPair(
@@ -92,18 +93,14 @@ def compare(trials: Sequence[Sequence[Trial]], baseline: str) -> TrialTable:
                 low=test.low,
                 high=test.high,
                 p=test.p,
-                p_adjusted=test.p,
+                p_adjusted=p_adjusted,
                 costs={cost: _cost_difference(before, run, cost) for cost in COSTS},
             )
         )
-    adjusted = holm([pair.p for pair in pairs])
     return TrialTable(
         baseline=baseline,
         rows=tuple(map(_row, trials)),
-        pairs=tuple(
-            pair.model_copy(update={"p_adjusted": p})
-            for pair, p in zip(pairs, adjusted, strict=True)
-        ),
+        pairs=tuple(pairs),
         detectable=smallest_detectable_difference(
             len(set(families)), alpha=SIGNIFICANCE / max(1, len(others))
         ),
