@@ -35,7 +35,7 @@ from matinee.messages.conversations import ToolCall, canonical_json  # noqa: E40
 from matinee.messages.parsing import parse, write_calls  # noqa: E402
 from matinee.messages.scenarios import Suite  # noqa: E402
 from matinee.messages.transcripts import Step, Transcript  # noqa: E402
-from matinee.report.details import said  # noqa: E402
+from matinee.report.words import said  # noqa: E402
 
 ENVIRONMENT = ROOT / ".venv-bfcl"
 FEWEST_PAIRS = 20_000

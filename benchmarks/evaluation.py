@@ -28,7 +28,7 @@ sys.path.insert(0, str(ROOT / "workflow"))
 from matinee.config import CALL_FORMS  # noqa: E402
 from matinee.engines.base import Completion, Engine, Reply, Request  # noqa: E402
 from matinee.engines.transformers import TransformersEngine, load  # noqa: E402
-from matinee.evaluation.playing import run_suite  # noqa: E402
+from matinee.evaluation.playing import Play, run_suite  # noqa: E402
 from matinee.evaluation.suites import load_suite, select  # noqa: E402
 from matinee.messages.rendering import Renderer  # noqa: E402
 from matinee.messages.scenarios import Suite  # noqa: E402
@@ -171,11 +171,13 @@ def played(
     run_suite(
         suite,
         listening,
-        subject="benchmark",
-        form=CALL_FORMS[template],
-        max_steps=arguments.steps,
-        max_new_tokens=arguments.tokens,
-        max_observation=DEMO["max_observation"],
+        Play(
+            subject="benchmark",
+            form=CALL_FORMS[template],
+            max_steps=arguments.steps,
+            max_new_tokens=arguments.tokens,
+            max_observation=DEMO["max_observation"],
+        ),
     )
     return time.perf_counter() - started, listening.said
 

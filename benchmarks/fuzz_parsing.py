@@ -18,7 +18,7 @@ from typing import get_args
 ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT / "workflow"))
 
-from matinee.evaluation.playing import run_suite  # noqa: E402
+from matinee.evaluation.playing import Play, run_suite  # noqa: E402
 from matinee.evaluation.scoring import score_suite  # noqa: E402
 from matinee.evaluation.scripted import GoldEngine  # noqa: E402
 from matinee.evaluation.suites import load_suite  # noqa: E402
@@ -38,7 +38,9 @@ PIECES = (
 
 def gold_transcripts(suite: Suite, form: CallForm) -> list[Transcript]:
     return run_suite(
-        suite, GoldEngine(suite, form), subject="fuzz", form=form, max_steps=8, max_new_tokens=512
+        suite,
+        GoldEngine(suite, form),
+        Play(subject="fuzz", form=form, max_steps=8, max_new_tokens=512),
     )
 
 

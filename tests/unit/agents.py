@@ -13,7 +13,7 @@ from matinee.apps.agent.loop import Agent
 from matinee.apps.agent.planning import Planner
 from matinee.apps.agent.tools import refused
 from matinee.engines.base import Completion, Reply, Request
-from matinee.evaluation.simulation.answers import answer as answered
+from matinee.evaluation.simulation.api import answer as answered
 from matinee.messages.conversations import Tool, ToolCall, canonical_json
 from matinee.messages.parsing import write_calls
 from matinee.messages.transcripts import Observation

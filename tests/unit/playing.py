@@ -7,7 +7,7 @@ from functools import cache
 from typing import Any
 
 from matinee.engines.base import Completion, Reply, Request
-from matinee.evaluation.playing import run_suite
+from matinee.evaluation.playing import Play, run_suite
 from matinee.evaluation.scoring import score
 from matinee.evaluation.simulation.resources import eleven_tools
 from matinee.messages.conversations import ToolCall, canonical_json
@@ -95,10 +95,7 @@ def play(
     (transcript,) = run_suite(
         suite(case),
         ListEngine(outputs),
-        subject="test",
-        form=form,
-        max_steps=max_steps,
-        max_new_tokens=100,
+        Play(subject="test", form=form, max_steps=max_steps, max_new_tokens=100),
     )
     return transcript
 

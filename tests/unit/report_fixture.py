@@ -12,7 +12,7 @@ from typing import Any, get_args
 from matinee.config import Configuration
 from matinee.config.checking import parse_configuration
 from matinee.config.subjects import Subject, decoded_subjects, greedy_subjects
-from matinee.evaluation.floor import play_floor
+from matinee.evaluation.scripted import play_floor
 from matinee.messages.scenarios import Category, Suite
 from matinee.runtime.records import write_json, write_lines
 

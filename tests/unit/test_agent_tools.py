@@ -18,7 +18,7 @@ from matinee.apps.agent import mcp_tools
 from matinee.apps.agent.mcp_tools import connect_mcp
 from matinee.apps.agent.tools import Toolbox
 from matinee.evaluation.simulation import world
-from matinee.evaluation.simulation.answers import answer
+from matinee.evaluation.simulation.api import answer
 from matinee.evaluation.simulation.resources import eleven_tools
 from matinee.messages.conversations import Tool
 from matinee.messages.transcripts import Observation

@@ -20,7 +20,7 @@ from matinee.apps.agent.trials.tables import as_markdown, compare
 from matinee.apps.agent.trials.tasks import KINDS, PROCEDURES, TaskQuestion, TaskSuite, read_tasks
 from matinee.apps.agent.trials.tools import task_tools, task_world
 from matinee.engines.base import Completion
-from matinee.evaluation.scripted import NullEngine
+from matinee.evaluation.scripted import ConstantEngine
 from matinee.messages.conversations import ToolCall
 from matinee.messages.scenarios import GoldCall
 from matinee.runtime.errors import UserError
@@ -69,7 +69,7 @@ def test_one_round_of_calls_is_not_enough_for_most_tasks(tmp_path: Path) -> None
 
 
 def test_saying_something_polite_does_no_task(tmp_path: Path) -> None:
-    run = trials(AgentSetup("react"), tmp_path, NullEngine())
+    run = trials(AgentSetup("react"), tmp_path, ConstantEngine())
     assert [trial.task for trial in run if trial.success] == []
 
 

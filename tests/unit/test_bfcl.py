@@ -19,9 +19,9 @@ from matinee.data.sources.packages import wheel_path
 from matinee.engines.base import Engine
 from matinee.evaluation.bfcl import load_bfcl
 from matinee.evaluation.bfcl.schemas import as_json_schema
-from matinee.evaluation.playing import run_suite
+from matinee.evaluation.playing import Play, run_suite
 from matinee.evaluation.scoring import score_suite
-from matinee.evaluation.scripted import GoldEngine, NullEngine
+from matinee.evaluation.scripted import ConstantEngine, GoldEngine
 from matinee.evaluation.suites import select
 from matinee.messages.conversations import Conversation, Message, Tool
 from matinee.messages.scenarios import Suite
@@ -39,7 +39,9 @@ def suite(tmp_path: Path) -> Suite:
 
 
 def run(suite: Suite, engine: Engine, form: Any = "hermes") -> list[Transcript]:
-    return run_suite(suite, engine, subject="test", form=form, max_steps=6, max_new_tokens=200)
+    return run_suite(
+        suite, engine, Play(subject="test", form=form, max_steps=6, max_new_tokens=200)
+    )
 
 
 def judged(suite: Suite, case: str, *calls: Any, text: str = "") -> Verdict:
@@ -179,7 +181,7 @@ class TestPlaying:
     def test_the_null_engine_is_right_exactly_where_nothing_may_be_called(
         self, suite: Suite
     ) -> None:
-        verdicts = score_suite(suite, run(suite, NullEngine()))
+        verdicts = score_suite(suite, run(suite, ConstantEngine()))
         right = [verdict.case for verdict in verdicts if verdict.success]
         assert right == ["irrelevance_0", "live_irrelevance_0-0-0"]
 
@@ -366,7 +368,7 @@ class TestRealWheel:
         assert [(v.case, v.detail) for v in verdicts if not v.success] == []
 
     def test_the_null_engine_is_right_in_the_cases_without_calls(self, real: Suite) -> None:
-        verdicts = score_suite(real, run(real, NullEngine()))
+        verdicts = score_suite(real, run(real, ConstantEngine()))
         none_due = [case.id for case in real.scenarios if not case.turns[0].calls]
         assert [verdict.case for verdict in verdicts if verdict.success] == none_due
         assert len(none_due) == 240 + 884

@@ -226,7 +226,7 @@ def test_two_summaries_tell_what_flipped_and_what_got_worse(tmp_path: Path) -> N
     b = _summary(tmp_path / "b.json", {"chat": "0" * 12 + "1" * 18}, 30)
     found = compare_summaries(a, b)
     assert found.worse
-    assert [flip.case for flip in found.flips] == [f"c{n}" for n in range(12)]
+    assert [row.lost for row in found.rows] == [tuple(f"c{n}" for n in range(12))]
     assert found.skipped == (Skipped("gone", run=str(a)),)
     text = describe_runs(found)
     said = "chat, suite zh, Where something is due: 100\u00a0% → 60\u00a0% of 30 cases "

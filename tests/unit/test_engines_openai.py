@@ -16,7 +16,7 @@ from matinee.config import RequestForm
 from matinee.engines.base import Completion, Request
 from matinee.engines.openai import OpenAIEngine, wire_messages
 from matinee.engines.sampling import GREEDY, Sampling
-from matinee.evaluation.playing import run_suite
+from matinee.evaluation.playing import Play, run_suite
 from matinee.evaluation.scoring import score
 from matinee.messages.conversations import Message
 from matinee.messages.parsing import parse
@@ -302,7 +302,9 @@ def test_a_case_is_played_through(serving: Callable[..., Endpoint]) -> None:
     case = scenario(turn(gold(AIR, city="上海")))
     endpoint = serving(chat(None, [function_call(AIR, '{"city": "上海"}')]), chat("空气良好。"))
     (transcript,) = run_suite(
-        suite(case), engine(endpoint), subject="s", form="hermes", max_steps=4, max_new_tokens=9
+        suite(case),
+        engine(endpoint),
+        Play(subject="s", form="hermes", max_steps=4, max_new_tokens=9),
     )
     assert score(case, transcript, suite(case).tools).success
     sent = endpoint.requests[1]["messages"]

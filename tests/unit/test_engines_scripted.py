@@ -6,8 +6,8 @@ import pytest
 from playing import gold, scenario, suite, turn
 
 from matinee.evaluation.gold import levels
-from matinee.evaluation.playing import run_suite
-from matinee.evaluation.scripted import NULL_ANSWER, GoldEngine, NullEngine
+from matinee.evaluation.playing import Play, run_suite
+from matinee.evaluation.scripted import NULL_ANSWER, ConstantEngine, GoldEngine
 from matinee.messages.parsing import CallForm
 from matinee.messages.scenarios import Scenario
 from matinee.messages.transcripts import Transcript
@@ -20,7 +20,7 @@ JIANGSU = {"lookup": "province_id", "name": "江苏"}
 def gold_run(case: Scenario, form: CallForm = "hermes") -> Transcript:
     which = suite(case)
     (transcript,) = run_suite(
-        which, GoldEngine(which, form), subject="g", form=form, max_steps=8, max_new_tokens=9
+        which, GoldEngine(which, form), Play(subject="g", form=form, max_steps=8, max_new_tokens=9)
     )
     return transcript
 
@@ -75,7 +75,7 @@ def test_null_says_one_plain_sentence_per_turn() -> None:
     case = scenario(turn(gold(AIR, city="上海")), turn(ask={"城市": "上海"}))
     which = suite(case)
     (transcript,) = run_suite(
-        which, NullEngine(), subject="n", form="hermes", max_steps=8, max_new_tokens=9
+        which, ConstantEngine(), Play(subject="n", form="hermes", max_steps=8, max_new_tokens=9)
     )
     assert [step.text for step in transcript.steps] == [NULL_ANSWER] * 2
     assert all(step.reply is None for step in transcript.steps)

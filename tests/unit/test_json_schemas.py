@@ -9,8 +9,7 @@ from typing import Any
 import pytest
 
 from matinee.evaluation.scoring.schemas import ToolSchemas
-from matinee.evaluation.simulation.answers import Refusal
-from matinee.evaluation.simulation.arguments import Parameters
+from matinee.evaluation.simulation.api import Parameters, Refusal
 from matinee.evaluation.suite_checks import scenario_problems
 from matinee.messages.conversations import Tool
 from matinee.messages.json_schemas import ParameterSchema, UnusableSchema, validator

@@ -7,7 +7,7 @@ from typing import Any
 import yaml
 from playing import tools
 
-from matinee.evaluation.playing import run_suite
+from matinee.evaluation.playing import Play, run_suite
 from matinee.evaluation.scoring import score_suite
 from matinee.evaluation.scripted import GoldEngine
 from matinee.evaluation.suites import load_suite
@@ -64,10 +64,7 @@ def played(labelled: Suite, judge: Suite) -> list[Verdict]:
     transcripts = run_suite(
         first(),
         GoldEngine(labelled, "hermes"),
-        subject="labels",
-        form="hermes",
-        max_steps=6,
-        max_new_tokens=100,
+        Play(subject="labels", form="hermes", max_steps=6, max_new_tokens=100),
     )
     return score_suite(judge, transcripts)
 

@@ -12,7 +12,7 @@ from typer.testing import CliRunner
 from matinee.evaluation.openapi import import_openapi
 from matinee.evaluation.openapi.sending import path_part, query
 from matinee.evaluation.scoring.schemas import ToolSchemas
-from matinee.evaluation.simulation.arguments import Parameters
+from matinee.evaluation.simulation.api import Parameters
 from matinee.messages.conversations import Tool
 from matinee.runtime.errors import ScenarioError
 

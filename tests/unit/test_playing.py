@@ -17,7 +17,7 @@ from matinee.evaluation.asking import (
     asked_slots,
     is_question,
 )
-from matinee.evaluation.playing import case_of, request_key, run_suite, system_message
+from matinee.evaluation.playing import Play, case_of, request_key, run_suite, system_message
 from matinee.messages.scenarios import Fault, Slot, Turn
 from matinee.messages.transcripts import Transcript
 from matinee.runtime.errors import EngineError
@@ -57,7 +57,7 @@ def test_the_system_message_is_one_chinese_line_with_the_day() -> None:
 
 def test_requests_carry_tools_limit_and_the_conversation_so_far() -> None:
     engine = ListEngine([SHANGHAI, DONE])
-    run_suite(suite(air), engine, subject="s", form="hermes", max_steps=3, max_new_tokens=77)
+    run_suite(suite(air), engine, Play(subject="s", form="hermes", max_steps=3, max_new_tokens=77))
     first, second = engine.requests
     assert first.key == second.key == request_key("case", 0)
     assert case_of(first.key) == "case"
@@ -181,11 +181,7 @@ def test_repeats_and_order_do_not_depend_on_the_engine() -> None:
     transcripts = run_suite(
         which,
         Backwards(),
-        subject="s",
-        form="action",
-        max_steps=2,
-        max_new_tokens=9,
-        repeats=2,
+        Play(subject="s", form="action", max_steps=2, max_new_tokens=9, repeats=2),
         on_finished=lambda one: finished.append(one.case),
     )
     assert [(one.case, one.repeat) for one in transcripts] == [
@@ -210,12 +206,14 @@ def test_every_output_draws_from_a_seed_of_its_own() -> None:
         run_suite(
             suite(*(scenario(turn(), turn(), name=name) for name in names)),
             Twice(),
-            subject="s",
-            form="hermes",
-            max_steps=2,
-            max_new_tokens=9,
-            repeats=2,
-            sampling=Sampling(0.7, 0.9, seed),
+            Play(
+                subject="s",
+                form="hermes",
+                max_steps=2,
+                max_new_tokens=9,
+                repeats=2,
+                sampling=Sampling(0.7, 0.9, seed),
+            ),
         )
         return asked
 
@@ -227,7 +225,7 @@ def test_every_output_draws_from_a_seed_of_its_own() -> None:
 
 def test_a_greedy_run_asks_for_greedy_outputs() -> None:
     engine = ListEngine([DONE])
-    run_suite(suite(air), engine, subject="s", form="hermes", max_steps=2, max_new_tokens=9)
+    run_suite(suite(air), engine, Play(subject="s", form="hermes", max_steps=2, max_new_tokens=9))
     assert engine.requests[0].sampling == GREEDY
 
 
@@ -237,7 +235,9 @@ def test_an_engine_that_stops_early_is_an_error() -> None:
             """Answers nothing."""
 
     with pytest.raises(EngineError, match="1 of 1 cases unfinished, such as case#0"):
-        run_suite(suite(air), Lazy(), subject="s", form="hermes", max_steps=2, max_new_tokens=9)
+        run_suite(
+            suite(air), Lazy(), Play(subject="s", form="hermes", max_steps=2, max_new_tokens=9)
+        )
 
 
 @pytest.mark.parametrize(

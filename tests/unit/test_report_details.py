@@ -11,7 +11,7 @@ import pytest
 import yaml
 
 from matinee.messages.transcripts import Detail
-from matinee.report.details import SENTENCES, in_chinese, said
+from matinee.report.words import SENTENCES, in_chinese, said
 
 PACKAGE = Path(__file__).parents[2] / "workflow" / "matinee"
 HAN = re.compile(r"[\u4e00-\u9fff]")

@@ -25,7 +25,7 @@ from playing import DONE, call, gold, judged, says, scenario, turn
 
 from matinee.messages.scenarios import Fault, Scenario
 from matinee.messages.transcripts import ErrorClass
-from matinee.report.details import said
+from matinee.report.words import said
 
 
 @pytest.mark.parametrize(("case", "outputs"), GOOD.values(), ids=GOOD.keys())

@@ -27,9 +27,9 @@ from hypothesis import strategies as st
 from playing import play, suite, tools
 
 from matinee.engines.base import Completion, Reply, Request
-from matinee.evaluation.playing import run_suite
+from matinee.evaluation.playing import Play, run_suite
 from matinee.evaluation.scoring import reparse, score, score_suite
-from matinee.evaluation.scripted import GoldEngine, NullEngine
+from matinee.evaluation.scripted import ConstantEngine, GoldEngine
 from matinee.evaluation.suites import select
 from matinee.messages.parsing import CallForm
 from matinee.messages.scenarios import Scenario, Suite
@@ -55,7 +55,7 @@ def real_suite() -> Suite:
 
 def run(which: Suite, engine: Any, form: CallForm) -> list[Verdict]:
     transcripts = run_suite(
-        which, engine, subject="scripted", form=form, max_steps=8, max_new_tokens=100
+        which, engine, Play(subject="scripted", form=form, max_steps=8, max_new_tokens=100)
     )
     return score_suite(which, transcripts)
 
@@ -73,13 +73,13 @@ def test_gold_succeeds_in_every_case(load: Any, form: CallForm) -> None:
 @pytest.mark.parametrize("load", [inline_suite, real_suite])
 def test_null_succeeds_exactly_where_nothing_is_due(load: Any) -> None:
     which = load()
-    verdicts = run(which, NullEngine(), "hermes")
+    verdicts = run(which, ConstantEngine(), "hermes")
     idle = {s.id for s in which.scenarios if all(turn.idle for turn in s.turns)}
     assert {v.case for v in verdicts if v.success} == idle
     assert 0 < len(idle) < len(verdicts)
 
 
-class ConstantEngine:
+class Always:
     """Writes the same whatever it is asked; the request itself where `text` is None."""
 
     def __init__(self, text: str | None, finish: Literal["stop", "length"] = "stop") -> None:
@@ -98,14 +98,14 @@ class ConstantEngine:
     ("engine", "error"),
     [
         (
-            ConstantEngine('```json\n{"name": "icp_query", "arguments": {}}\n```'),
+            Always('```json\n{"name": "icp_query", "arguments": {}}\n```'),
             "call_in_other_form",
         ),
-        (ConstantEngine('{"name": "icp_query", "arguments": {}}'), "call_in_other_form"),
-        (ConstantEngine(None), "echo"),
-        (ConstantEngine(""), "empty"),
-        (ConstantEngine("。。。？？"), "garbage"),
-        (ConstantEngine("好的，我来为您查询", "length"), "cut_off"),
+        (Always('{"name": "icp_query", "arguments": {}}'), "call_in_other_form"),
+        (Always(None), "echo"),
+        (Always(""), "empty"),
+        (Always("。。。？？"), "garbage"),
+        (Always("好的，我来为您查询", "length"), "cut_off"),
     ],
 )
 def test_an_engine_that_always_writes_no_reply_is_never_right(engine: Any, error: str) -> None:

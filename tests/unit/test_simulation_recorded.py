@@ -76,7 +76,9 @@ def test_a_call_that_nothing_fits_is_not_found(path):
 
 
 def test_arguments_are_checked_as_for_the_eleven_tools(path):
-    simulation = FixtureSimulation.read(path, TOOLS, [Fault(tool="book_table", kind="timeout")])
+    simulation = FixtureSimulation.read(path, TOOLS).anew(
+        [Fault(tool="book_table", kind="timeout")]
+    )
     assert said(simulation, {"guests": 2})[0] == "timeout"
     assert said(simulation, {"guests": "2"})[0] == "wrong_type"
     assert said(simulation, {})[0] == "missing_parameter"

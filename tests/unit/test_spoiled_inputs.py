@@ -20,12 +20,11 @@ from test_suites import HEAD, OWN, OWN_HEAD, SOUND, TOOLS
 
 from matinee.evaluation.openapi import import_openapi
 from matinee.evaluation.openapi.sending import path_part, query
-from matinee.evaluation.playing import run_suite
+from matinee.evaluation.playing import Play, run_suite
 from matinee.evaluation.scoring import score_suite
 from matinee.evaluation.scripted import GoldEngine
 from matinee.evaluation.simulation import FixtureSimulation, RecordedAnswer
-from matinee.evaluation.simulation.answers import Refusal
-from matinee.evaluation.simulation.arguments import Parameters
+from matinee.evaluation.simulation.api import Parameters, Refusal
 from matinee.evaluation.suites import check_suite, load_suite
 from matinee.messages.conversations import Tool
 from matinee.runtime.errors import ScenarioError
@@ -71,10 +70,7 @@ def play(scenarios: Path, tools: Path) -> None:
     transcripts = run_suite(
         suite,
         GoldEngine(suite, "hermes"),
-        subject="gold",
-        form="hermes",
-        max_steps=6,
-        max_new_tokens=100,
+        Play(subject="gold", form="hermes", max_steps=6, max_new_tokens=100),
         simulation=lambda today, faults, tools: recorded.anew(faults, tools),
     )
     assert len(score_suite(suite, transcripts)) == len(suite.scenarios)

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from matinee.evaluation.playing import run_suite
+from matinee.evaluation.playing import Play, run_suite
 from matinee.evaluation.scoring import score_suite
 from matinee.evaluation.scripted import GoldEngine
 from matinee.evaluation.simulation import FixtureSimulation, RecordedAnswer, lookup, world
@@ -479,10 +479,7 @@ def test_a_suite_of_ones_own_is_played_and_judged_like_the_shipped_one(own: Path
     transcripts = run_suite(
         select(suite, categories=["refunds"]),
         GoldEngine(suite, "hermes"),
-        subject="gold",
-        form="hermes",
-        max_steps=6,
-        max_new_tokens=100,
+        Play(subject="gold", form="hermes", max_steps=6, max_new_tokens=100),
         simulation=lambda today, faults, tools: recorded.anew(faults, tools),
     )
     assert [verdict.error for verdict in score_suite(suite, transcripts)] == [None]
@@ -563,10 +560,7 @@ def test_shared_suites_are_sound_and_played_to_the_end(name: str) -> None:
     transcripts = run_suite(
         suite,
         GoldEngine(suite, "hermes"),
-        subject="gold",
-        form="hermes",
-        max_steps=6,
-        max_new_tokens=100,
+        Play(subject="gold", form="hermes", max_steps=6, max_new_tokens=100),
         simulation=lambda today, faults, tools: recorded.anew(faults),
     )
     verdicts = score_suite(suite, transcripts)

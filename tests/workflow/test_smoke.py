@@ -65,12 +65,6 @@ class TestWhatARunLeaves:
         tables = finished.folder.glob("results/training/chat/s42/wandb/offline-run-*/files/media")
         assert [path for folder in tables for path in folder.rglob("cases*.table.json")]
 
-    def test_the_run_is_described_as_a_crate(self, finished):
-        crate = json.loads((finished.folder / "results/ro-crate-metadata.json").read_text())
-        run = next(entity for entity in crate["@graph"] if entity["@id"] == "#run")
-        assert {"@id": "merged/chat/s42/model/"} in run["result"]
-        assert (finished.folder / "results/crate/Snakefile").is_file()
-
     def test_snakemakes_own_report_has_captions_and_categories(self, finished):
         run = finished.snakemake("--configfile", *SMOKE, "--report", "snakemake-report.html")
         assert run.returncode == 0, run.stderr[-4000:]

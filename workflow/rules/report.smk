@@ -1,4 +1,4 @@
-# One page, one summary, tables, and the description of the run.
+# One page, one summary, tables.
 
 
 rule render_report:
@@ -22,8 +22,6 @@ rule render_report:
             labels={"table": "{table}"},
         ),
         summary=paths.SUMMARY,
-        crate=paths.CRATE_METADATA,
-        workflow=directory(paths.CRATE),
     log:
         "results/logs/render_report.log",
     conda:

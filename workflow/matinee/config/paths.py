@@ -43,8 +43,6 @@ VERDICTS = Artefact(f"{EVALUATION}/verdicts.jsonl")
 PAGE = Artefact("results/report.html")
 SUMMARY = Artefact("results/summary.json")
 TABLES = Artefact("results/tables")
-CRATE = Artefact("results/crate")
-CRATE_METADATA = Artefact("results/ro-crate-metadata.json")
 # Not declared to Snakemake, which deletes a job's outputs before it runs again.
 CHECKPOINTS = Artefact("results/.checkpoints/{variant}-s{seed}-{digest}")
 LOG = Artefact("results/logs/{rule}/{job}.log")

@@ -6,7 +6,7 @@ import datetime
 import hashlib
 from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from matinee.engines.base import Completion, Engine, Request
@@ -22,7 +22,6 @@ from matinee.runtime.errors import EngineError, ScenarioError
 # The same call with the same result, or the same broken text, so often within a turn is a cycle.
 CYCLE_LENGTH = 3
 
-Stop = Literal["done", "step_limit", "token_limit", "cycle"]
 SimulationFactory = Callable[[datetime.date, Sequence[Fault], Sequence[Tool]], Simulation]
 _WEEKDAYS = "一二三四五六日"
 
@@ -43,45 +42,49 @@ def system_message(today: datetime.date) -> str:
     return f"今天是{day}，星期{_WEEKDAYS[today.weekday()]}。"
 
 
+@dataclass(frozen=True)
+class Play:
+    """How a subject plays a suite.
+
+    `max_steps`: model outputs per turn. `max_new_tokens`: per output. `max_observation`: characters
+    of a tool's answer that the model reads; the record keeps all. `sampling`: how tokens are
+    chosen; each output draws from a seed of its own, made of this one, the case, the repeat and the
+    output's number, so that it depends on no other case.
+    """
+
+    subject: str
+    form: CallForm
+    max_steps: int
+    max_new_tokens: int
+    max_observation: int = 4000
+    repeats: int = 1
+    sampling: Sampling = GREEDY
+
+    def sampling_at(self, place: str) -> Sampling:
+        """The sampling of one output; a greedy one needs no seed."""
+        if self.sampling.temperature == 0:
+            return GREEDY
+        digest = hashlib.sha256(f"{self.sampling.seed}/{place}".encode()).digest()
+        return replace(self.sampling, seed=int.from_bytes(digest[:4], "big") >> 1)
+
+
 def run_suite(
     suite: Suite,
     engine: Engine,
-    *,
-    subject: str,
-    form: CallForm,
-    max_steps: int,
-    max_new_tokens: int,
-    max_observation: int = 4000,
-    repeats: int = 1,
-    sampling: Sampling = GREEDY,
+    play: Play,
     simulation: SimulationFactory = world,
     on_finished: Callable[[Transcript], object] = lambda transcript: None,
 ) -> list[Transcript]:
-    """Runs every scenario `repeats` times; transcripts in the order of the suite, then repeats.
+    """Runs every scenario `play.repeats` times; transcripts in the suite's order, then repeats.
 
-    `max_steps`: model outputs per turn. `max_new_tokens`: per output. `max_observation`:
-    characters of a tool's answer that the model reads; the record keeps all. `sampling`: how tokens
-    are chosen; each output draws from a seed of its own, made of this one, the case, the repeat and
-    the output's number, so that it depends on no other case. `simulation`: makes the
-    tools of one case from today's date, the case's faults and tools. `on_finished` gets each
-    transcript as its case ends. Raises EngineError where the engine fails, or leaves a case without
-    an end.
+    `simulation`: makes the tools of one case from today's date, the case's faults and tools.
+    `on_finished` gets each transcript as its case ends. Raises EngineError where the engine fails,
+    or leaves a case without an end.
     """
-    today = datetime.date.fromisoformat(suite.today) if suite.today else None
-    limits = _Limits(max_steps, max_new_tokens, max_observation, sampling)
-    shared = _as_openai(suite.tools)
     cases = {
-        request_key(scenario.id, repeat): _Case(
-            scenario,
-            repeat,
-            form,
-            limits,
-            _as_openai(scenario.tools) if scenario.tools else shared,
-            _simulation_of(suite, scenario, today, simulation),
-            today,
-        )
+        request_key(scenario.id, repeat): _Case(suite, scenario, repeat, play, simulation)
         for scenario in suite.scenarios
-        for repeat in range(repeats)
+        for repeat in range(play.repeats)
     }
     finished: dict[str, Transcript] = {}
 
@@ -90,7 +93,7 @@ def run_suite(
         case.advance(completion)
         if case.stop is None:
             return case.request()
-        finished[request.key] = case.transcript(subject, suite.id)
+        finished[request.key] = case.transcript()
         on_finished(finished[request.key])
         return None
 
@@ -104,161 +107,140 @@ def run_suite(
     return [finished[key] for key in cases]
 
 
-def _as_openai(tools: Sequence[dict[str, Any]]) -> tuple[dict[str, Any], ...]:
-    return tuple(Tool.from_openai(tool).as_openai() for tool in tools)
-
-
-def _simulation_of(
-    suite: Suite, scenario: Scenario, today: datetime.date | None, make: SimulationFactory
-) -> Simulation | None:
-    """The tools that a case calls; None where its first output ends it."""
-    if suite.single_output:
-        return None
-    if today is None:
-        raise ScenarioError(f"suite {suite.id}: its tools need a date; give `today`.")
-    tools = [Tool.from_openai(tool) for tool in suite.tools_of(scenario)]
-    return make(today, scenario.faults, tools)
-
-
-@dataclass(frozen=True)
-class _Limits:
-    max_steps: int
-    max_new_tokens: int
-    max_observation: int
-    sampling: Sampling
-
-
-@dataclass
 class _Case:
     """One conversation under way. `stop` is None until it has ended."""
 
-    scenario: Scenario
-    repeat: int
-    form: CallForm
-    limits: _Limits
-    tools: tuple[dict[str, Any], ...]
-    simulation: Simulation | None
-    today: datetime.date | None
-    messages: list[dict[str, Any]] = field(default_factory=list)
-    steps: list[Step] = field(default_factory=list)
-    stop: Stop | None = None
-    turn_number: int = 0
-    steps_in_turn: int = 0
-    rounds: int = 0
-    answered: set[str] = field(default_factory=set)
-    outcomes: Counter[str] = field(default_factory=Counter)
-
-    def __post_init__(self) -> None:
-        if self.today is not None:
-            self._say(Message("system", system_message(self.today)))
-        for said in self.scenario.opening:
+    def __init__(
+        self, suite: Suite, scenario: Scenario, repeat: int, play: Play, make: SimulationFactory
+    ) -> None:
+        self._suite, self._scenario, self._repeat, self._play = suite, scenario, repeat, play
+        tools = [Tool.from_openai(tool) for tool in suite.tools_of(scenario)]
+        self._tools = tuple(tool.as_openai() for tool in tools)
+        today = datetime.date.fromisoformat(suite.today) if suite.today else None
+        # Where the first output ends the case, nothing answers its calls.
+        self._simulation: Simulation | None = None
+        if not suite.single_output:
+            if today is None:
+                raise ScenarioError(f"suite {suite.id}: its tools need a date; give `today`.")
+            self._simulation = make(today, scenario.faults, tools)
+        self.stop: Literal["done", "step_limit", "token_limit", "cycle"] | None = None
+        self._messages: list[dict[str, Any]] = []
+        self._steps: list[Step] = []
+        if today is not None:
+            self._say(Message("system", system_message(today)))
+        for said in scenario.opening:
             self._say(Message(said.role, said.content))
-        self._say(Message("user", self.turn.user))
+        self._begin(0)
+
+    def _begin(self, turn: int) -> None:
+        self._turn_number = turn
+        self._steps_in_turn = self._rounds = 0
+        self._answered: set[str] = set()
+        self._outcomes: Counter[str] = Counter()
+        self._say(Message("user", self._turn.user))
 
     @property
-    def turn(self) -> Turn:
-        return self.scenario.turns[self.turn_number]
+    def _turn(self) -> Turn:
+        return self._scenario.turns[self._turn_number]
 
     def request(self) -> Request:
         """The next completion to make."""
-        key = request_key(self.scenario.id, self.repeat)
-        return Request(
-            key,
-            tuple(self.messages),
-            self.tools,
-            self.limits.max_new_tokens,
-            sampling=_seeded(self.limits.sampling, f"{key}/{len(self.steps)}"),
-        )
+        key = request_key(self._scenario.id, self._repeat)
+        sampling = self._play.sampling_at(f"{key}/{len(self._steps)}")
+        limit = self._play.max_new_tokens
+        return Request(key, tuple(self._messages), self._tools, limit, sampling=sampling)
 
-    def transcript(self, subject: str, suite: str) -> Transcript:
+    def transcript(self) -> Transcript:
         """The record of the ended case."""
         return Transcript(
-            case=self.scenario.id,
-            subject=subject,
-            suite=suite,
-            repeat=self.repeat,
-            form=self.form,
-            messages=tuple(self.messages),
-            steps=tuple(self.steps),
+            case=self._scenario.id,
+            subject=self._play.subject,
+            suite=self._suite.id,
+            repeat=self._repeat,
+            form=self._play.form,
+            messages=tuple(self._messages),
+            steps=tuple(self._steps),
             stop=self.stop or "done",
         )
 
     def advance(self, completion: Completion) -> None:
         """Takes one model output: calls tools, lets the user speak, or ends the case."""
-        completion = replace(completion, text=printable(completion.text))
-        parsed = parse(self.form, completion.text, tools=self.tools)
-        self.steps_in_turn += 1
+        text = printable(completion.text)
+        parsed = parse(self._play.form, text, tools=self._tools)
+        self._steps_in_turn += 1
         observations: tuple[Observation, ...] = ()
         reply: str | None = None
-        number = self.turn_number
+        number = self._turn_number
         if completion.finish == "length":
-            self._say(Message("assistant", completion.text.strip()))
+            self._say(Message("assistant", text.strip()))
             self.stop = "token_limit"
         elif not parsed.calls and parsed.error is None:
             self._say(Message("assistant", parsed.content, reasoning=parsed.reasoning))
             reply = self._user_reply(parsed.content)
-        elif self.simulation is None:
-            self._say(_called(parsed, completion.text))
+        elif self._simulation is None:
+            self._say(_called(parsed, text))
             self.stop = "done"
         else:
-            observations = self._observe(self.simulation, parsed, completion.text)
-            self._check_bounds(parsed, observations, completion.text)
-        self.steps.append(_step(number, completion, parsed, observations, reply))
+            observations = self._observe(self._simulation, parsed, text)
+            self._check_bounds(parsed, observations, text)
+        step = Step(
+            turn=number,
+            text=text,
+            parse=parsed,
+            observations=observations,
+            prompt_tokens=completion.prompt_tokens,
+            completion_tokens=completion.completion_tokens,
+            finish=completion.finish,
+            seconds=completion.seconds,
+            reply=reply,
+        )
+        self._steps.append(step)
 
     def _say(self, message: Message) -> None:
-        self.messages.append(message.as_openai())
+        self._messages.append(message.as_openai())
 
     def _observe(self, simulation: Simulation, parsed: Parse, text: str) -> tuple[Observation, ...]:
         """Makes all calls of an output, or none where it did not parse."""
         message = _called(parsed, text)
         self._say(message)
+        observations = [simulation.call(call.name, call.arguments) for call in message.tool_calls]
         if parsed.error is not None:
-            observations: tuple[Observation, ...] = (_unparsable(parsed.error),)
-        else:
-            observations = tuple(
-                simulation.call(call.name, call.arguments) for call in message.tool_calls
-            )
+            observations = [_unparsable(parsed.error)]
         for seen in observations:
-            content = _shortened(seen.content, self.limits.max_observation)
+            content, limit = seen.content, self._play.max_observation
+            if len(content) > limit:
+                content = f"{content[:limit]}……（共{len(content)}字，以下省略）"
             self._say(Message("tool", content, name=seen.tool or None))
-        return observations
+        return tuple(observations)
 
     def _check_bounds(
         self, parsed: Parse, observations: tuple[Observation, ...], text: str
     ) -> None:
         if parsed.error is not None:
-            self.outcomes[text] += 1
+            self._outcomes[text] += 1
         else:
             for call, seen in zip(parsed.calls, observations, strict=True):
-                self.outcomes[canonical_json([call.name, call.arguments, seen.content])] += 1
-        if max(self.outcomes.values()) >= CYCLE_LENGTH:
+                self._outcomes[canonical_json([call.name, call.arguments, seen.content])] += 1
+        if max(self._outcomes.values()) >= CYCLE_LENGTH:
             self.stop = "cycle"
-        elif self.steps_in_turn >= self.limits.max_steps:
+        elif self._steps_in_turn >= self._play.max_steps:
             self.stop = "step_limit"
 
     def _user_reply(self, text: str) -> str | None:
         """The scripted user's answer to a question back; without one the turn has ended."""
-        asked = asked_slots(self.turn, text, self.answered)
-        said = answer(self.turn, asked) if asked and self.rounds < MAXIMUM_ROUNDS else None
+        asked = asked_slots(self._turn, text, self._answered)
+        said = answer(self._turn, asked) if asked and self._rounds < MAXIMUM_ROUNDS else None
         if said is not None:
-            self.rounds += 1
-            self.answered.update(asked)
+            self._rounds += 1
+            self._answered.update(asked)
             self._say(Message("user", said))
-            if self.steps_in_turn >= self.limits.max_steps:
+            if self._steps_in_turn >= self._play.max_steps:
                 self.stop = "step_limit"
-            return said
-        self._next_turn()
-        return None
-
-    def _next_turn(self) -> None:
-        if self.turn_number + 1 == len(self.scenario.turns):
+        elif self._turn is self._scenario.turns[-1]:
             self.stop = "done"
-            return
-        self.turn_number += 1
-        self.steps_in_turn = self.rounds = 0
-        self.answered.clear()
-        self.outcomes.clear()
-        self._say(Message("user", self.turn.user))
+        else:
+            self._begin(self._turn_number + 1)
+        return said
 
 
 def _called(parsed: Parse, text: str) -> Message:
@@ -269,21 +251,6 @@ def _called(parsed: Parse, text: str) -> Message:
     return Message("assistant", parsed.content, calls, reasoning=parsed.reasoning)
 
 
-def _seeded(sampling: Sampling, place: str) -> Sampling:
-    """The sampling of one output; a greedy one needs no seed."""
-    if sampling.temperature == 0:
-        return GREEDY
-    digest = hashlib.sha256(f"{sampling.seed}/{place}".encode()).digest()
-    return replace(sampling, seed=int.from_bytes(digest[:4], "big") >> 1)
-
-
-def _shortened(text: str, limit: int) -> str:
-    """The beginning of a long answer, and how much of it was left out."""
-    if len(text) <= limit:
-        return text
-    return f"{text[:limit]}……（共{len(text)}字，以下省略）"
-
-
 def _unparsable(error: str) -> Observation:
     """What the model reads when its call could not be read, worded as the tools word errors."""
     body = {
@@ -292,23 +259,3 @@ def _unparsable(error: str) -> Observation:
         "error_code": 10000,
     }
     return Observation(tool="", content=canonical_json(body), error="unparsable")
-
-
-def _step(
-    turn: int,
-    completion: Completion,
-    parsed: Parse,
-    observations: tuple[Observation, ...],
-    reply: str | None,
-) -> Step:
-    return Step(
-        turn=turn,
-        text=completion.text,
-        parse=parsed,
-        observations=observations,
-        prompt_tokens=completion.prompt_tokens,
-        completion_tokens=completion.completion_tokens,
-        finish=completion.finish,
-        seconds=completion.seconds,
-        reply=reply,
-    )

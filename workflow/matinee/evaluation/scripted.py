@@ -1,4 +1,9 @@
-"""Engines without a model: one that knows the answers, and one that never does anything."""
+"""Engines without a model: one that knows the answers, one that always writes the same; the floor.
+
+The floor is what a suite gives away: the verdicts on two agents that understand nothing. One never
+calls and never asks. The other asks one and the same question, which names everything that the
+suite ever wants to be asked for. What they get right says nothing for a model.
+"""
 
 from __future__ import annotations
 
@@ -7,17 +12,57 @@ from typing import Any
 
 from matinee.engines.base import Completion, Reply, Request
 from matinee.evaluation.gold import as_lookup, as_verbatim, is_null, levels, written
-from matinee.evaluation.playing import case_of
+from matinee.evaluation.playing import Play, case_of, run_suite
+from matinee.evaluation.scoring import score_suite
 from matinee.evaluation.simulation import lookup
 from matinee.messages.conversations import ToolCall, canonical_json
 from matinee.messages.forms import NATIVE
 from matinee.messages.parsing import CallForm, write_calls
 from matinee.messages.scenarios import GoldCall, Scenario, Suite, Turn
+from matinee.messages.transcripts import Verdict
 
 _Messages = tuple[dict[str, Any], ...]
 
 NULL_ANSWER = "好的，我知道了。"
 _DONE = "好的，已经处理完了。"
+NEVER_CALLS, CONSTANT_QUESTION = "never_calls", "constant_question"
+FLOOR = (NEVER_CALLS, CONSTANT_QUESTION)
+
+
+class ConstantEngine:
+    """Writes the same text whatever it is given; by default neither a call nor a question."""
+
+    form = "hermes"
+
+    def __init__(self, text: str = NULL_ANSWER) -> None:
+        self._text = text
+
+    def serve(self, requests: Iterable[Request], reply: Reply) -> None:
+        """Plays the conversations one after the other; see `Engine`."""
+        for request in requests:
+            following: Request | None = request
+            while following is not None:
+                following = reply(following, _completion(self._text))
+
+
+def constant_question(suite: Suite) -> str:
+    """A question for every slot of the suite at once."""
+    words = dict.fromkeys(
+        slot.asked_by[0]
+        for scenario in suite.scenarios
+        for turn in scenario.turns
+        for slot in turn.slots.values()
+    )
+    return f"请问{'、'.join(words) or '具体要求'}是什么？"
+
+
+def play_floor(suite: Suite) -> list[Verdict]:
+    """Verdicts on both agents, each as a subject of that name. No tool is ever executed."""
+    verdicts = []
+    for name, text in zip(FLOOR, (NULL_ANSWER, constant_question(suite)), strict=True):
+        play = Play(name, "hermes", max_steps=8, max_new_tokens=512)
+        verdicts += score_suite(suite, run_suite(suite, ConstantEngine(text), play))
+    return verdicts
 
 
 class GoldEngine:
@@ -31,15 +76,11 @@ class GoldEngine:
     def __init__(
         self, suite: Suite, form: CallForm, look_up: Callable[[str, str], str] = lookup
     ) -> None:
+        self._suite = suite
         self._scenarios = {scenario.id: scenario for scenario in suite.scenarios}
-        self._tools = {
-            scenario.id: {tool["name"]: tool for tool in suite.tools_of(scenario)}
-            for scenario in suite.scenarios
-        }
         # Nothing reads a model's own template here, so any form serves.
         self.form = "hermes" if form == NATIVE else form
         self._look_up = look_up
-        self._written = written if suite.values == "plain" else _as_it_is
 
     def serve(self, requests: Iterable[Request], reply: Reply) -> None:
         """Plays the conversations one after the other; see `Engine`."""
@@ -52,6 +93,7 @@ class GoldEngine:
 
     def _outputs(self, scenario: Scenario) -> Generator[str, _Messages, None]:
         """Is sent the messages so far, and yields the next output."""
+        tools = {tool["name"]: tool for tool in self._suite.tools_of(scenario)}
         messages = yield ""
         for turn in scenario.turns:
             said = [f"这个值不行：{_word(turn, name)}。" for name in turn.invalid]
@@ -60,15 +102,18 @@ class GoldEngine:
             if said:
                 messages = yield "".join(said)
             groups = levels(turn.calls)
-            spare = _spare(turn, groups)
+            # Optional calls that no required one waits for: made only where a value is unknown.
+            made = {position for group in groups for position in group}
+            spare = [call for position, call in enumerate(turn.calls) if position not in made]
             for group in groups:
-                tools = self._tools[scenario.id]
                 calls = [self._call(turn.calls[position], tools) for position in group]
                 while spare and not self._known(turn, group, messages):
                     messages = yield write_calls(self.form, [self._call(spare.pop(0), tools)])
                 messages = yield write_calls(self.form, calls)
             if not turn.invalid or turn.calls:
-                messages = yield _reply(turn)
+                words = [words[0] for words in (*turn.must_say, *turn.mention)]
+                told = "结果是：" + "，".join(words) + "。" if words else _DONE
+                messages = yield told + (_question(turn, turn.ask_after) if turn.ask_after else "")
 
     def _known(self, turn: Turn, group: tuple[int, ...], messages: _Messages) -> bool:
         """Whether what the group's calls must look up was already said."""
@@ -93,46 +138,18 @@ class GoldEngine:
         return ToolCall(gold.tool, canonical_json(present))
 
     def _value(self, option: Any) -> Any:
-        wanted = as_lookup(option)
-        if wanted is None:
-            return self._written(option)
-        return self._look_up(wanted.lookup, wanted.name)
-
-
-class NullEngine:
-    """Answers everything with one plain sentence: no call, no question."""
-
-    form = "hermes"
-
-    def serve(self, requests: Iterable[Request], reply: Reply) -> None:
-        """Plays the conversations one after the other; see `Engine`."""
-        for request in requests:
-            following: Request | None = request
-            while following is not None:
-                following = reply(following, _completion(NULL_ANSWER))
+        if (wanted := as_lookup(option)) is not None:
+            return self._look_up(wanted.lookup, wanted.name)
+        if self._suite.values == "plain":
+            return written(option)
+        verbatim = as_verbatim(option)
+        return None if is_null(option) else option if verbatim is None else verbatim
 
 
 def _first(accepted: Any) -> Any:
     """The first accepted value; None where only absence is accepted."""
     options = accepted if isinstance(accepted, list) else [accepted]
     return next((option for option in options if option is not None), None)
-
-
-def _as_it_is(value: Any) -> Any:
-    verbatim = as_verbatim(value)
-    return None if is_null(value) else value if verbatim is None else verbatim
-
-
-def _spare(turn: Turn, groups: tuple[tuple[int, ...], ...]) -> list[GoldCall]:
-    """Optional calls that no required one waits for: made only where a value is still unknown."""
-    made = {position for group in groups for position in group}
-    return [call for position, call in enumerate(turn.calls) if position not in made]
-
-
-def _reply(turn: Turn) -> str:
-    words = [words[0] for words in (*turn.must_say, *turn.mention)]
-    told = "结果是：" + "，".join(words) + "。" if words else _DONE
-    return told + (_question(turn, turn.ask_after) if turn.ask_after else "")
 
 
 def _question(turn: Turn, slots: Sequence[str]) -> str:

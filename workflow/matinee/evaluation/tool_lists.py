@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from matinee.evaluation.simulation.arguments import Parameters
+from matinee.evaluation.simulation.api import Parameters
 from matinee.messages.conversations import Tool
 from matinee.messages.documents import Document, Place, Problem, open_document
 from matinee.runtime.errors import ScenarioError

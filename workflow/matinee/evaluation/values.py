@@ -29,6 +29,7 @@ Whether the value has the JSON type that the schema asks for is judged elsewhere
 from __future__ import annotations
 
 import datetime
+import functools
 import itertools
 import json
 import re
@@ -42,26 +43,24 @@ import cn2an
 
 from matinee.evaluation.gold import as_fields, is_null
 from matinee.evaluation.simulation.airports import meant_by
-from matinee.evaluation.simulation.names import is_chinese, latin, plain, same_basin, same_place
-from matinee.evaluation.simulation.places import cities_named, spellings
-from matinee.evaluation.simulation.sites import bare_domain
+from matinee.evaluation.simulation.places import (
+    cities_named,
+    is_chinese,
+    latin,
+    plain,
+    same_basin,
+    same_place,
+    spellings,
+)
+from matinee.evaluation.simulation.registers import bare_domain
 
 _BY_TYPE = {"string": "text", "integer": "integer", "number": "number", "boolean": "boolean"}
 _BY_FORMAT = {
-    "date": "date",
-    "date-time": "date_time",
-    "time": "time",
-    "email": "email",
-    "idn-email": "email",
-    "hostname": "domain",
-    "idn-hostname": "domain",
-    "uri": "url",
-    "url": "url",
-    "iri": "url",
-    "uuid": "any_case",
-    "password": "exact",
-    "byte": "exact",
-    "binary": "exact",
+    **{"date": "date", "date-time": "date_time", "time": "time", "uuid": "any_case"},
+    **dict.fromkeys(("email", "idn-email"), "email"),
+    **dict.fromkeys(("hostname", "idn-hostname"), "domain"),
+    **dict.fromkeys(("uri", "url", "iri"), "url"),
+    **dict.fromkeys(("password", "byte", "binary"), "exact"),
 }
 _MOST_BRANCHES = 64
 
@@ -79,12 +78,7 @@ _DASHES = str.maketrans(dict.fromkeys("−–—‐‑", "-"))
 _UNITS = {"万": 10_000, "亿": 100_000_000}
 _IN_YUAN = re.compile(r"[万亿元块¥]|人民币")
 
-_DATES = (
-    re.compile(r"(\d{4})-(\d{1,2})-(\d{1,2})", re.ASCII),
-    re.compile(r"(\d{4})/(\d{1,2})/(\d{1,2})", re.ASCII),
-    re.compile(r"(\d{4})\.(\d{1,2})\.(\d{1,2})", re.ASCII),
-    re.compile(r"(\d{4})(\d{2})(\d{2})", re.ASCII),
-)
+_DATE = re.compile(r"(\d{4})(?:([-/.])(\d{1,2})\2(\d{1,2})|(\d{2})(\d{2}))", re.ASCII)
 _CHINESE_DATE = re.compile(
     r"(\d{4}|[零〇○一二三四五六七八九]{4}) ?年 ?"
     r"(\d{1,2}|[一二三四五六七八九十]{1,3}) ?月 ?"
@@ -99,9 +93,16 @@ def equal(kind: str, accepted: Any, found: Any) -> bool:
 
     Never raises on JSON values. Raises KeyError for an unknown kind.
     """
-    compare = _COMPARISONS[kind]
+    compare, meaning = _PAIRWISE.get(kind), _MEANINGS.get(kind)
+    if compare is None and meaning is None:
+        raise KeyError(kind)
     try:
-        return _identical(accepted, found) or compare(accepted, found)
+        if _identical(accepted, found):
+            return True
+        if compare is not None:
+            return compare(accepted, found)
+        one = meaning(accepted) if meaning else None
+        return one is not None and meaning is not None and one == meaning(found)
     except RecursionError:
         return False  # nested deeper than anything that a call could mean
 
@@ -284,84 +285,61 @@ def _as_text(value: Any) -> str | None:
     return str(value)
 
 
-def _on_text(compare: Callable[[str, str], bool]) -> Callable[[Any, Any], bool]:
-    def compare_values(accepted: Any, found: Any) -> bool:
+def _of_text(meaning: Callable[[str], Any]) -> Callable[[Any], Any]:
+    """What a text means; None for a value that is neither text nor number."""
+
+    def of_value(value: Any) -> Any:
+        text = _as_text(value)
+        return None if text is None else meaning(text)
+
+    return of_value
+
+
+def _both_texts(same: Callable[[str, str], bool]) -> Callable[[Any, Any], bool]:
+    def of_values(accepted: Any, found: Any) -> bool:
         one, other = _as_text(accepted), _as_text(found)
-        return one is not None and other is not None and compare(one, other)
+        return one is not None and other is not None and same(one, other)
 
-    return compare_values
-
-
-def _half_width(text: str) -> str:
-    return unicodedata.normalize("NFKC", text).strip()
+    return of_values
 
 
-def _same_text(one: str, other: str) -> bool:
-    raised = _RAISED.findall(one) == _RAISED.findall(other)
-    return raised and _half_width(one) == _half_width(other)
+def _text(text: str) -> Any:
+    """Raised digits aside: NFKC would make 102 of 10²."""
+    return _RAISED.findall(text), unicodedata.normalize("NFKC", text).strip()
 
 
-def _same_in_any_case(one: str, other: str) -> bool:
-    return _same_text(one.casefold(), other.casefold())
+def _any_case(text: str) -> Any:
+    return _text(text.casefold())
 
 
-def _same_wording(one: str, other: str) -> bool:
+def _wording(text: str) -> str:
     """What free text says: without case, spaces, quotes and the punctuation at its end."""
-    words = (re.sub(r"[\s\"'“”‘’]|[。.!！?？~～]+$", "", plain(text)) for text in (one, other))
-    return next(words) == next(words)
+    return re.sub(r"[\s\"'“”‘’]|[。.!！?？~～]+$", "", plain(text))
 
 
-def _same_exactly(one: str, other: str) -> bool:
-    return one == other
-
-
-def _same_url(one: str, other: str) -> bool:
+def _url(text: str) -> Any:
     """Scheme and host in any case, a bare host with or without its slash; the rest as it is."""
-    parts = [urlsplit(text.strip()) for text in (one, other)]
-    first, second = (
-        (part.scheme.lower(), part.netloc.lower(), part.path or "/", part.query, part.fragment)
-        for part in parts
-    )
-    return first == second
+    try:
+        part = urlsplit(text.strip())
+    except ValueError:
+        return text  # https://[no.address
+    return (part.scheme.lower(), part.netloc.lower(), part.path or "/", part.query, part.fragment)
 
 
-def _moment(text: str) -> datetime.datetime | None:
-    """A day and a time, in ISO's or a usual Chinese form."""
+def _moment(text: str) -> Any:
+    """A day and a time, in ISO's or a usual Chinese form; a text as it is where it is neither."""
     figures = re.sub(r"[点时分](?=\d)", ":", _figures(text).removesuffix("秒"))
     figures = re.sub(r"[点时]$", ":00", figures).removesuffix("分").upper()
     found = re.fullmatch(r"(.+?)[T ]*(\d{1,2}:\d{2}.*)", figures)
     day = date(found[1].strip().lower()) if found else date(figures)
     if day is None:
-        return None
+        return _text(text)
+    told = found[2].replace(" ", "") if found else "00:00"
     try:
-        told = found[2].replace(" ", "") if found else "00:00"
         clock = datetime.time.fromisoformat(told if told[1] != ":" else f"0{told}")
     except ValueError:
-        return None
+        return _text(text)
     return datetime.datetime.combine(day, clock)
-
-
-def _same_moment(one: str, other: str) -> bool:
-    first, second = _moment(one), _moment(other)
-    if first is None or second is None:
-        return _same_text(one, other)
-    return (first.tzinfo is None) is (second.tzinfo is None) and first == second
-
-
-def _same_time(one: str, other: str) -> bool:
-    return _same_moment(f"2000-01-01T{one.strip()}", f"2000-01-01T{other.strip()}")
-
-
-def _yuan(value: Any) -> Decimal | None:
-    """An amount of money: a bare number, or one with 元, 块, ¥, 万 or 亿."""
-    found = _ten_thousands(value)
-    text = _as_text(value)
-    return found * 10_000 if found is not None and text and _IN_YUAN.search(text) else found
-
-
-def _same_sum(accepted: Any, found: Any) -> bool:
-    one = _yuan(accepted)
-    return one is not None and one == _yuan(found)
 
 
 def number(value: Any) -> Decimal | None:
@@ -384,31 +362,21 @@ def _number_in(text: str) -> Decimal | None:
         return Decimal(bare.replace(",", "")) * unit
     if _SCIENTIFIC.fullmatch(bare):
         return Decimal(bare)
-    return _chinese_number(text) if _NUMERALS.fullmatch(text) else None
-
-
-def _chinese_number(numerals: str) -> Decimal | None:
+    if not _NUMERALS.fullmatch(text):
+        return None
     try:
-        return Decimal(str(cn2an.cn2an(numerals, "smart")))
+        return Decimal(str(cn2an.cn2an(text, "smart")))
     except (ValueError, KeyError):
         return None  # numerals that make no number: cn2an refuses 亿亿, trips over 零十
 
 
-def _same_number(accepted: Any, found: Any) -> bool:
-    one, other = number(accepted), number(found)
-    return one is not None and one == other
+def _integer(value: Any) -> Decimal | None:
+    found = number(value)
+    return found if found is not None and found == found.to_integral_value() else None
 
 
-def _same_integer(accepted: Any, found: Any) -> bool:
-    one = number(accepted)
-    return one is not None and one == one.to_integral_value() and one == number(found)
-
-
-def _ten_thousands(value: Any) -> Decimal | None:
-    """An amount in units of 万: a bare number already is one; 万, 亿 or a currency make it yuan."""
-    text = _as_text(value)
-    if text is None:
-        return None
+def _yuan(text: str, *, bare: int = 1) -> Decimal | None:
+    """An amount of money; `bare`: how many yuan a number without 元, ¥, 万 or 亿 stands for."""
     amount = _figures(text)
     in_yuan = _IN_YUAN.search(amount) is not None
     for sign in ("人民币", "¥"):
@@ -416,32 +384,17 @@ def _ten_thousands(value: Any) -> Decimal | None:
     for word in ("人民币", "钱", "块", "元"):
         amount = amount.removesuffix(word).rstrip()
     found = _number_in(amount)
-    return found / 10_000 if found is not None and in_yuan else found
+    return None if found is None else found if in_yuan else found * bare
 
 
-def _same_amount(accepted: Any, found: Any) -> bool:
-    one, other = _ten_thousands(accepted), _ten_thousands(found)
-    return one is not None and one == other
-
-
-def _percent(value: Any) -> Decimal | None:
-    text = _as_text(value)
-    if text is None:
-        return None
+def _percent(text: str) -> Decimal | None:
     return _number_in(_figures(text).removeprefix("百分之").removesuffix("%").rstrip())
 
 
-def _same_percent(accepted: Any, found: Any) -> bool:
-    one, other = _percent(accepted), _percent(found)
-    return one is not None and one == other
-
-
-def _same_boolean(accepted: Any, found: Any) -> bool:
-    words = {"true": True, "false": False}
-    one, other = (
-        words.get(plain(value)) if isinstance(value, str) else value for value in (accepted, found)
-    )
-    return isinstance(one, bool) and one is other
+def _boolean(value: Any) -> bool | None:
+    if isinstance(value, str):
+        return {"true": True, "false": False}.get(plain(value))
+    return value if isinstance(value, bool) else None
 
 
 def date(value: Any) -> datetime.date | None:
@@ -450,29 +403,17 @@ def date(value: Any) -> datetime.date | None:
     if text is None:
         return None
     text = _figures(text)
-    for form in _DATES:
-        match = form.fullmatch(text)
-        if match:
-            return _day(*map(int, match.groups()))
-    match = _CHINESE_DATE.fullmatch(text)
-    if match is None:
+    if match := _DATE.fullmatch(text):
+        year, _separator, *parts = match.groups()
+    elif match := _CHINESE_DATE.fullmatch(text):
+        year, *parts = match.groups()
+    else:
         return None
-    month, day = _number_in(match[2]), _number_in(match[3])
-    if month is None or day is None:
-        return None
-    return _day(int(match[1].translate(_YEAR_DIGITS)), int(month), int(day))
-
-
-def _day(year: int, month: int, day: int) -> datetime.date | None:
+    month, day = (_number_in(part) or 0 for part in parts if part is not None)
     try:
-        return datetime.date(year, month, day)
+        return datetime.date(int(year.translate(_YEAR_DIGITS)), int(month), int(day))
     except ValueError:
         return None  # 2023-02-30
-
-
-def _same_date(accepted: Any, found: Any) -> bool:
-    one = date(accepted)
-    return one is not None and one == date(found)
 
 
 def _same_place_or_pinyin(one: str, other: str) -> bool:
@@ -483,33 +424,28 @@ def _same_place_or_pinyin(one: str, other: str) -> bool:
     if len(chinese) == 1:
         return written[0] in spellings(chinese[0])
     if not written[0]:
-        return _same_in_any_case(one, other)
+        return bool(_any_case(one) == _any_case(other))
     # Two spellings of one city: lasa and Lhasa.
     return written[0] == written[1] or bool(cities_named(one) & cities_named(other))
 
 
-def _same_domain(one: str, other: str) -> bool:
-    return bare_domain(_unicode_domain(one)) == bare_domain(_unicode_domain(other))
-
-
-def _unicode_domain(text: str) -> str:
-    """The domain with its `xn--` labels decoded, so that both spellings of 中国 agree."""
-    if "xn--" not in text.casefold():
-        return text
+def _domain(text: str) -> str:
+    """The bare domain with its `xn--` labels decoded, so that both spellings of 中国 agree."""
     try:
-        return re.sub(
+        decoded = re.sub(
             r"xn--[a-z0-9-]+",
             lambda label: label[0].encode().decode("idna"),
             plain(text),
             flags=re.ASCII,
         )
     except UnicodeError:
-        return text
+        decoded = text
+    return bare_domain(decoded)
 
 
 def _same_airport(one: str, other: str) -> bool:
     codes = meant_by(one)
-    return _same_in_any_case(one, other) or (bool(codes) and codes == meant_by(other))
+    return _any_case(one) == _any_case(other) or (bool(codes) and codes == meant_by(other))
 
 
 def _same_any(accepted: Any, found: Any) -> bool:
@@ -518,33 +454,34 @@ def _same_any(accepted: Any, found: Any) -> bool:
         return _same({}, accepted, found, None, {})
     if isinstance(accepted, str) is not isinstance(found, str):
         return False
-    return (_on_text(_same_text) if isinstance(found, str) else _same_number)(accepted, found)
+    return equal("text" if isinstance(found, str) else "number", accepted, found)
 
 
-_COMPARISONS: dict[str, Callable[[Any, Any], bool]] = {
-    "text": _on_text(_same_text),
-    "code": _on_text(_same_text),
-    "any_case": _on_text(_same_in_any_case),
-    "free_text": _on_text(_same_wording),
-    "exact": _on_text(_same_exactly),
-    "path": _on_text(_same_exactly),
-    "email": _on_text(_same_in_any_case),
-    "url": _on_text(_same_url),
-    "number": _same_number,
-    "integer": _same_integer,
-    "ten_thousands": _same_amount,
-    "percent": _same_percent,
-    "boolean": _same_boolean,
-    "date": _same_date,
-    "date_time": _on_text(_same_moment),
-    "time": _on_text(_same_time),
-    "amount": _same_sum,
-    "place": _on_text(same_place),
-    "place_or_pinyin": _on_text(_same_place_or_pinyin),
-    "basin": _on_text(same_basin),
-    "domain": _on_text(_same_domain),
-    "airport_keyword": _on_text(_same_airport),
+# What a value means, equal for values that mean the same; None for what is no such value.
+_MEANINGS: dict[str, Callable[[Any], Any]] = {
+    **dict.fromkeys(("text", "code"), _of_text(_text)),
+    **dict.fromkeys(("any_case", "email"), _of_text(_any_case)),
+    **dict.fromkeys(("exact", "path"), _as_text),
+    "free_text": _of_text(_wording),
+    "url": _of_text(_url),
+    "number": number,
+    "integer": _integer,
+    "ten_thousands": _of_text(functools.partial(_yuan, bare=10_000)),
+    "percent": _of_text(_percent),
+    "boolean": _boolean,
+    "date": date,
+    "date_time": _of_text(_moment),
+    "time": _of_text(lambda text: _moment(f"2000-01-01T{text.strip()}")),
+    "amount": _of_text(_yuan),
+    "domain": _of_text(_domain),
+}
+# Kinds in which a value may mean several things, so that two are compared with one another.
+_PAIRWISE: dict[str, Callable[[Any, Any], bool]] = {
+    "place": _both_texts(same_place),
+    "place_or_pinyin": _both_texts(_same_place_or_pinyin),
+    "basin": _both_texts(same_basin),
+    "airport_keyword": _both_texts(_same_airport),
     "any": _same_any,
 }
 
-KINDS = frozenset(_COMPARISONS)
+KINDS = frozenset({*_MEANINGS, *_PAIRWISE})

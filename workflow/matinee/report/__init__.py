@@ -1,7 +1,6 @@
 """The report: what changed, is it real, and why; as a page, as a summary and as tables."""
 
 from matinee.report.collect import ReportData, collect
-from matinee.report.crate import write_crate
 from matinee.report.page import configuration_yaml, write_report
 from matinee.report.run_comparison import describe_runs
 from matinee.report.summary import write_summary
@@ -14,7 +13,6 @@ __all__ = [
     "configuration_yaml",
     "describe_runs",
     "log_report",
-    "write_crate",
     "write_report",
     "write_summary",
     "write_tables",

@@ -10,7 +10,7 @@ from markupsafe import Markup
 
 from matinee.evaluation import significance
 from matinee.evaluation.comparison import DUE, Pair, Result
-from matinee.evaluation.floor import FLOOR
+from matinee.evaluation.scripted import FLOOR
 from matinee.report.collect import ReportData, StageRun
 from matinee.report.words import Language, duration, p_text, percent
 

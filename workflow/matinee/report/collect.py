@@ -6,9 +6,7 @@ import itertools
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
-
-from pydantic import BaseModel, ValidationError
+from typing import Any
 
 from matinee.config import Configuration, paths
 from matinee.config.subjects import Subject, decoded_subjects, greedy_subjects
@@ -19,14 +17,12 @@ from matinee.evaluation.comparison import (
     compare_outcomes,
     outcomes_by_suite,
 )
-from matinee.evaluation.floor import FLOOR
+from matinee.evaluation.scripted import FLOOR
 from matinee.messages.scenarios import Suite
 from matinee.messages.transcripts import Transcript, Verdict
 from matinee.report.run_comparison import RunComparison, compare_runs, read_outcomes
 from matinee.runtime.errors import DataError
-from matinee.runtime.records import read_json
-
-Record = TypeVar("Record", bound=BaseModel)
+from matinee.runtime.records import read_json, read_record, read_records
 
 
 @dataclass(frozen=True)
@@ -83,7 +79,7 @@ class ReportData:
     """Everything that the summary, the tables and the page are made from.
 
     `evaluated` is keyed by subject id and suite id; `profiles` and `leakages` by variant id.
-    `floor`: per suite and agent that understands nothing (`evaluation/floor.py`), its outcomes.
+    `floor`: per suite and agent that understands nothing (`evaluation/scripted.py`), its outcomes.
     `decoded`: subject, suite and verdicts of each run with other decoding; the comparisons are
     about the greedy runs alone.
     """
@@ -110,10 +106,6 @@ class ReportData:
         """The record beside an artefact."""
         return next((run for run in self.runs if run.artefact == artefact), None)
 
-    def runs_below(self, folder: str) -> list[StageRun]:
-        """The records beside a folder's artefacts."""
-        return [run for run in self.runs if run.artefact.startswith(f"{folder}/")]
-
     def trainings_of(self, variant: str) -> list[SeedFiles]:
         """What a variant's seeds left."""
         return [run for run in self.trainings if run.variant == variant]
@@ -127,6 +119,16 @@ class ReportData:
         """What an agent that understands nothing gets right; None where there is no such case."""
         marks = [one.success for one in self.floor[suite][agent] if one.belongs(group)]
         return sum(marks) / len(marks) if marks else None
+
+    def recorded(self, *groups: str) -> dict[str, list[Any]]:
+        """What the stages' records say in `versions` or `hardware`, each distinct value once."""
+        found: dict[str, list[Any]] = {}
+        for run in self.runs:
+            for group in groups:
+                for key, value in (run.record.get(group) or {}).items():
+                    if value not in found.setdefault(key, []):
+                        found[key].append(value)
+        return dict(sorted(found.items()))
 
 
 def pairs_of(configuration: Configuration, subjects: Sequence[Subject]) -> tuple[Pair, ...]:
@@ -162,16 +164,24 @@ def collect(results: Path, configuration: Configuration) -> ReportData:
     Raises DataError where a subject's verdicts or transcripts, or a suite, are missing or cannot
     be read. What a stage may leave out (profile, leakage, merge certificate) may be missing.
     """
+    try:
+        return _collect(results, configuration)
+    except OSError as error:
+        told = f"{error.filename}: cannot be read ({error.strerror}). Run the workflow to make it."
+        raise DataError(told) from error
+
+
+def _collect(results: Path, configuration: Configuration) -> ReportData:
     subjects = tuple(greedy_subjects(configuration))
     suites = {
-        suite.id: _model(paths.SUITE.below(results, suite=suite.id), Suite)
+        suite.id: read_record(paths.SUITE.below(results, suite=suite.id), Suite)
         for suite in configuration.evaluation.suites
     }
     evaluated = {
         (subject.id, suite): Evaluated(
             _verdicts(results, subject.id, suite),
             tuple(
-                _lines(
+                read_records(
                     paths.TRANSCRIPTS.below(results, subject=subject.id, suite=suite), Transcript
                 )
             ),
@@ -180,10 +190,12 @@ def collect(results: Path, configuration: Configuration) -> ReportData:
         for suite in suites
     }
     pairs = pairs_of(configuration, subjects)
-    verdicts = {
-        subject.id: [v for suite in suites for v in evaluated[subject.id, suite].verdicts]
-        for subject in subjects
-    }
+    outcomes = outcomes_by_suite(
+        {
+            subject.id: [v for suite in suites for v in evaluated[subject.id, suite].verdicts]
+            for subject in subjects
+        }
+    )
     return ReportData(
         configuration=configuration,
         subjects=subjects,
@@ -195,34 +207,31 @@ def collect(results: Path, configuration: Configuration) -> ReportData:
         leakages=_per_variant(results, configuration, paths.LEAKAGE),
         runs=tuple(_runs(results)),
         pairs=pairs,
-        comparison=compare_outcomes(outcomes_by_suite(verdicts), pairs),
+        comparison=compare_outcomes(outcomes, pairs),
         decoded=tuple(
             (subject, suite, _verdicts(results, subject.id, suite))
             for subject in decoded_subjects(configuration)
             for suite in suites
         ),
-        earlier=tuple(_earlier(path, verdicts) for path in configuration.report.compare_with),
+        earlier=tuple(_earlier(path, outcomes) for path in configuration.report.compare_with),
     )
 
 
-def _earlier(path: Path, verdicts: dict[str, list[Verdict]]) -> EarlierRun:
-    old = read_outcomes(path)
+def _earlier(path: Path, outcomes: dict[str, dict[str, list[Outcome]]]) -> EarlierRun:
+    compared = compare_runs(read_outcomes(path), outcomes, (str(path), ""))
     summary = read_json(path)
     return EarlierRun(
-        path=path,
-        title=str(summary.get("title", "")),
-        created=str(summary.get("created", "")),
-        comparison=compare_runs(old, outcomes_by_suite(verdicts), (str(path), "")),
+        path, str(summary.get("title", "")), str(summary.get("created", "")), compared
     )
 
 
 def _verdicts(results: Path, subject: str, suite: str) -> tuple[Verdict, ...]:
-    return tuple(_lines(paths.VERDICTS.below(results, subject=subject, suite=suite), Verdict))
+    return tuple(read_records(paths.VERDICTS.below(results, subject=subject, suite=suite), Verdict))
 
 
 def _floor(path: Path) -> dict[str, list[Outcome]]:
     found: dict[str, list[Verdict]] = {agent: [] for agent in FLOOR}
-    for verdict in _lines(path, Verdict):
+    for verdict in read_records(path, Verdict):
         found[verdict.subject].append(verdict)
     return {
         agent: [one for suite in suites.values() for one in suite]
@@ -230,60 +239,16 @@ def _floor(path: Path) -> dict[str, list[Outcome]]:
     }
 
 
-def _lines(path: Path, kind: type[Record]) -> Iterator[Record]:
-    # newline="\n": model text may hold U+2028 and a lone carriage return.
-    try:
-        with path.open(encoding="utf-8", newline="\n") as lines:
-            for number, line in enumerate(lines, start=1):
-                if line.strip():
-                    yield _record(f"{path}:{number}", line, kind)
-    except OSError as error:
-        raise _missing(path, error) from error
-
-
-def _model(path: Path, kind: type[Record]) -> Record:
-    try:
-        return _record(str(path), path.read_text(encoding="utf-8"), kind)
-    except OSError as error:
-        raise _missing(path, error) from error
-
-
-def _record(where: str, text: str, kind: type[Record]) -> Record:
-    try:
-        return kind.model_validate_json(text)
-    except ValidationError as error:
-        first = error.errors()[0]
-        place = ".".join(str(part) for part in first["loc"])
-        raise DataError(
-            f"{where}: not a {kind.__name__.lower()} ({place}: {first['msg']}). "
-            "Delete the file and run the workflow again."
-        ) from error
-
-
-def _missing(path: Path, error: OSError) -> DataError:
-    return DataError(f"{path}: cannot be read ({error.strerror}). Run the workflow to make it.")
-
-
 def _json(path: Path) -> Any:
     """The decoded file, or None where there is none. Raises DataError where it is not JSON."""
-    if not path.is_file():
-        return None
-    try:
-        return read_json(path)
-    except ValueError as error:
-        raise DataError(
-            f"{path}: not JSON ({error}). Delete the file and run the workflow again."
-        ) from error
+    return read_json(path) if path.is_file() else None
 
 
 def _per_variant(
     results: Path, configuration: Configuration, artefact: paths.Artefact
 ) -> dict[str, dict[str, Any]]:
-    found = {
-        variant.id: _json(artefact.below(results, variant=variant.id))
-        for variant in configuration.variants
-        if configuration.rows_of(variant.id) == variant.id
-    }
+    ids = [one.id for one in configuration.variants if configuration.rows_of(one.id) == one.id]
+    found = {name: _json(artefact.below(results, variant=name)) for name in ids}
     return {variant: value for variant, value in found.items() if value is not None}
 
 
@@ -299,18 +264,12 @@ def _trainings(results: Path, configuration: Configuration) -> Iterator[SeedFile
                 yield SeedFiles(variant.id, seed, metrics, log, merge)
 
 
-def _runs(results: Path) -> Iterator[StageRun]:
+def _runs(results: Path) -> list[StageRun]:
     """Every `run.json` and `NAME.run.json` below the results, in the order of starting."""
-    found = [
-        StageRun(_artefact(path.relative_to(results)), record)
-        for path in sorted(results.rglob("*run.json"))
-        if path.name == "run.json" or path.name.endswith(".run.json")
-        if isinstance(record := _json(path), dict)
-    ]
-    yield from sorted(found, key=lambda run: (str(run.record.get("started", "")), run.artefact))
-
-
-def _artefact(record: Path) -> str:
-    """What a record stands beside: its folder, or the file that it is named after."""
-    stem = record.name.removesuffix("run.json").removesuffix(".")
-    return (record.parent / stem).as_posix()
+    found = []
+    for path in sorted(results.rglob("*run.json")):
+        beside, dot, _ = path.name.removesuffix("run.json").rpartition(".")
+        if (dot or path.name == "run.json") and isinstance(record := _json(path), dict):
+            # The record of a folder, or of the file that it is named after.
+            found.append(StageRun((path.relative_to(results).parent / beside).as_posix(), record))
+    return sorted(found, key=lambda run: (str(run.record.get("started", "")), run.artefact))

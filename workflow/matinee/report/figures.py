@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from matinee.evaluation import significance
 from matinee.evaluation.comparison import HEADLINE, Pair, Result
-from matinee.evaluation.floor import FLOOR
+from matinee.evaluation.scripted import FLOOR
 from matinee.report.collect import ReportData, SeedFiles
 from matinee.report.words import Language, describe, number, percent, points
 from matinee.training.curves import log_points, smoothed

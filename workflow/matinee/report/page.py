@@ -95,7 +95,6 @@ def _environment(language: Language) -> Environment:
         number=words.number,
         duration=lambda seconds: words.duration(seconds, language),
         gold=cases.gold_text,
-        run_rows=run_comparison.run_rows,
         skipped=lambda one: run_comparison.describe_skipped(one, language),
     )
     environment.globals.update(
@@ -134,7 +133,7 @@ def _context(data: ReportData, language: Language) -> dict[str, Any]:
         "section_names": [name for name in SECTIONS if filled.get(name, True)],
         "answer": claims.answer(data, language),
         "subjects": subjects,
-        "letters": {view.id: view.letter for view in subjects},
+        "letters": {view["id"]: view["letter"] for view in subjects},
         "panels": [
             {
                 "name": claims.name_of(data, pair, suite),
@@ -166,11 +165,11 @@ def _context(data: ReportData, language: Language) -> dict[str, Any]:
         "merges": merges,
         "stages": stages,
         "lanes": {
-            stage: [view for view in stages if view.stage == stage]
-            for stage in dict.fromkeys(view.stage for view in stages)
+            stage: [view for view in stages if view["stage"] == stage]
+            for stage in dict.fromkeys(run.stage for run in data.runs)
         },
-        "versions": list(views.merged_facts(data, "versions")),
-        "hardware": list(views.merged_facts(data, "hardware")),
+        "versions": views.recorded_facts(data, "versions"),
+        "hardware": views.recorded_facts(data, "hardware"),
         "configuration": configuration_yaml(data.configuration),
         "categories": list(
             dict.fromkeys(

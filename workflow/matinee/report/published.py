@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,7 +12,7 @@ from matinee.evaluation import significance
 from matinee.evaluation.comparison import DUE, Finding, Result
 from matinee.evaluation.significance import Interval
 from matinee.report.collect import ReportData, SeedFiles
-from matinee.report.words import Language, number, percent
+from matinee.report.words import Language, number, percent, table
 
 PUBLISHED = Path(__file__).with_name("published.yaml")
 Agreement = Literal["same", "other", "agrees", "differs", "open", "cannot", "unknown"]
@@ -43,13 +42,9 @@ class PublishedView:
     apart: bool
 
 
-@functools.cache
 def published_variants() -> dict[str, Any]:
     """What was published, per variant id."""
-    import yaml
-
-    loaded = yaml.load(PUBLISHED.read_text(encoding="utf-8"), Loader=yaml.CSafeLoader)
-    return dict(loaded["variants"])
+    return dict(table(PUBLISHED)["variants"])
 
 
 def published_view(data: ReportData, variant: Variant, words: Language) -> PublishedView | None:

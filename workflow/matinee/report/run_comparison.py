@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from matinee.evaluation.comparison import (
-    DUE,
     HEADLINE,
     Comparison,
     Outcome,
@@ -25,17 +24,6 @@ MOST_CASES = 20
 
 
 @dataclass(frozen=True)
-class Flip:
-    """A case whose outcome changed between two runs."""
-
-    subject: str
-    suite: str
-    case: str
-    success: bool
-    due: bool
-
-
-@dataclass(frozen=True)
 class Skipped:
     """What two runs do not share.
 
@@ -50,17 +38,48 @@ class Skipped:
 
 
 @dataclass(frozen=True)
+class RunRow:
+    """One subject on one group of a suite, then and now, with the ids of cases that flipped."""
+
+    subject: str
+    result: Result
+    gained: tuple[str, ...]
+    lost: tuple[str, ...]
+
+
+@dataclass(frozen=True)
 class RunComparison:
-    """Two runs compared, and what could not be."""
+    """Two runs compared on the cases that both ran, and what could not be.
+
+    `outcomes`: of the subjects of the comparison's pairs, in the same order of cases.
+    """
 
     comparison: Comparison
-    flips: tuple[Flip, ...]
+    outcomes: Outcomes
     skipped: tuple[Skipped, ...]
 
     @property
     def worse(self) -> bool:
         """Whether any subject got worse beyond chance."""
         return any(one.finding == "worse" for one in self.comparison.groups(*HEADLINE))
+
+    @property
+    def rows(self) -> list[RunRow]:
+        """What changed: the cases in which something is due, and the others."""
+        return [self._row(result) for result in self.comparison.groups(*HEADLINE)]
+
+    def _row(self, result: Result) -> RunRow:
+        (before,), (after,) = result.pair.before, result.pair.after
+        both = zip(
+            self.outcomes[before][result.suite], self.outcomes[after][result.suite], strict=True
+        )
+        flips = [
+            new for old, new in both if old.success != new.success and new.belongs(result.category)
+        ]
+        gained, lost = (
+            tuple(one.case for one in flips if one.success is success) for success in (True, False)
+        )
+        return RunRow(result.pair.name, result, gained, lost)
 
 
 def compare_summaries(a: Path, b: Path) -> RunComparison:
@@ -76,20 +95,26 @@ def compare_summaries(a: Path, b: Path) -> RunComparison:
 
 def compare_runs(old: Outcomes, new: Outcomes, names: tuple[str, str]) -> RunComparison:
     """Compares two runs by their outcomes; `names` says which run is which in what is skipped."""
-    outcomes: dict[str, dict[str, Sequence[Outcome]]] = {}
-    pairs, skipped, flips = [], [], []
-    for subject in [*old, *(name for name in new if name not in old)]:
+    outcomes: dict[str, Mapping[str, Sequence[Outcome]]] = {}
+    pairs, skipped = [], []
+    for subject in dict.fromkeys((*old, *new)):
         if subject not in old or subject not in new:
             skipped.append(Skipped(subject, run=names[0] if subject in old else names[1]))
             continue
-        before, after, notes = _shared(subject, old[subject], new[subject])
-        skipped += notes
+        before: dict[str, Sequence[Outcome]] = {}
+        after: dict[str, Sequence[Outcome]] = {}
+        for suite in dict.fromkeys((*old[subject], *new[subject])):
+            mine, known = old[subject].get(suite, []), by_case(new[subject].get(suite, []))
+            both = [outcome for outcome in mine if outcome.case in known]
+            if left := len(mine) + len(known) - 2 * len(both):
+                skipped.append(Skipped(subject, suite=suite, cases=left))
+            if both:
+                before[suite], after[suite] = both, [known[outcome.case] for outcome in both]
         if before:
-            sides = (f"{subject} (A)", f"{subject} (B)")
-            outcomes[sides[0]], outcomes[sides[1]] = before, after
-            pairs.append(Pair("runs", sides[:1], sides[1:], subject))
-            flips += _flips(subject, before, after)
-    return RunComparison(compare_outcomes(outcomes, pairs), tuple(flips), tuple(skipped))
+            pair = Pair("runs", (f"{subject} (A)",), (f"{subject} (B)",), subject)
+            outcomes |= {pair.before[0]: before, pair.after[0]: after}
+            pairs.append(pair)
+    return RunComparison(compare_outcomes(outcomes, pairs), outcomes, tuple(skipped))
 
 
 def read_outcomes(path: Path) -> dict[str, dict[str, list[Outcome]]]:
@@ -121,74 +146,11 @@ def read_outcomes(path: Path) -> dict[str, dict[str, list[Outcome]]]:
     return found
 
 
-def _shared(
-    subject: str, old: Mapping[str, Sequence[Outcome]], new: Mapping[str, Sequence[Outcome]]
-) -> tuple[dict[str, Sequence[Outcome]], dict[str, Sequence[Outcome]], list[Skipped]]:
-    """The outcomes of the cases that both runs have, per suite, and notes on the others."""
-    before: dict[str, Sequence[Outcome]] = {}
-    after: dict[str, Sequence[Outcome]] = {}
-    notes = []
-    for suite in [*old, *(name for name in new if name not in old)]:
-        known = by_case(new.get(suite, []))
-        both = [outcome for outcome in old.get(suite, []) if outcome.case in known]
-        left = len(old.get(suite, [])) + len(known) - 2 * len(both)
-        if left:
-            notes.append(Skipped(subject, suite=suite, cases=left))
-        if both:
-            before[suite] = both
-            after[suite] = [known[outcome.case] for outcome in both]
-    return before, after, notes
-
-
-def _flips(
-    subject: str,
-    before: Mapping[str, Sequence[Outcome]],
-    after: Mapping[str, Sequence[Outcome]],
-) -> list[Flip]:
-    return [
-        Flip(subject, suite, new.case, new.success, new.due)
-        for suite in before
-        for old, new in zip(before[suite], after[suite], strict=True)
-        if old.success != new.success
-    ]
-
-
-@dataclass(frozen=True)
-class RunRow:
-    """One subject on one group of a suite, then and now, with the ids of cases that flipped."""
-
-    subject: str
-    result: Result
-    gained: tuple[str, ...]
-    lost: tuple[str, ...]
-
-
-def run_rows(found: RunComparison) -> list[RunRow]:
-    """What changed between the runs: the cases in which something is due, and the others."""
-    return [
-        RunRow(
-            result.pair.name,
-            result,
-            *(
-                tuple(
-                    flip.case
-                    for flip in found.flips
-                    if (flip.subject, flip.suite) == (result.pair.name, result.suite)
-                    and flip.success is success
-                    and flip.due is (result.category == DUE)
-                )
-                for success in (True, False)
-            ),
-        )
-        for result in found.comparison.groups(*HEADLINE)
-    ]
-
-
 def describe_runs(found: RunComparison, code: str = "en") -> str:
     """What got better or worse and which cases flipped, one line each."""
     words = language(code)
     lines = []
-    for row in run_rows(found):
+    for row in found.rows:
         result = row.result
         lines.append(
             words(

@@ -4,32 +4,24 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from matinee.evaluation import significance
 from matinee.evaluation.comparison import ALL, DUE, HEADLINE, QUIET, Result, is_due
-from matinee.evaluation.floor import FLOOR
 from matinee.evaluation.scoring.metrics import Metrics, aggregate, seconds_per_case
+from matinee.evaluation.scripted import FLOOR
 from matinee.messages.transcripts import Verdict
-from matinee.report.collect import ReportData, SeedFiles
+from matinee.report.collect import ReportData
 from matinee.runtime.records import write_json
 
 SCHEMA = 2
 # What a training's metrics say about its result; the other keys tell of the machine and the clock.
 RESULT_KEYS = (
-    "steps",
-    "epochs",
-    "samples",
-    "train_loss",
-    "trainable_parameters",
-    "total_parameters",
-    "tokens",
-    "supervised_tokens",
-    "packing",
-    "precision",
+    *("steps", "epochs", "samples", "train_loss", "trainable_parameters", "total_parameters"),
+    *("tokens", "supervised_tokens", "packing", "precision"),
 )
 
 
@@ -75,7 +67,12 @@ def summary(data: ReportData) -> dict[str, Any]:
             {"stage": run.stage, "artefact": run.artefact, "wall_seconds": run.wall_seconds}
             for run in data.runs
         ],
-        "runtime": {f"{run.variant}/s{run.seed}": _runtime(run) for run in data.trainings},
+        "runtime": {
+            f"{run.variant}/s{run.seed}": {
+                key: value for key, value in run.metrics.items() if key not in RESULT_KEYS
+            }
+            for run in data.trainings
+        },
         "testing": {
             subject.id: {
                 suite: seconds_per_case(data.evaluated[subject.id, suite].verdicts)
@@ -83,7 +80,10 @@ def summary(data: ReportData) -> dict[str, Any]:
             }
             for subject in data.subjects
         },
-        "machine": _machine(data),
+        "machine": {
+            key: values[0] if len(values) == 1 else values
+            for key, values in data.recorded("versions", "hardware").items()
+        },
     }
 
 
@@ -194,6 +194,8 @@ def _sampled(verdicts: Sequence[Verdict]) -> dict[str, Any]:
 
 
 def _comparison(result: Result) -> dict[str, Any]:
+    difference = result.difference
+    limit = result.detectable
     return {
         "kind": result.pair.kind,
         "before": list(result.pair.before),
@@ -207,16 +209,16 @@ def _comparison(result: Result) -> dict[str, Any]:
         "before_seeds": [round(share, 6) for share in result.before_seeds],
         "after_seeds": [round(share, 6) for share in result.after_seeds],
         "seed_spread": round(result.spread, 6),
-        "difference": round(result.difference.estimate, 6),
-        "low": round(result.difference.low, 6),
-        "high": round(result.difference.high, 6),
+        "difference": round(difference.estimate, 6),
+        "low": round(difference.low, 6),
+        "high": round(difference.high, 6),
         "gained": round(result.gained, 6),
         "lost": round(result.lost, 6),
-        "p": float(f"{result.difference.p:.6g}"),
+        "p": float(f"{difference.p:.6g}"),
         "p_holm": float(f"{result.p_holm:.6g}"),
         "cohens_h": round(significance.cohens_h(result.before, result.after), 6),
         "odds_ratio": round(significance.odds_ratio(result.gained, result.lost), 6),
-        "detectable": None if result.detectable is None else round(result.detectable, 4),
+        "detectable": None if limit is None else round(limit, 4),
         "finding": result.finding,
     }
 
@@ -224,35 +226,19 @@ def _comparison(result: Result) -> dict[str, Any]:
 def _outcomes(data: ReportData, suite: str) -> dict[str, Any]:
     """Right (1) or wrong (0) per case, one string per subject, in the order of `cases`."""
     first = data.evaluated[data.subjects[0].id, suite].verdicts
-    keys = [(verdict.case, verdict.repeat) for verdict in first]
+    marks = {}
+    for subject in data.subjects:
+        verdicts = data.evaluated[subject.id, suite].verdicts
+        success = {(one.case, one.repeat): one.success for one in verdicts}
+        marks[subject.id] = _flags(success[one.case, one.repeat] for one in first)
     return {
-        "cases": [f"{case}#{repeat}" if repeat else case for case, repeat in keys],
+        "cases": [f"{one.case}#{one.repeat}" if one.repeat else one.case for one in first],
         "categories": [verdict.category for verdict in first],
-        "due": "".join("1" if is_due(verdict) else "0" for verdict in first),
+        "due": _flags(map(is_due, first)),
         "families": [verdict.family for verdict in first],
-        "subjects": {
-            subject.id: _marks(data.evaluated[subject.id, suite].verdicts, keys)
-            for subject in data.subjects
-        },
+        "subjects": marks,
     }
 
 
-def _marks(verdicts: tuple[Verdict, ...], keys: list[tuple[str, int]]) -> str:
-    success = {(verdict.case, verdict.repeat): verdict.success for verdict in verdicts}
-    return "".join("1" if success[key] else "0" for key in keys)
-
-
-def _runtime(run: SeedFiles) -> dict[str, Any]:
-    return {key: value for key, value in run.metrics.items() if key not in RESULT_KEYS}
-
-
-def _machine(data: ReportData) -> dict[str, Any]:
-    """Versions and hardware of the stages, each distinct value once."""
-    found: dict[str, list[Any]] = {}
-    for run in data.runs:
-        facts = {**(run.record.get("versions") or {}), **(run.record.get("hardware") or {})}
-        for key, value in facts.items():
-            known = found.setdefault(key, [])
-            if value not in known:
-                known.append(value)
-    return {key: values[0] if len(values) == 1 else values for key, values in sorted(found.items())}
+def _flags(values: Iterable[bool]) -> str:
+    return "".join("1" if value else "0" for value in values)

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import string
+import itertools
 from collections import Counter
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from typing import Any, get_args
+from collections.abc import Callable, Iterable, Sequence
+from string import ascii_uppercase
+from typing import Any, NamedTuple, get_args
 
 from matinee.config.subjects import Subject
 from matinee.evaluation.scoring.metrics import METRICS, Metrics, aggregate
 from matinee.messages.transcripts import ErrorClass
 from matinee.report.claims import elapsed, span_of
-from matinee.report.collect import ReportData, SeedFiles
+from matinee.report.collect import ReportData, SeedFiles, StageRun
 from matinee.report.summary import decodings
 from matinee.report.words import Language, duration, gigabytes, number, percent
 
@@ -28,28 +28,23 @@ DECLARED = {metric.name: metric for metric in METRICS}
 # An object of these is a quantity described, and not a whole in parts.
 STATISTICS = {"mean", "median", "min", "max", "total", "rows", "tokens", "p50", "p95", "p99"}
 
-
-@dataclass(frozen=True)
-class SubjectView:
-    """A subject as shown: its full label and the letters that stand for it in the case list."""
-
-    id: str
-    label: str
-    letter: str
-    correct: int
-    total: int
+View = dict[str, Any]
 
 
-def subject_views(data: ReportData, words: Language) -> list[SubjectView]:
-    """All subjects with labels, letters and overall counts."""
-    views = []
-    for place, subject in enumerate(data.subjects):
-        marks = [verdict.success for verdict in data.verdicts(subject.id)]
-        first, second = divmod(place, 26)
-        letters = string.ascii_uppercase[first - 1 : first] + string.ascii_uppercase[second]
-        label = subject_label(subject, words)
-        views.append(SubjectView(subject.id, label, letters, sum(marks), len(marks)))
-    return views
+def subject_views(data: ReportData, words: Language) -> list[View]:
+    """All subjects with labels, the letters that stand for them in the case list, and counts."""
+    # A to Z, then AA, AB …
+    letters = ("".join(pair) for pair in itertools.product(("", *ascii_uppercase), ascii_uppercase))
+    return [
+        {
+            "id": subject.id,
+            "label": subject_label(subject, words),
+            "letter": letter,
+            "correct": sum(verdict.success for verdict in data.verdicts(subject.id)),
+            "total": len(data.verdicts(subject.id)),
+        }
+        for subject, letter in zip(data.subjects, letters, strict=False)
+    ]
 
 
 def subject_label(subject: Subject, words: Language) -> str:
@@ -57,8 +52,7 @@ def subject_label(subject: Subject, words: Language) -> str:
     return words(f"subject.{subject.kind}", name=subject.name, seed=subject.seed)
 
 
-@dataclass(frozen=True)
-class TableRow:
+class TableRow(NamedTuple):
     """A line of a table with one value per subject."""
 
     label: str
@@ -91,18 +85,16 @@ def measure_rows(data: ReportData, suite: str, words: Language) -> list[TableRow
         values = [column.get(name) for column in columns]
         if all(value is None for value in values):
             continue
-        share = name not in DECLARED or DECLARED[name].share
-        shown = tuple(percent(v) if share else number(v) for v in values)
-        rows.append(TableRow(*_titles(name, words), shown))
+        metric = DECLARED.get(name)
+        if metric is not None:
+            titles = metric.titles(words.code)
+        else:
+            key, _, k = name.partition("^")
+            named = words.strings["measures"][key].format(k=k)
+            titles = named, words(f"measure_meanings.{key}")
+        share = metric is None or metric.share
+        rows.append(TableRow(*titles, tuple(percent(v) if share else number(v) for v in values)))
     return rows
-
-
-def _titles(name: str, words: Language) -> tuple[str, str]:
-    """A measure's name and meaning: a declared metric's own, else a decoding's."""
-    if name in DECLARED:
-        return DECLARED[name].titles(words.code)
-    key, _, k = name.partition("^")
-    return words.strings["measures"][key].format(k=k), words(f"measure_meanings.{key}")
 
 
 def _measures(data: ReportData, subject: str, suite: str, runs: dict[str, Any]) -> Metrics:
@@ -115,8 +107,7 @@ def _measures(data: ReportData, subject: str, suite: str, runs: dict[str, Any]) 
     return column
 
 
-@dataclass(frozen=True)
-class Fact:
+class Fact(NamedTuple):
     """A label and its shown value; `share` (0 to 1) draws a bar behind it."""
 
     label: str
@@ -124,17 +115,9 @@ class Fact:
     share: float | None = None
 
 
-@dataclass(frozen=True)
-class FactGroup:
-    """Facts that belong together."""
-
-    title: str
-    facts: tuple[Fact, ...]
-
-
 def fact_groups(
     value: dict[str, Any], words: Language, title: str = "", *, bars: bool = True
-) -> list[FactGroup]:
+) -> list[View]:
     """Any nested JSON object as groups of facts: its scalars, then one group per inner object.
 
     An object of numbers that are parts of a whole is drawn with bars, and so are lists of calls
@@ -144,29 +127,28 @@ def fact_groups(
     listed = {key: counted for key, one in value.items() if (counted := _counted(one))}
     scalars = {key: one for key, one in value.items() if key not in inner and key not in listed}
     shares = _shares(scalars) if bars else {}
-    facts = tuple(
+    facts = [
         Fact(words.name("facts", key), fact_value(one, words), shares.get(key))
         for key, one in scalars.items()
-    )
-    groups = [FactGroup(title, facts)] if facts else []
+    ]
+    groups = [{"title": title, "facts": facts}] if facts else []
     for key in value:
         name = " · ".join(filter(None, (title, words.name("facts", key))))
         if inner.get(key):
             groups += fact_groups(inner[key], words, name, bars=bars)
         elif key in listed:
-            groups.append(FactGroup(name, listed[key]))
+            groups.append({"title": name, "facts": listed[key]})
     return groups
 
 
-def _counted(value: Any) -> tuple[Fact, ...]:
+def _counted(value: Any) -> list[Fact]:
     """Bars of a list of `{name, calls, ...}`; nothing for another list."""
     rows = value if isinstance(value, list) else []
     if not all(isinstance(one, dict) and {"name", "calls"} <= set(one) for one in rows):
-        return ()
-    most = max((int(one["calls"]) for one in rows), default=0) or 1
-    return tuple(
-        Fact(str(one["name"]), number(int(one["calls"])), int(one["calls"]) / most) for one in rows
-    )
+        return []
+    counts = [(str(one["name"]), int(one["calls"])) for one in rows]
+    most = max((calls for _, calls in counts), default=0) or 1
+    return [Fact(name, number(calls), calls / most) for name, calls in counts]
 
 
 def _shares(values: dict[str, Any]) -> dict[str, float]:
@@ -193,82 +175,44 @@ def fact_value(value: Any, words: Language) -> str:
     return str(value)
 
 
-@dataclass(frozen=True)
-class Bar:
-    """A bar of a histogram: `height` is a share of the highest; `title` says it in words."""
+def histogram(profile: dict[str, Any], words: Language) -> View | None:
+    """Rows by tokens; ranges before the first row and after the last are left out.
 
-    height: float
-    title: str
-
-
-@dataclass(frozen=True)
-class Histogram:
-    """Rows by length. `ticks`: places as shares of the width, and their texts."""
-
-    bars: tuple[Bar, ...]
-    ticks: tuple[tuple[float, str], ...]
-    peak: str
-    description: str
-
-
-def histogram(profile: dict[str, Any], words: Language) -> Histogram | None:
-    """Rows by tokens; ranges before the first row and after the last are left out."""
+    `bars`: shares of the highest, each with its words; `ticks`: shares of the width, with texts.
+    """
     tokens = profile.get("tokens") or {}
     buckets = list(tokens.get("histogram") or [])
     used = [place for place, bucket in enumerate(buckets) if bucket["rows"]]
     if not used:
         return None
     buckets = buckets[used[0] : used[-1] + 1]
-    most = max(bucket["rows"] for bucket in buckets)
+    counts = [bucket["rows"] for bucket in buckets]
     edges = [bucket["from"] for bucket in buckets] + [buckets[-1]["to"]]
-    return Histogram(
-        tuple(
-            Bar(
-                bucket["rows"] / most,
-                words(
-                    "figure.bucket",
-                    low=number(bucket["from"]),
-                    high=number(bucket["to"] - 1),
-                    rows=number(bucket["rows"]),
-                ),
-            )
-            for bucket in buckets
-        ),
-        tuple(
-            (place / len(buckets), number(edges[place]))
-            for place in sorted({0, len(buckets) // 2, len(buckets)})
-        ),
-        words("figure.peak", rows=number(most)),
-        words(
+
+    def told(low: int, high: int, rows: int) -> str:
+        return words("figure.bucket", low=number(low), high=number(high - 1), rows=number(rows))
+
+    return {
+        "bars": [
+            {"height": rows / max(counts), "title": told(edges[place], edges[place + 1], rows)}
+            for place, rows in enumerate(counts)
+        ],
+        "ticks": [
+            (place / len(counts), number(edges[place]))
+            for place in sorted({0, len(counts) // 2, len(counts)})
+        ],
+        "peak": words("figure.peak", rows=number(max(counts))),
+        "description": words(
             "figure.lengths",
-            rows=number(sum(bucket["rows"] for bucket in buckets)),
+            rows=number(sum(counts)),
             low=number(edges[0]),
             high=number(edges[-1]),
             median=number(tokens.get("median")),
         ),
-    )
+    }
 
 
-@dataclass(frozen=True)
-class MaskedRow:
-    """A sample row: text and supervision of each token, up to MOST_TOKENS of them."""
-
-    id: str
-    head: tuple[tuple[str, bool], ...]
-    left_out: int
-
-
-@dataclass(frozen=True)
-class ProfileView:
-    """One variant's data."""
-
-    tiles: tuple[Fact, ...]
-    lengths: Histogram | None
-    groups: list[FactGroup]
-    rows: list[MaskedRow]
-
-
-def profile_view(profile: dict[str, Any], words: Language) -> ProfileView:
+def profile_view(profile: dict[str, Any], words: Language) -> View:
     """The profile as the page shows it. What an older profile lacks is left out."""
     tokens = dict(profile.get("tokens") or {})
     tiles = {key: number(profile[key]) for key in TILES if key in profile}
@@ -282,22 +226,23 @@ def profile_view(profile: dict[str, Any], words: Language) -> ProfileView:
     rest["languages"] = {LANGUAGES.get(code, code): rows for code, rows in languages.items()}
     rest["tokens"] = {key: value for key, value in tokens.items() if key != "histogram"}
     rest["frequent_tools"] = (profile.get("frequent_tools") or [])[:MOST_TOOLS]
-    return ProfileView(
-        tuple(Fact(words.name("facts", key), value) for key, value in tiles.items()),
-        histogram(profile, words),
-        fact_groups(rest, words),
-        [masked_row(sample) for sample in profile.get("samples") or []],
-    )
+    return {
+        "tiles": [Fact(words.name("facts", key), value) for key, value in tiles.items()],
+        "lengths": histogram(profile, words),
+        "groups": fact_groups(rest, words),
+        # Text and supervision of each token.
+        "rows": [
+            {
+                "id": str(sample["id"]),
+                "head": [(str(piece), bool(due)) for piece, due in sample["tokens"][:MOST_TOKENS]],
+                "left_out": max(0, len(sample["tokens"]) - MOST_TOKENS),
+            }
+            for sample in profile.get("samples") or []
+        ],
+    }
 
 
-def masked_row(sample: dict[str, Any]) -> MaskedRow:
-    """One of the profile's sample rows."""
-    tokens = [(str(piece), bool(supervised)) for piece, supervised in sample["tokens"]]
-    left_out = max(0, len(tokens) - MOST_TOKENS)
-    return MaskedRow(str(sample["id"]), tuple(tokens[:MOST_TOKENS]), left_out)
-
-
-def leakage_view(found: dict[str, Any], words: Language) -> dict[str, Any]:
+def leakage_view(found: dict[str, Any], words: Language) -> View:
     """What was checked, how many hits there are, and the first of them."""
     hits: Sequence[dict[str, Any]] = found.get("hits") or []
     return {
@@ -307,12 +252,11 @@ def leakage_view(found: dict[str, Any], words: Language) -> dict[str, Any]:
     }
 
 
-@dataclass(frozen=True)
-class CostTable:
+class CostTable(NamedTuple):
     """A table of costs: columns (key of `strings.yaml`) and one line per run, dashes included."""
 
     columns: tuple[str, ...]
-    rows: tuple[tuple[str, tuple[str, ...]], ...]
+    rows: list[tuple[str, tuple[str, ...]]]
 
 
 def money(data: ReportData, seconds: float | None) -> str:
@@ -325,34 +269,27 @@ def money(data: ReportData, seconds: float | None) -> str:
     return f"{shown}\u00a0{settings.currency}"
 
 
+# What the columns of a training's costs show of its metrics.
+TRAINING_COSTS: dict[str, Callable[[dict[str, Any]], str]] = {
+    "steps": lambda m: number(m.get("steps")),
+    "tokens_per_second": lambda m: number(m.get("tokens_per_second")),
+    "samples_per_second": lambda m: number(m.get("samples_per_second")),
+    "trainable": lambda m: number(m.get("trainable_parameters")),
+    "mean_loss": lambda m: number(m.get("train_loss"), 4),
+    "peak_memory": lambda m: gigabytes(m.get("peak_device_memory_mb") or m.get("peak_memory_mb")),
+    "device": lambda m: f"{str(m.get('device') or '–').upper()} · {m.get('precision') or '–'}",
+}
+
+
 def training_costs(data: ReportData, words: Language) -> CostTable:
     """One row per variant and seed."""
-    return _cost_table(
-        data,
-        [
-            (
-                f"{run.variant} · {words('seed_n', seed=run.seed)}",
-                run.metrics.get("runtime_seconds"),
-                _training_cost(run),
-            )
-            for run in data.trainings
-        ],
-        words,
-    )
 
+    def row(run: SeedFiles) -> tuple[str, float | None, dict[str, str]]:
+        label = f"{run.variant} · {words('seed_n', seed=run.seed)}"
+        cells = {key: show(run.metrics) for key, show in TRAINING_COSTS.items()}
+        return label, run.metrics.get("runtime_seconds"), cells
 
-def _training_cost(run: SeedFiles) -> dict[str, str]:
-    m = run.metrics
-    memory = m.get("peak_device_memory_mb") or m.get("peak_memory_mb")
-    return {
-        "steps": number(m.get("steps")),
-        "tokens_per_second": number(m.get("tokens_per_second")),
-        "samples_per_second": number(m.get("samples_per_second")),
-        "trainable": number(m.get("trainable_parameters")),
-        "mean_loss": number(m.get("train_loss"), 4),
-        "peak_memory": gigabytes(memory),
-        "device": f"{str(m.get('device') or '–').upper()} · {m.get('precision') or '–'}",
-    }
+    return _cost_table(data, map(row, data.trainings), words)
 
 
 def evaluation_costs(data: ReportData, words: Language) -> CostTable:
@@ -364,8 +301,9 @@ def evaluation_costs(data: ReportData, words: Language) -> CostTable:
             steps = [step for transcript in evaluated.transcripts for step in transcript.steps]
             runs = [
                 run
-                for run in data.runs_below(f"evaluation/{subject.id}/{suite}")
-                if run.stage == "run_scenarios"
+                for run in data.runs
+                if run.artefact.startswith(f"evaluation/{subject.id}/{suite}/")
+                and run.stage == "run_scenarios"
             ]
             seconds = sum(run.wall_seconds for run in runs) if runs else None
             written = sum(step.completion_tokens for step in steps)
@@ -383,88 +321,62 @@ def evaluation_costs(data: ReportData, words: Language) -> CostTable:
 
 
 def _cost_table(
-    data: ReportData, rows: list[tuple[str, float | None, dict[str, str]]], words: Language
+    data: ReportData, rows: Iterable[tuple[str, float | None, dict[str, str]]], words: Language
 ) -> CostTable:
     """With time first, and money where a price is set."""
     priced = data.configuration.report.price_per_hour is not None
-    full = [
-        (
-            label,
-            {"time": duration(seconds, words)}
-            | ({"money": money(data, seconds)} if priced else {})
-            | cells,
-        )
-        for label, seconds, cells in rows
-    ]
-    return CostTable(
-        tuple(full[0][1]) if full else (),
-        tuple((label, tuple(cells.values())) for label, cells in full),
-    )
+    columns: tuple[str, ...] = ()
+    lines = []
+    for label, seconds, cells in rows:
+        prices = {"money": money(data, seconds)} if priced else {}
+        full = {"time": duration(seconds, words), **prices, **cells}
+        columns = tuple(full)
+        lines.append((label, tuple(full.values())))
+    return CostTable(columns, lines)
 
 
-@dataclass(frozen=True)
-class StageView:
-    """One stage that ran. `left`, `width`: its place on the run's clock, as shares of it."""
-
-    stage: str
-    artefact: str
-    started: str
-    wall: str
-    memory: str
-    left: float
-    width: float
-    seconds: float
-    facts: tuple[Fact, ...]
-    command: str
-
-
-def stage_views(data: ReportData, words: Language) -> list[StageView]:
+def stage_views(data: ReportData, words: Language) -> list[View]:
     """Every recorded stage in the order of starting.
 
-    The clock leaves out the time in which no stage was at work: a run that was taken up on another
-    day would be all pause.
+    `left`, `width`: its place on the run's clock, as shares of it. The clock leaves out the time in
+    which no stage was at work: a run that was taken up on another day would be all pause.
     """
     whole = elapsed(data.runs) or 1.0
-    views = []
-    for run in data.runs:
-        span = span_of(run)
-        before = [] if span is None else [one for one in data.runs if _begins(one) < span[0]]
-        left = elapsed(before) - _overhang(before, span) if span else 0.0
-        facts = run.record.get("facts") or {}
-        views.append(
-            StageView(
-                stage=run.stage,
-                artefact=run.artefact,
-                started=str(run.record.get("started", "")).replace("T", " ").removesuffix("Z"),
-                wall=duration(run.wall_seconds, words),
-                memory=gigabytes(run.memory_mb),
-                left=min(1.0, left / whole),
-                width=min(1.0, run.wall_seconds / whole),
-                seconds=run.wall_seconds,
-                facts=tuple(Fact(key, fact_value(value, words)) for key, value in facts.items()),
-                command=str(run.record.get("command") or ""),
-            )
-        )
-    return views
+    return [
+        {
+            "stage": run.stage,
+            "artefact": run.artefact,
+            "started": str(run.record.get("started", "")).replace("T", " ").removesuffix("Z"),
+            "wall": duration(run.wall_seconds, words),
+            "memory": gigabytes(run.memory_mb),
+            "left": min(1.0, _busy_before(data.runs, run) / whole),
+            "width": min(1.0, run.wall_seconds / whole),
+            "seconds": run.wall_seconds,
+            "facts": [
+                Fact(key, fact_value(value, words))
+                for key, value in (run.record.get("facts") or {}).items()
+            ],
+            "command": str(run.record.get("command") or ""),
+        }
+        for run in data.runs
+    ]
 
 
-def _begins(run: Any) -> float:
+def _busy_before(runs: Sequence[StageRun], run: StageRun) -> float:
+    """Seconds in which stages were at work before this one began."""
     span = span_of(run)
-    return span[0] if span else 0.0
+    if span is None:
+        return 0.0
+    earlier = [one for one in runs if (span_of(one) or (0.0,))[0] < span[0]]
+    ends = [found[1] for one in earlier if (found := span_of(one))]
+    return elapsed(earlier) - max(0.0, max(ends, default=span[0]) - span[0])
 
 
-def _overhang(before: Sequence[Any], span: tuple[float, float]) -> float:
-    """How long the stages that began earlier were still at work after this one began."""
-    ends = [found[1] for one in before if (found := span_of(one))]
-    return max(0.0, max(ends, default=span[0]) - span[0])
+def recorded_facts(data: ReportData, key: str) -> list[Fact]:
+    """Versions or hardware over all stages."""
 
+    def shown(value: Any) -> str:
+        return ", ".join(map(str, value)) if isinstance(value, list) else str(value)
 
-def merged_facts(data: ReportData, key: str) -> Iterator[Fact]:
-    """Versions or hardware over all stages, each distinct value once."""
-    found: dict[str, dict[str, None]] = {}
-    for run in data.runs:
-        for name, value in (run.record.get(key) or {}).items():
-            shown = ", ".join(map(str, value)) if isinstance(value, list) else str(value)
-            found.setdefault(name, {})[shown] = None
-    for name, values in sorted(found.items()):
-        yield Fact(name, " / ".join(values))
+    found = data.recorded(key)
+    return [Fact(name, " / ".join(map(shown, values))) for name, values in found.items()]

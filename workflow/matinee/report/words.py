@@ -1,4 +1,4 @@
-"""The page's words: both languages from one table, numbers and findings put into words.
+"""The page's words: both languages from tables, numbers, findings and verdicts put into words.
 
 Model text is made safe to look at: escaped, invisible characters shown, very long texts cut.
 """
@@ -17,9 +17,9 @@ from markupsafe import Markup, escape
 
 from matinee.evaluation.comparison import Result
 from matinee.messages.transcripts import Detail
-from matinee.report.details import in_chinese, said
 
 STRINGS = Path(__file__).with_name("strings.yaml")
+SENTENCES = Path(__file__).with_name("details.yaml")
 # Controls but tab and newline; soft hyphen, Arabic letter mark, zero-width and directional marks,
 # line and paragraph separators, isolates, byte-order mark, interlinear marks, tags, surrogates.
 _HIDDEN = re.compile(
@@ -28,6 +28,17 @@ _HIDDEN = re.compile(
 )
 LONGEST = 12_000
 HEAD, TAIL = 8_000, 2_000
+_PLACEHOLDER = re.compile(r"{(\w+)}")
+# What a name in braces may stand for in a parser's sentence; any other may stand for anything.
+_SHAPES = {"number": r"\d+", "place": r"\d+"}
+
+
+@functools.cache
+def table(path: Path) -> Any:
+    """The content of one of the page's YAML tables. Shared: do not change it."""
+    import yaml
+
+    return yaml.load(path.read_text(encoding="utf-8"), Loader=yaml.CSafeLoader)
 
 
 @dataclass(frozen=True)
@@ -71,12 +82,11 @@ class Language:
         return Markup(self("punctuation.list")).join(parts)
 
 
-@functools.cache
-def _table() -> dict[str, Any]:
-    import yaml
-
-    loaded = yaml.load(STRINGS.read_text(encoding="utf-8"), Loader=yaml.CSafeLoader)
-    return {code: {key: _of(code, value) for key, value in loaded.items()} for code in ("en", "zh")}
+def language(code: str, categories: Mapping[str, Any] | None = None) -> Language:
+    """The language of that code, with the titles of suites' own categories."""
+    strings = {key: _of(code, value) for key, value in table(STRINGS).items()}
+    own = {name: getattr(title, code) for name, title in (categories or {}).items()}
+    return Language(code, strings | {"categories": strings["categories"] | own})
 
 
 def _of(code: str, value: Any) -> Any:
@@ -86,11 +96,40 @@ def _of(code: str, value: Any) -> Any:
     return {key: _of(code, inner) for key, inner in value.items()}
 
 
-def language(code: str, categories: Mapping[str, Any] | None = None) -> Language:
-    """The language of that code, with the titles of suites' own categories."""
-    strings = _table()[code]
-    own = {name: getattr(title, code) for name, title in (categories or {}).items()}
-    return Language(code, strings | {"categories": strings["categories"] | own})
+def said(detail: Detail, code: str = "en") -> str:
+    """What a verdict says, in `en` or `zh`."""
+    parts = {
+        name: said(value, code) if isinstance(value, Detail) else value
+        for name, value in detail.values.items()
+    }
+    if code == "zh" and detail.key == "unparsable":
+        parts["said"] = in_chinese(str(parts["said"]))
+    return str(table(SENTENCES)["verdicts"][detail.key][code].format(**parts))
+
+
+def in_chinese(text: str) -> str:
+    """A parser's English sentence in Chinese; as it is where the table does not have it."""
+    for pattern, translation in _sentences():
+        if found := pattern.fullmatch(text):
+            parts = {
+                name: in_chinese(value) if name == "detail" else value
+                for name, value in found.groupdict().items()
+            }
+            return _PLACEHOLDER.sub(lambda name: parts[name[1]], translation)  # noqa: B023
+    return text
+
+
+@functools.cache
+def _sentences() -> list[tuple[re.Pattern[str], str]]:
+    """The parsers' sentences as patterns, and the translations that their parts are put into."""
+    found = []
+    for row in table(SENTENCES)["parsing"]:
+        pieces = [
+            f"(?P<{part}>{_SHAPES.get(part, '.+')})" if place % 2 else re.escape(part)
+            for place, part in enumerate(_PLACEHOLDER.split(row["en"]))
+        ]
+        found.append((re.compile("".join(pieces), re.DOTALL), row["zh"]))
+    return found
 
 
 def percent(share: float | None, digits: int = 0) -> str:
@@ -131,11 +170,9 @@ def duration(seconds: float | None, words: Language) -> str:
     """`0.8 s`, `48 s`, `12 min 5 s`, `2 h 9 min`, in the page's language."""
     if seconds is None:
         return "–"
-    if seconds < 10:
-        return words("duration.seconds", seconds=f"{seconds:.1f}")
     whole = round(seconds)
-    if whole < 60:
-        return words("duration.seconds", seconds=whole)
+    if seconds < 10 or whole < 60:
+        return words("duration.seconds", seconds=f"{seconds:.1f}" if seconds < 10 else whole)
     if whole < 3600:
         return words("duration.minutes", minutes=whole // 60, seconds=whole % 60)
     return words("duration.hours", hours=whole // 3600, minutes=whole % 3600 // 60)
@@ -147,8 +184,9 @@ def describe(result: Result, words: Language) -> str:
     finding = result.finding
     if finding in ("better", "worse"):
         return words(f"finding.{finding}", p=p)
+    counts = {"cases": result.cases, "families": result.families}
     if finding == "few":
-        return words("finding.few", cases=result.cases, families=result.families)
+        return words("finding.few", **counts)
     if finding == "seeds":
         shares = [percent(min(result.after_seeds)), percent(max(result.after_seeds))]
         return words("finding.seeds", low=shares[0], high=shares[1], p=p)
@@ -156,9 +194,7 @@ def describe(result: Result, words: Language) -> str:
     limit = result.detectable
     if limit is None or result.difference.apart or abs(result.difference.estimate) >= limit:
         return words("finding.not_shown", p=p, cases=result.cases)
-    return words(
-        "finding.none", cases=result.cases, families=result.families, points=f"{limit * 100:.0f}"
-    )
+    return words("finding.none", points=f"{limit * 100:.0f}", **counts)
 
 
 def visible(text: str) -> Markup:

@@ -27,7 +27,7 @@ app = typer.Typer()
 @app.command()
 def prepare_suite(params: Annotated[SuiteSettings, told(SuiteSettings)], output: Output) -> None:
     """Load and check scenarios and tools, and write the suite that will be run with its floor."""
-    from matinee.evaluation.floor import play_floor
+    from matinee.evaluation.scripted import play_floor
     from matinee.evaluation.suites import select
 
     recorder = records.Recorder("prepare_suite", params)
@@ -79,7 +79,7 @@ def run_scenarios(
     """Let one subject work through (a part of) a suite; keep every raw text."""
     from matinee.engines.base import without_room
     from matinee.engines.sampling import GREEDY, Sampling
-    from matinee.evaluation.playing import run_suite
+    from matinee.evaluation.playing import Play, run_suite
 
     hold_devices(gpus)
     limits, drawn = params.limits, params.sampling
@@ -95,14 +95,16 @@ def run_scenarios(
         transcripts = run_suite(
             played,
             engine,
-            subject=params.subject,
-            # The form of a model's own template is known once the model is there.
-            form=getattr(engine, "form", params.form),
-            max_steps=limits.max_steps,
-            max_new_tokens=limits.max_new_tokens,
-            max_observation=limits.max_observation,
-            repeats=repeats,
-            sampling=Sampling(drawn.temperature, drawn.top_p, drawn.seed) if drawn else GREEDY,
+            Play(
+                subject=params.subject,
+                # The form of a model's own template is known once the model is there.
+                form=getattr(engine, "form", params.form),
+                max_steps=limits.max_steps,
+                max_new_tokens=limits.max_new_tokens,
+                max_observation=limits.max_observation,
+                repeats=repeats,
+                sampling=Sampling(drawn.temperature, drawn.top_p, drawn.seed) if drawn else GREEDY,
+            ),
             simulation=_simulation(params.fixtures, played),
             on_finished=lambda transcript: bar.update(),
         )
@@ -149,9 +151,9 @@ def _engine(params: RunScenarios, suite: Suite, model: Path | None) -> Engine:
 
         return GoldEngine(suite, params.form)
     if params.engine == "null":
-        from matinee.evaluation.scripted import NullEngine
+        from matinee.evaluation.scripted import ConstantEngine
 
-        return NullEngine()
+        return ConstantEngine()
     if params.reference is not None:
         from matinee.engines.openai import OpenAIEngine
 
@@ -231,12 +233,10 @@ def _gathered(suite: Suite, parts: Sequence[Path]) -> list[Transcript]:
 
 @app.command()
 def render_report(params: Annotated[Configuration, told(Configuration)], results: Input) -> None:
-    """Write page, summary, tables and the run's description from what the other stages left."""
+    """Write page, summary and tables from what the other stages left."""
     from matinee.report import (
         collect,
-        configuration_yaml,
         log_report,
-        write_crate,
         write_report,
         write_summary,
         write_tables,
@@ -246,7 +246,6 @@ def render_report(params: Annotated[Configuration, told(Configuration)], results
     write_summary(data, results / "summary.json")
     write_tables(data, results / "tables")
     write_report(data, results / "report.html")
-    write_crate(data, results, configuration_yaml(params))
     log_report(data, results)
     progress.say(f"✓ report: {(results / 'report.html').resolve()}")
 

@@ -8,8 +8,7 @@ from collections.abc import Collection, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from matinee.evaluation.simulation import SimulatedApi
-from matinee.evaluation.simulation.answers import ApiProblem, Refusal
-from matinee.evaluation.simulation.arguments import Parameters
+from matinee.evaluation.simulation.api import ApiProblem, Parameters, Refusal
 from matinee.messages.conversations import Tool, canonical_json
 from matinee.runtime import progress
 from matinee.runtime.errors import ScenarioError, UserError

@@ -11,7 +11,7 @@ from matinee.evaluation.openapi import ImportedTools, Operation
 from matinee.evaluation.openapi.sending import path_part, query
 from matinee.evaluation.openapi.sending import text as plain_text
 from matinee.evaluation.simulation import SimulatedApi
-from matinee.evaluation.simulation.answers import ApiProblem, Refusal
+from matinee.evaluation.simulation.api import ApiProblem, Refusal
 from matinee.messages.conversations import Tool
 from matinee.runtime.errors import UserError
 

@@ -11,8 +11,7 @@ from jsonschema import Draft202012Validator, FormatChecker
 from jsonschema.exceptions import SchemaError
 
 from matinee.apps.agent.tools import Toolbox, ToolSource
-from matinee.evaluation.simulation.answers import ApiProblem, Refusal
-from matinee.evaluation.simulation.api import SimulatedApi
+from matinee.evaluation.simulation.api import ApiProblem, Refusal, SimulatedApi
 from matinee.evaluation.simulation.resources import eleven_tools
 from matinee.evaluation.simulation.world import FUNCTIONS
 from matinee.messages.conversations import Tool

@@ -1,8 +1,7 @@
 """What happened against what was accepted: one verdict per transcript, with its error class."""
 
-from matinee.evaluation.scoring.leniency import reparse, score_both_ways
 from matinee.evaluation.scoring.metrics import aggregate, seconds_per_case
-from matinee.evaluation.scoring.verdicts import score, score_suite
+from matinee.evaluation.scoring.verdicts import reparse, score, score_both_ways, score_suite
 
 __all__ = [
     "aggregate",

@@ -15,19 +15,12 @@ from matinee.messages.scenarios import Scenario
 from matinee.messages.transcripts import Observation, Step, Transcript
 
 # Refusals of the call itself; the others (time-outs, nothing found) say nothing against it.
-FORM_REFUSALS = frozenset(
-    {
-        "unknown_tool",
-        "bad_arguments",
-        "missing_parameter",
-        "unknown_parameter",
-        "wrong_type",
-        "out_of_range",
-    }
-)
-
+FORM_REFUSALS = {
+    *("unknown_tool", "bad_arguments", "missing_parameter"),
+    *("unknown_parameter", "wrong_type", "out_of_range"),
+}
 # Refusals that would have met any call.
-PASSING = frozenset({"timeout", "rate_limit", "server_error", "empty"})
+PASSING = {"timeout", "rate_limit", "server_error", "empty"}
 
 
 @dataclass(frozen=True)

@@ -28,23 +28,6 @@ class Played:
     judgements: Sequence[TurnJudgement]
     single_output: bool
 
-    def sum(self, name: str) -> int:
-        """A count of `TurnJudgement`, over the turns."""
-        return sum(getattr(one, name) for one in self.judgements)
-
-    def any(self, name: str) -> bool:
-        """Whether something holds in any turn."""
-        return any(getattr(one, name) for one in self.judgements)
-
-    def all(self, name: str) -> bool:
-        """Whether something holds in every turn."""
-        return all(getattr(one, name) for one in self.judgements)
-
-    @property
-    def succeeded(self) -> bool:
-        """Whether no turn is at fault."""
-        return all(one.fault is None for one in self.judgements)
-
 
 @dataclass(frozen=True)
 class Metric:
@@ -87,9 +70,10 @@ def shortest_steps(turn: Turn) -> int:
     return bool(turn.ask) + len(levels(turn.calls)) + 1
 
 
-def _arguments(played: Played) -> Value:
-    named = played.sum("named")
-    return min(1.0, played.sum("fulfilled") / named) if named else None
+def _made(played: Played, among: str) -> Value:
+    """Due calls made as accepted, as a share of those that a turn counts under that name."""
+    below = sum(getattr(one, among) for one in played.judgements)
+    return min(1.0, sum(one.fulfilled for one in played.judgements) / below) if below else None
 
 
 def _shortest(played: Played) -> Value:
@@ -98,14 +82,14 @@ def _shortest(played: Played) -> Value:
 
 # What the metrics below count with.
 FACTS: dict[str, Callable[[Played], Value]] = {
-    "called": lambda played: played.any("called"),
-    "call_due": lambda played: played.sum("due") > 0,
-    "asked": lambda played: played.any("asked"),
+    "called": lambda played: any(one.called for one in played.judgements),
+    "call_due": lambda played: any(one.due for one in played.judgements),
+    "asked": lambda played: any(one.asked for one in played.judgements),
     "ask_due": lambda played: any(turn.ask or turn.ask_after for turn in played.scenario.turns),
     "say_due": lambda played: any(turn.invalid or turn.must_say for turn in played.scenario.turns),
     "steps": lambda played: len(played.transcript.steps),
     "shortest_steps": _shortest,
-    "refused_calls": lambda played: played.sum("refused"),
+    "refused_calls": lambda played: sum(one.refused for one in played.judgements),
     "completion_tokens": lambda played: sum(
         step.completion_tokens for step in played.transcript.steps
     ),
@@ -117,7 +101,7 @@ METRICS = (
         "first_try",
         ("Right at the first try", "no call was refused for what it says; of all cases"),
         ("一次做对", "没有任何调用因内容被拒绝，占全部题目"),
-        lambda played: played.succeeded and played.all("first_try"),
+        lambda played: all(one.fault is None and one.first_try for one in played.judgements),
     ),
     Metric(
         "lenient",
@@ -132,19 +116,23 @@ METRICS = (
         "tool_selection",
         ("Right tools", "due tools called and no others, whatever the arguments"),
         ("工具选对", "只看工具，不看参数"),
-        lambda played: played.all("tools_right") if played.sum("due") else None,
+        lambda played: (
+            all(one.tools_right for one in played.judgements)
+            if any(one.due for one in played.judgements)
+            else None
+        ),
     ),
     Metric(
         "arguments",
         ("Right arguments", "of the due calls whose tool was called"),
         ("参数填对", "占工具已被调用的应有调用之比例"),
-        _arguments,
+        lambda played: _made(played, "named"),
     ),
     Metric(
         "chain_progress",
         ("Due calls made", "share of due calls made as accepted"),
         ("应有调用完成度", "应有调用中已正确完成的比例"),
-        lambda played: played.sum("fulfilled") / due if (due := played.sum("due")) else None,
+        lambda played: _made(played, "due"),
     ),
     Metric(
         "call_precision",
@@ -181,7 +169,7 @@ METRICS = (
             "read as calls or as a reply that ended; no call in another form",
         ),
         ("输出格式全部有效", "都能读作调用或完整的回复，且没有其他格式的调用"),
-        lambda played: played.all("well_formed"),
+        lambda played: all(one.well_formed for one in played.judgements),
     ),
     Metric(
         "cut_off",
@@ -194,7 +182,9 @@ METRICS = (
         ("Reply mentions the result", "of the cases with something to mention"),
         ("回复提到结果", "在要求提到结果的题目中"),
         lambda played: (
-            played.all("mentioned") if any(t.mention for t in played.scenario.turns) else None
+            all(one.mentioned for one in played.judgements)
+            if any(turn.mention for turn in played.scenario.turns)
+            else None
         ),
     ),
     Metric(
@@ -219,7 +209,6 @@ METRICS = (
         share=False,
     ),
 )
-_SECONDS = Metric("seconds", ("", ""), ("", ""))
 
 
 def case_metrics(played: Played) -> dict[str, Value]:
@@ -238,7 +227,7 @@ def seconds_per_case(verdicts: Sequence[Verdict]) -> float | None:
 
     Where cases run side by side, their times overlap.
     """
-    return _SECONDS.compute(verdicts)
+    return Metric("seconds", ("", ""), ("", "")).compute(verdicts)
 
 
 def _values(verdicts: Iterable[Verdict], name: str) -> list[float]:

@@ -36,13 +36,14 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from typing import Any
 
-from matinee.evaluation.scoring.attempts import Attempt, TurnRecord, turn_records
+from matinee.evaluation.scoring.attempts import Attempt, turn_records
 from matinee.evaluation.scoring.matching import LookUp, Matcher
 from matinee.evaluation.scoring.metrics import Played, case_metrics
 from matinee.evaluation.scoring.schemas import ToolSchemas
-from matinee.evaluation.scoring.turns import TurnJudgement, judge_turn
+from matinee.evaluation.scoring.turns import TurnJudge
 from matinee.evaluation.simulation import lookup
-from matinee.messages.scenarios import Scenario, Suite, Turn
+from matinee.messages.parsing import CallForm, parse
+from matinee.messages.scenarios import Scenario, Suite
 from matinee.messages.transcripts import Detail, Transcript, Verdict
 
 
@@ -88,15 +89,19 @@ def _score(
     before: list[Attempt] = []
     judgements = []
     for turn, record in zip(scenario.turns, records, strict=True):
-        judgements.append(_judged(turn, record, before, transcript.stop, matcher))
-        before += record.attempts
-    faults = [(i, j.fault) for i, j in enumerate(judgements) if j.fault is not None]
+        # By the first list of accepted calls without a fault; else by the first.
+        ways = (turn.model_copy(update={"calls": calls}) for calls in turn.ways)
+        judges = (TurnJudge(way, record, before, transcript.stop, matcher) for way in ways)
+        ends = [judge.judgement() for judge in judges]
+        judgements.append(next((one for one in ends if one.fault is None), ends[0]))
+        before = [*before, *record.attempts]
+    faults = [(number, one.fault) for number, one in enumerate(judgements, 1) if one.fault]
     error, detail = None, Detail(key="as_accepted")
     if faults:
         number, found = faults[0]
         error, detail = found.error, found.detail
         if len(scenario.turns) > 1:
-            detail = Detail(key="turn", values={"number": number + 1, "detail": detail})
+            detail = Detail(key="turn", values={"number": number, "detail": detail})
     return Verdict(
         case=transcript.case,
         subject=transcript.subject,
@@ -111,10 +116,40 @@ def _score(
     )
 
 
-def _judged(
-    turn: Turn, record: TurnRecord, before: Sequence[Attempt], stop: str, matcher: Matcher
-) -> TurnJudgement:
-    """The judgement by the first list of accepted calls without a fault; else by the first."""
-    ways = (turn.model_copy(update={"calls": calls}) for calls in turn.ways)
-    judgements = [judge_turn(way, record, before, stop, matcher) for way in ways]
-    return next((one for one in judgements if one.fault is None), judgements[0])
+def reparse(
+    transcript: Transcript,
+    form: CallForm,
+    lenient: bool = False,
+    tools: Sequence[dict[str, Any]] = (),
+) -> Transcript:
+    """The transcript with every step's text parsed anew, in the form that the run noted.
+
+    `form`: for runs that noted none. `tools`: those of the case. Observations and messages stay as
+    they were in the run: a call that only the new parse finds has none, and is judged by its
+    arguments alone.
+    """
+    form = transcript.form or form
+    steps = tuple(
+        step.model_copy(update={"parse": parse(form, step.text, lenient=lenient, tools=tools)})
+        for step in transcript.steps
+    )
+    return transcript.model_copy(update={"steps": steps})
+
+
+def score_both_ways(
+    suite: Suite, transcripts: Sequence[Transcript], form: CallForm, look_up: LookUp = lookup
+) -> list[Verdict]:
+    """Strict verdicts with the metric `lenient_success`; in the order of the transcripts.
+
+    It is true where the case succeeds by the lenient parse alone. Nothing is run again: a repaired
+    call has no result from which a chain could go on, and one that the model then wrote rightly is
+    not counted twice. It is the least that a forgiving parser would have made of the run.
+    """
+    strict = score_suite(suite, transcripts, look_up)
+    tools = {case.id: suite.tools_of(case) for case in suite.scenarios}
+    repaired = [reparse(one, form, lenient=True, tools=tools[one.case]) for one in transcripts]
+    lenient = score_suite(suite, repaired, look_up)
+    return [
+        one.model_copy(update={"metrics": one.metrics | {"lenient_success": other.success}})
+        for one, other in zip(strict, lenient, strict=True)
+    ]

@@ -1,9 +1,8 @@
 """The tools that models are tested on, simulated: no network, no state beyond the case."""
 
 from matinee.evaluation.simulation.api import SimulatedApi, Simulation
-from matinee.evaluation.simulation.lookups import lookup
 from matinee.evaluation.simulation.recorded import FixtureSimulation, RecordedAnswer
-from matinee.evaluation.simulation.world import world
+from matinee.evaluation.simulation.world import lookup, world
 
 __all__ = [
     "FixtureSimulation",

@@ -7,13 +7,10 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
-from matinee.evaluation.simulation.answers import ApiProblem, Refusal, echo
-from matinee.evaluation.simulation.arguments import required_page
-from matinee.evaluation.simulation.names import is_chinese, latin, plain, simplified
-from matinee.evaluation.simulation.places import spellings
-from matinee.evaluation.simulation.resources import between, pick, share, world_file
+from matinee.evaluation.simulation.api import ApiProblem, Refusal, echo
+from matinee.evaluation.simulation.places import is_chinese, latin, plain, simplified, spellings
+from matinee.evaluation.simulation.resources import between, pick, required_page, share, world_file
 
-_HOME = "中国"
 _LARGEST_PAGE = 100
 _MOST_IRREGULAR = 6
 # IATA designators of mainland airlines, as they stand in flight numbers.
@@ -26,29 +23,27 @@ class Airport:
     """A real airport. `keywords`: everything that means it or its city, in comparable form."""
 
     code: str
+    keywords: frozenset[str]
     city: str
     city_english: str
     name: str
     name_english: str
     country: str
-    keywords: frozenset[str]
 
     @property
     def domestic(self) -> bool:
         """Whether `aptabnormal_query` covers it (mainland China)."""
-        return self.country == _HOME
+        return self.country == "中国"
 
 
 @cache
 def airports() -> dict[str, Airport]:
     """All airports by code."""
     data = world_file("airports")
-    found = {}
-    for code, fields in data["airports"].items():
-        keywords = _keywords(code, fields, data["aliases"].get(code, []))
-        city, city_english, name, name_english, country = fields
-        found[code] = Airport(code, city, city_english, name, name_english, country, keywords)
-    return found
+    return {
+        code: Airport(code, _keywords(code, fields, data["aliases"].get(code, [])), *fields)
+        for code, fields in data["airports"].items()
+    }
 
 
 def _keywords(code: str, fields: list[str], aliases: list[str]) -> frozenset[str]:
@@ -57,7 +52,7 @@ def _keywords(code: str, fields: list[str], aliases: list[str]) -> frozenset[str
     for full in (city, city_english, name, name_english, *aliases):
         words |= _ways_to_say(full)
         words |= _ways_to_say(full.removeprefix(city).removeprefix(city_english))
-    return frozenset(_comparable(word) for word in words)
+    return frozenset(map(_comparable, words))
 
 
 def _ways_to_say(name: str) -> set[str]:
@@ -95,35 +90,22 @@ def airport_query(
     required_page(page)
     if not 1 <= per_page <= _LARGEST_PAGE:
         raise Refusal(ApiProblem.out_of_range, f"per_page应在1到{_LARGEST_PAGE}之间")
-    found = _search(airport)
+    exact, wanted = meant_by(airport), _comparable(airport)
+    found = [
+        one
+        for one in airports().values()
+        if one.code in exact
+        or (not exact and len(wanted) > 1 and any(wanted in word for word in one.keywords))
+    ]
     if not found:
         raise Refusal(ApiProblem.not_found, f"没有找到与“{echo(airport)}”有关的机场")
-    start = (page - 1) * per_page
+    keys = ("code", "name", "name_english", "city", "country")
+    shown = found[(page - 1) * per_page : page * per_page]
     return {
         "total": len(found),
         "page": page,
         "per_page": per_page,
-        "list": [_entry(one) for one in found[start : start + per_page]],
-    }
-
-
-def _search(keyword: str) -> list[Airport]:
-    exact = meant_by(keyword)
-    if exact:
-        return [airports()[code] for code in airports() if code in exact]
-    wanted = _comparable(keyword)
-    if len(wanted) < 2:
-        return []
-    return [one for one in airports().values() if any(wanted in word for word in one.keywords)]
-
-
-def _entry(airport: Airport) -> dict[str, str]:
-    return {
-        "code": airport.code,
-        "name": airport.name,
-        "name_english": airport.name_english,
-        "city": airport.city,
-        "country": airport.country,
+        "list": [{key: getattr(one, key) for key in keys} for one in shown],
     }
 
 
@@ -133,10 +115,8 @@ def aptabnormal_query(today: datetime.date, *, airport: str) -> dict[str, Any]:
     if found is None:
         raise Refusal(ApiProblem.not_found, f"没有三字码为“{echo(airport)}”的机场")
     if not found.domestic:
-        raise Refusal(
-            ApiProblem.out_of_range,
-            f"仅支持国内机场，{found.code}（{found.name}）不在范围内",
-        )
+        told = f"仅支持国内机场，{found.code}（{found.name}）不在范围内"
+        raise Refusal(ApiProblem.out_of_range, told)
     count = between(0, _MOST_IRREGULAR, "irregular", found.code, today)
     flights = [_flight(found, today, position) for position in range(count)]
     return {

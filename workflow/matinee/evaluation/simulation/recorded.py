@@ -9,13 +9,11 @@ from typing import Annotated, Any
 
 from pydantic import Field, ValidationError
 
-from matinee.evaluation.simulation.answers import ApiProblem, Refusal
-from matinee.evaluation.simulation.api import SimulatedApi
+from matinee.evaluation.simulation.api import ApiProblem, Refusal, SimulatedApi
 from matinee.messages import documents
 from matinee.messages.conversations import Tool
 from matinee.messages.json_schemas import ParameterSchema
 from matinee.messages.scenarios import Fault
-from matinee.messages.transcripts import Observation
 from matinee.runtime.errors import ScenarioError
 from matinee.runtime.strict import Strict
 
@@ -28,7 +26,7 @@ class RecordedAnswer(Strict):
     returns: Any
 
 
-class FixtureSimulation:
+class FixtureSimulation(SimulatedApi):
     """A Simulation of any tools: the first recorded answer that fits is returned.
 
     A call that no answer fits gets a "not found" error; arguments are checked against the
@@ -41,35 +39,28 @@ class FixtureSimulation:
         answers: Sequence[RecordedAnswer],
         faults: Sequence[Fault] = (),
     ) -> None:
-        self._tools = tuple(tools)
         self._answers = tuple(answers)
         # A tool that two cases describe differently: each case has its own.
-        listed = {tool.name: tool for tool in reversed(self._tools)}
-        self._api = SimulatedApi(list(listed.values()), self._recorded, faults)
+        listed = {tool.name: tool for tool in reversed(tools)}
+        super().__init__(list(listed.values()), self._recorded, faults)
 
     @classmethod
-    def read(
-        cls, path: Path, tools: Sequence[Tool], faults: Sequence[Fault] = ()
-    ) -> FixtureSimulation:
+    def read(cls, path: Path, tools: Sequence[Tool]) -> FixtureSimulation:
         """The simulation of a YAML file: a list of {tool, when, returns}. Raises ScenarioError."""
         answers, problems = _read(path, {tool.name: ParameterSchema(tool.schema) for tool in tools})
         if problems:
             lines = "\n".join(f"  {problem}" for problem in problems)
             raise ScenarioError(f"{path}: recorded answers that cannot be used:\n{lines}")
-        return cls(tools, answers, faults)
+        return cls(tools, answers)
 
     def anew(self, faults: Sequence[Fault] = (), tools: Sequence[Tool] = ()) -> FixtureSimulation:
         """The same answers for another run of a case; its file is not read again."""
-        return FixtureSimulation(tools or self._tools, self._answers, faults)
-
-    def call(self, name: str, arguments: str) -> Observation:
-        """The observation of one call; never raises on model input."""
-        return self._api.call(name, arguments)
+        return FixtureSimulation(tools or self.tools, self._answers, faults)
 
     def _recorded(self, name: str, arguments: dict[str, Any]) -> Any:
         for answer in self._answers:
             if answer.tool == name and all(
-                parameter in arguments and _same_json(arguments[parameter], value)
+                parameter in arguments and _json(arguments[parameter]) == _json(value)
                 for parameter, value in answer.when.items()
             ):
                 return answer.returns
@@ -111,10 +102,6 @@ def _read(
     return answers, document.problems
 
 
-def _same_json(one: Any, other: Any) -> bool:
+def _json(value: Any) -> str:
     # Through text, so that true is not 1.
-    return _sorted_json(one) == _sorted_json(other)
-
-
-def _sorted_json(value: Any) -> str:
     return json.dumps(value, sort_keys=True)

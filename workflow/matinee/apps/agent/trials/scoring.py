@@ -14,7 +14,7 @@ from matinee.apps.agent.trials.tasks import TaskQuestion
 from matinee.apps.agent.trials.tools import task_world
 from matinee.evaluation.gold import as_lookup
 from matinee.evaluation.simulation import lookup
-from matinee.evaluation.simulation.names import plain
+from matinee.evaluation.simulation.places import plain
 from matinee.messages.conversations import canonical_json
 from matinee.messages.scenarios import GoldCall
 from matinee.runtime.errors import ScenarioError

@@ -7,12 +7,11 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import cache
 from typing import Any
 
-from matinee.evaluation.simulation.answers import ApiProblem, Refusal, echo
-from matinee.evaluation.simulation.api import SimulatedApi
+from matinee.evaluation.simulation.api import ApiProblem, Refusal, SimulatedApi, echo
 from matinee.evaluation.simulation.environment import get_environment_air_pm
 from matinee.evaluation.simulation.places import cities_named
+from matinee.evaluation.simulation.registers import icp_query
 from matinee.evaluation.simulation.resources import eleven_tools
-from matinee.evaluation.simulation.sites import icp_query
 from matinee.evaluation.simulation.world import FUNCTIONS
 from matinee.messages.conversations import Tool, canonical_json
 from matinee.messages.scenarios import Fault
