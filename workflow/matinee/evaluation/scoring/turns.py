@@ -262,14 +262,14 @@ class TurnJudge:
         if found is not None:
             return found
         if is_question(record.final_text):
-            return _told(unmade, "asked_knowing", "asked_needlessly")
+            return blame("asked_needlessly", "asked_knowing", detail=unmade.detail)
         if not record.attempts:
             if turn.ask:
-                return _told(unmade, "no_call_after_answer", "gave_up")
+                return blame("gave_up", "no_call_after_answer", detail=unmade.detail)
             return SchemaFault("no_call", unmade.detail)
         last = [step for step in record.steps if step.observations]
         if last and any(seen.error for seen in last[-1].observations):
-            return _told(unmade, "stopped_after_error", "gave_up")
+            return blame("gave_up", "stopped_after_error", detail=unmade.detail)
         return unmade
 
     def _unmended(self) -> SchemaFault | None:
@@ -312,11 +312,9 @@ class TurnJudge:
         return None
 
 
-def _told(
-    found: SchemaFault, key: str, error: ErrorClass | None = None, **values: str
-) -> SchemaFault:
-    """The same fault, or another because of it, and where it stood."""
-    return blame(error or found.error, key, detail=found.detail, **values)
+def _told(found: SchemaFault, key: str, **values: str) -> SchemaFault:
+    """The same fault, and where it stood."""
+    return blame(found.error, key, detail=found.detail, **values)
 
 
 def _unparsable(step: Step) -> SchemaFault:
