@@ -301,7 +301,7 @@ def test_a_broken_line_is_named(tmp_path: Path) -> None:
     path = results / "evaluation" / "chat-untuned" / "zh" / "transcripts.jsonl"
     with path.open("a", encoding="utf-8") as file:
         file.write('{"case": 3}\n')
-    with pytest.raises(DataError, match=r"transcripts\.jsonl:14: not a transcript"):
+    with pytest.raises(DataError, match=r"transcripts\.jsonl:14: damaged \(case: "):
         collect(results, settings)
 
 
