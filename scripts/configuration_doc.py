@@ -46,6 +46,35 @@ Beyond the tables, these are checked:
 - `tools_per_list` is [fewest, most] with 1 ≤ fewest ≤ most ≤ 40. The weights of `languages` and
   of `mix` are not negative, and at least one in each is above zero.
 
+## A sweep
+
+One line for each key of `training` that is to vary; seeds are the variant's. This makes 3 × 2 × 2
+trainings:
+
+```yaml
+variants:
+  - id: mine
+    validation_share: 0.05
+    seeds: [42, 43]
+    …
+sweep:
+  variant: mine
+  over:
+    learning_rate: [1.0e-4, 3.0e-4, 1.0e-3]
+    lora.r: [8, 32]
+export: {keep: adapters}
+```
+
+Rows, tokens and the untuned subject are made once for all. The rows that `validation_share` holds
+out choose, by their loss averaged over the seeds; or, with `choose_by: development`, the cases of a
+suite of your own that are right: then every candidate is merged and run on that. A suite of
+`evaluation.suites` cannot choose. The chosen one takes the variant's place: its adapters lie in
+`results/training/mine/`, and it alone is tested. With `test: all` every candidate is tested, and
+the p values are corrected for their number (Holm). The figures of every candidate are in the
+report and in `results/training/mine/choice.json`.
+
+## The tables
+
 *List of 1 or more* and the like tell how many entries are needed. A dash means nothing: no default
 value, or no bound.
 """

@@ -81,8 +81,10 @@ container: "matinee.sif"
 wildcard_constraints:
     model=plan.pattern(plan.model_ids),
     dataset=plan.pattern(plan.dataset_ids),
-    variant=plan.pattern(plan.variant_ids),
-    suite=plan.pattern(plan.suite_ids),
+    variant=plan.pattern(
+        [*plan.variant_ids, *(one.id for one in plan.configuration.candidates)]
+    ),
+    suite=plan.pattern([*plan.suite_ids, *plan.development]),
     subject=plan.pattern(plan.subjects),
     seed=r"\d+",
     part=r"\d+",

@@ -135,7 +135,7 @@ rule tokenize_data:
 rule check_leakage:
     input:
         conversations=paths.MIXED,
-        suites=expand(paths.SUITE, suite=plan.suite_ids),
+        suites=expand(paths.SUITE, suite=[*plan.suite_ids, *plan.development]),
     output:
         report(
             paths.LEAKAGE,

@@ -4,7 +4,8 @@
 rule render_report:
     input:
         plan.evaluated(paths.VERDICTS, paths.TRANSCRIPTS),
-        plan.trained(paths.METRICS, paths.TRAINER_STATE, paths.CERTIFICATE),
+        plan.tested(paths.METRICS, paths.TRAINER_STATE, paths.CERTIFICATE),
+        [paths.CHOICE.of(variant=plan.sweep.variant)] if plan.sweep else [],
         expand([paths.SUITE, paths.FLOOR], suite=plan.suite_ids),
         plan.with_rows(paths.PROFILE, paths.LEAKAGE),
         plan.compared(),

@@ -1,5 +1,10 @@
 # From token rows to a merged model.
 
+# Snakemake deletes a temporary output when all that reads it is done.
+MERGED_MODEL = directory(paths.MERGED_MODEL)
+if plan.configuration.export.keep == "adapters":
+    MERGED_MODEL = temp(MERGED_MODEL)
+
 
 rule train_adapter:
     input:
@@ -21,9 +26,11 @@ rule train_adapter:
             labels={"variant": "{variant}", "seed": "{seed}"},
         ),
         picture=f"{paths.TRAINING}/loss.png",
-        run=f"{paths.TRAINING}/run.json",
+        run=paths.TRAINING_RUN,
     log:
         paths.LOG.of(rule="train_adapter", job="{variant}-s{seed}"),
+    wildcard_constraints:
+        variant=plan.pattern({variant.id for variant, _ in plan.trainings()}),
     conda:
         ENVIRONMENT
     threads: GPU_THREADS
@@ -44,6 +51,32 @@ rule train_adapter:
         " --gpus {resources.gpu} 3>&2 > {log} 2>&1"
 
 
+if plan.sweep:
+
+    rule choose_variant:
+        input:
+            plan.choosing(),
+            plan.candidates(
+                paths.ADAPTER, paths.METRICS, paths.TRAINER_STATE, paths.TRAINING_RUN
+            ),
+        output:
+            [directory(path) for path in plan.chosen(paths.ADAPTER)],
+            plan.chosen(paths.METRICS, paths.TRAINER_STATE, paths.TRAINING_RUN),
+            choice=paths.CHOICE.of(variant=plan.sweep.variant),
+        log:
+            paths.LOG.of(rule="choose_variant", job=plan.sweep.variant),
+        conda:
+            ENVIRONMENT
+        resources:
+            mem_mb=growing(1000),
+            runtime=growing(10),
+        params:
+            settings=plan.choose_variant(),
+        shell:
+            "matinee choose-variant --params {params.settings:q} --results results"
+            " --output {output.choice} 3>&2 > {log} 2>&1"
+
+
 rule merge_model:
     input:
         adapter=paths.ADAPTER,
@@ -52,7 +85,7 @@ rule merge_model:
         tokens=lambda wildcards: plan.tokens(wildcards.variant),
         templates=lambda wildcards: plan.template_files(wildcards.variant),
     output:
-        model=directory(paths.MERGED_MODEL),
+        model=MERGED_MODEL,
         certificate=report(
             paths.CERTIFICATE,
             caption="../report/merge.rst",

@@ -6,7 +6,7 @@ Every field description is the user's manual: `schemas/config.schema.json` is ma
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from functools import cache
+from functools import cache, cached_property
 from typing import Any, Literal, TypeVar
 
 from pydantic import Field, model_validator
@@ -42,6 +42,7 @@ from matinee.config.outputs import (
     ReportSettings,
     WandbSettings,
 )
+from matinee.config.sweep import Sweep
 from matinee.config.training import (
     CALL_FORMS,
     CallForm,
@@ -78,6 +79,7 @@ __all__ = [
     "SampledRuns",
     "Settings",
     "SuiteSettings",
+    "Sweep",
     "Training",
     "UrlSource",
     "Variant",
@@ -112,6 +114,7 @@ class Configuration(Settings):
     )
     wandb: WandbSettings = WandbSettings()
     report: ReportSettings = ReportSettings()
+    sweep: Sweep | None = Field(default=None, exclude_if=lambda value: value is None)
 
     @model_validator(mode="after")
     def _identifiers_fit(self) -> Configuration:
@@ -122,6 +125,7 @@ class Configuration(Settings):
             *_repeated("evaluation.suites", self.evaluation.suites),
             *_repeated("evaluation.references", self.evaluation.references),
             *self._publishing_problems(),
+            *self._sweep_problems(),
         ]
         for number, variant in enumerate(self.variants):
             key = f"variants[{number}]"
@@ -144,9 +148,42 @@ class Configuration(Settings):
             return [f"publish.name: {found!r} names one repository for {len(runs)} models"]
         return []
 
+    def _sweep_problems(self) -> list[str]:
+        if (sweep := self.sweep) is None:
+            return []
+        if unknown := _unknown("sweep.variant", sweep.variant, "variants", self.variants):
+            return unknown
+        variant = _of(self.variants, sweep.variant)
+        try:
+            named = _repeated("sweep.over", [*self.variants, *sweep.candidates(variant)])
+        except ValueError as error:
+            return [f"sweep.over: {error}"]
+        if sweep.choose_by == "held_out_loss" and not variant.validation_share:
+            named.append(
+                f"sweep.choose_by: held_out_loss needs a validation_share of variant {variant.id}"
+            )
+        for suite in self.evaluation.suites:
+            for own in self.developments:
+                if own.id == suite.id or own.scenarios == suite.scenarios is not None:
+                    named.append(f"sweep.development: {suite.id} is the test, and may not choose")
+        return named
+
+    @cached_property
+    def candidates(self) -> list[Variant]:
+        """The swept variant with each combination of values; none without a sweep."""
+        return self.sweep.candidates(_of(self.variants, self.sweep.variant)) if self.sweep else []
+
+    @property
+    def tested(self) -> list[Variant]:
+        """The variants whose tuned models the test suites are run on."""
+        sweep = self.sweep
+        if sweep is None or sweep.test == "chosen":
+            return self.variants
+        return [*self.candidates, *(one for one in self.variants if one.id != sweep.variant)]
+
     def variant(self, identifier: str) -> Variant:
-        """The variant of that id."""
-        return _of(self.variants, identifier)
+        """The variant, or candidate of the sweep, of that id."""
+        return _of([*self.variants, *self.candidates], identifier)
 
     def model(self, identifier: str) -> Model:
         """The model of that id."""
@@ -157,8 +194,13 @@ class Configuration(Settings):
         return _of(self.datasets, identifier)
 
     def suite(self, identifier: str) -> SuiteSettings:
-        """The suite of that id."""
-        return _of(self.evaluation.suites, identifier)
+        """The suite of that id; the sweep's development suite is one."""
+        return _of([*self.evaluation.suites, *self.developments], identifier)
+
+    @property
+    def developments(self) -> list[SuiteSettings]:
+        """The suite that a sweep chooses by, if one does."""
+        return [self.sweep.development] if self.sweep and self.sweep.development else []
 
     def rows_of(self, variant: str) -> str:
         """The first variant that is mixed and tokenized alike: its rows are these, too."""

@@ -25,6 +25,12 @@ class Export(Settings):
     """The merged model."""
 
     formats: Formats = Formats()
+    keep: Literal["models", "adapters"] = Field(
+        default="models",
+        exclude_if=lambda value: value == "models",
+        description="adapters: a merged model is deleted when its tests, GGUF files and upload are "
+        "done; its adapter and the merge's certificate stay.",
+    )
     shard_size: str = Field(
         default="2GB",
         pattern=r"^\d+(\.\d+)?(MB|GB)$",

@@ -9,7 +9,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Literal
 
-from pydantic import Field
+from pydantic import Field, JsonValue
 
 from matinee.config import (
     CallForm,
@@ -52,6 +52,16 @@ class TrainAdapter(Settings):
     seed: int
     shuffle_rows: bool
     training: Training
+
+
+class ChooseVariant(Settings):
+    """Which variants, trained with which settings, one is chosen from, and by what: the held-out
+    loss, or a suite."""
+
+    variant: str
+    candidates: dict[str, dict[str, JsonValue]]
+    seeds: list[int]
+    suite: str | None
 
 
 class MergeModel(Settings):

@@ -7,7 +7,7 @@ import json
 import math
 import os
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,7 @@ from pydantic import BaseModel
 
 from matinee import __version__
 from matinee.config import Configuration, Dataset, Formats, PathSource, Variant, parameters, paths
-from matinee.config.subjects import decoded_subjects, greedy_subjects
+from matinee.config.subjects import choosing_subjects, decoded_subjects, greedy_subjects
 from matinee.messages.forms import FOLDER as TEMPLATES
 from matinee.messages.forms import NATIVE
 from matinee.runtime.places import RESOURCES, WORKFLOW
@@ -53,6 +53,18 @@ def _named(*files: Path | None) -> list[str]:
     return [str(file) for file in files if file is not None]
 
 
+def _seeded(variants: Iterable[Variant]) -> list[tuple[Variant, int]]:
+    return [(variant, seed) for variant in variants for seed in variant.seeds]
+
+
+def _of_runs(artefacts: Iterable[paths.Artefact], runs: Sequence[tuple[Variant, int]]) -> list[str]:
+    return [one.of(variant=variant.id, seed=seed) for one in artefacts for variant, seed in runs]
+
+
+def _of_tests(artefacts: Iterable[paths.Artefact], tests: Sequence[tuple[str, str]]) -> list[str]:
+    return [one.of(subject=subject, suite=suite) for one in artefacts for subject, suite in tests]
+
+
 def _told(model: type[BaseModel], source: object, **more: object) -> str:
     """A stage's parameters: `more`, and the source's values of the model's other fields."""
     same = {name: getattr(source, name) for name in model.model_fields if name not in more}
@@ -70,8 +82,13 @@ class Plan:
         self.dataset_ids = [dataset.id for dataset in configuration.datasets]
         self.variant_ids = [variant.id for variant in configuration.variants]
         self.suite_ids = [suite.id for suite in configuration.evaluation.suites]
-        found = [*greedy_subjects(configuration), *decoded_subjects(configuration)]
-        self.subjects = {subject.id: subject for subject in found}
+        tested = [*greedy_subjects(configuration), *decoded_subjects(configuration)]
+        choosing = list(choosing_subjects(configuration))
+        self.subjects = {subject.id: subject for subject in (*tested, *choosing)}
+        self.tests = [(subject.id, suite) for subject in tested for suite in self.suite_ids]
+        self.sweep = configuration.sweep
+        self.development = [suite.id for suite in configuration.developments]
+        self.trials = [(subject.id, suite) for subject in choosing for suite in self.development]
         self.variant, self.suite = configuration.variant, configuration.suite
         self.rows_of = configuration.rows_of
 
@@ -190,18 +207,32 @@ class Plan:
         return [paths.PART.of(subject=subject, suite=suite, part=part) for part in parts]
 
     def trainings(self) -> list[tuple[Variant, int]]:
-        """Every training: a variant with a seed."""
-        return [
-            (variant, seed) for variant in self.configuration.variants for seed in variant.seeds
-        ]
+        """Every training: a variant with a seed. A swept variant's are those of its candidates."""
+        swept = self.sweep.variant if self.sweep else None
+        kept = [one for one in self.configuration.variants if one.id != swept]
+        return _seeded([*self.configuration.candidates, *kept])
+
+    def merges(self) -> list[tuple[Variant, int]]:
+        """Every merge: of what is tested, on a development suite too."""
+        tuned = [one for one in self.subjects.values() if one.variant and one.seed is not None]
+        return _seeded({one.name: one.variant for one in tuned if one.variant}.values())
 
     def trained(self, *artefacts: paths.Artefact) -> list[str]:
         """Files of every variant and seed."""
-        return [
-            artefact.of(variant=variant.id, seed=seed)
-            for artefact in artefacts
-            for variant, seed in self.trainings()
-        ]
+        return _of_runs(artefacts, _seeded(self.configuration.variants))
+
+    def tested(self, *artefacts: paths.Artefact) -> list[str]:
+        """Files of every tuned model that is tested."""
+        return _of_runs(artefacts, _seeded(self.configuration.tested))
+
+    def candidates(self, *artefacts: paths.Artefact) -> list[str]:
+        """Files of every training of the sweep."""
+        return _of_runs(artefacts, _seeded(self.configuration.candidates))
+
+    def chosen(self, *artefacts: paths.Artefact) -> list[str]:
+        """Files of the swept variant, which are those of the candidate that was chosen."""
+        swept = [self.variant(self.sweep.variant)] if self.sweep else []
+        return _of_runs(artefacts, _seeded(swept))
 
     def with_rows(self, *artefacts: paths.Artefact) -> list[str]:
         """Files of every mix; variants may share one."""
@@ -210,31 +241,27 @@ class Plan:
 
     def evaluated(self, *artefacts: paths.Artefact) -> list[str]:
         """Files of every subject on every suite."""
-        return [
-            artefact.of(subject=subject, suite=suite)
-            for artefact in artefacts
-            for subject in self.subjects
-            for suite in self.suite_ids
-        ]
+        return _of_tests(artefacts, self.tests)
+
+    def choosing(self) -> list[str]:
+        """What a candidate is chosen by."""
+        return _of_tests([paths.VERDICTS], self.trials) or self.candidates(paths.METRICS)
 
     def everything(self) -> list[str]:
         """All that is made on the way to the report, so that what was deleted is made again."""
+        export = self.configuration.export
         made = [
             *map(self.start_model, self.variant_ids),
             *(file for variant in self.variant_ids for file in self.mix_inputs(variant)),
             *self.with_rows(paths.MIXED, paths.TOKENS, paths.PROFILE, paths.LEAKAGE),
             *(paths.SUITE.of(suite=suite) for suite in self.suite_ids),
             *self.trained(paths.ADAPTER, paths.METRICS, paths.TRAINER_STATE),
-            *self.trained(paths.MERGED_MODEL, paths.CERTIFICATE),
-            *(
-                part
-                for subject in self.subjects
-                for suite in self.suite_ids
-                for part in self.parts(subject, suite)
-            ),
+            *self.tested(paths.ADAPTER, paths.CERTIFICATE),
+            *(self.tested(paths.MERGED_MODEL) if export.keep == "models" else ()),
+            *(part for test in self.tests for part in self.parts(*test)),
             *self.evaluated(paths.TRANSCRIPTS, paths.VERDICTS),
             *(self.trained(paths.PUBLISHED) if self.configuration.publish else ()),
-            *(self.trained(paths.GGUF) if self.configuration.export.formats.gguf else ()),
+            *(self.trained(paths.GGUF) if export.formats.gguf else ()),
         ]
         return list(dict.fromkeys(made))
 
@@ -288,10 +315,24 @@ class Plan:
         digest = hashlib.sha256(canonical(values).encode()).hexdigest()[:16]
         return paths.CHECKPOINTS.of(variant=variant, seed=seed, digest=digest)
 
+    def choose_variant(self) -> str:
+        """What one candidate of the sweep is chosen from and by."""
+        assert self.sweep is not None
+        ids = [one.id for one in self.configuration.candidates]
+        return canonical(
+            parameters.ChooseVariant(
+                variant=self.sweep.variant,
+                candidates=dict(zip(ids, self.sweep.settings(), strict=True)),
+                seeds=self.variant(self.sweep.variant).seeds,
+                suite=next(iter(self.development), None),
+            )
+        )
+
     def merge_model(self, variant: str) -> str:
         """How a variant's models are exported."""
         # What is made of the merged model afterwards does not merge it again.
-        export = self.configuration.export.model_copy(update={"formats": Formats()})
+        kept = {"formats": Formats(), "keep": "models"}
+        export = self.configuration.export.model_copy(update=kept)
         return _told(parameters.MergeModel, self.variant(variant), variant=variant, export=export)
 
     def export_gguf(self) -> str:

@@ -80,9 +80,11 @@ def greedy_subjects(configuration: Configuration) -> Iterator[Subject]:
 
     Variants that start from the same model and prompts are one before they are trained.
     """
-    for variant in configuration.variants:
-        if configuration.untuned_of(variant.id) == variant.id:
-            yield Subject(variant)
+    begun: set[str] = set()
+    for variant in configuration.tested:
+        if (first := configuration.untuned_of(variant.id)) not in begun:
+            begun.add(first)
+            yield Subject(configuration.variant(first))
         yield from (Subject(variant, seed) for seed in variant.seeds)
     yield from map(Subject, configuration.evaluation.references)
 
@@ -96,3 +98,9 @@ def decoded_subjects(configuration: Configuration) -> Iterator[Subject]:
             yield replace(subject, decoding="constrained")
         if evaluation.sampling is not None:
             yield replace(subject, decoding="sampled")
+
+
+def choosing_subjects(configuration: Configuration) -> Iterator[Subject]:
+    """The candidates of a sweep that a development suite is to choose from."""
+    if configuration.developments:
+        yield from (Subject(one, seed) for one in configuration.candidates for seed in one.seeds)

@@ -81,7 +81,7 @@ class ReportData:
     `evaluated` is keyed by subject id and suite id; `profiles` and `leakages` by variant id.
     `floor`: per suite and agent that understands nothing (`evaluation/scripted.py`), its outcomes.
     `decoded`: subject, suite and verdicts of each run with other decoding; the comparisons are
-    about the greedy runs alone.
+    about the greedy runs alone. `choice`: what a sweep was chosen by, as `choose_variant` wrote it.
     """
 
     configuration: Configuration
@@ -97,6 +97,7 @@ class ReportData:
     comparison: Comparison
     decoded: tuple[tuple[Subject, str, tuple[Verdict, ...]], ...]
     earlier: tuple[EarlierRun, ...] = ()
+    choice: dict[str, Any] | None = None
 
     def verdicts(self, subject: str) -> list[Verdict]:
         """A subject's verdicts in all suites."""
@@ -214,6 +215,11 @@ def _collect(results: Path, configuration: Configuration) -> ReportData:
             for suite in suites
         ),
         earlier=tuple(_earlier(path, outcomes) for path in configuration.report.compare_with),
+        choice=(
+            _json(paths.CHOICE.below(results, variant=configuration.sweep.variant))
+            if configuration.sweep
+            else None
+        ),
     )
 
 
@@ -253,7 +259,7 @@ def _per_variant(
 
 
 def _trainings(results: Path, configuration: Configuration) -> Iterator[SeedFiles]:
-    for variant in configuration.variants:
+    for variant in configuration.tested:
         for seed in variant.seeds:
             metrics, state, merge = (
                 _json(artefact.below(results, variant=variant.id, seed=seed))

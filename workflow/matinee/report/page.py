@@ -109,7 +109,7 @@ def _environment(language: Language) -> Environment:
 def _context(data: ReportData, language: Language) -> dict[str, Any]:
     subjects = views.subject_views(data, language)
     errors = views.error_rows(data, language)
-    variants = data.configuration.variants
+    variants = data.configuration.tested
     curves = {variant.id: _curves(data, variant.id, language) for variant in variants}
     published = {
         variant.id: view
@@ -125,6 +125,7 @@ def _context(data: ReportData, language: Language) -> dict[str, Any]:
         "leakage": data.leakages,
         "published": published,
         "earlier": data.earlier,
+        "sweep": data.choice,
         "merge": merges,
         "made": data.runs,
     }
@@ -181,7 +182,7 @@ def _context(data: ReportData, language: Language) -> dict[str, Any]:
 
 
 SECTIONS = (
-    *("answer", "before_after", "errors", "measures", "cost", "curves"),
+    *("answer", "before_after", "sweep", "errors", "measures", "cost", "curves"),
     *("data", "leakage", "published", "earlier", "merge", "cases", "made"),
 )
 

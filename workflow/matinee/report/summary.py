@@ -39,7 +39,8 @@ def summary(data: ReportData) -> dict[str, Any]:
     return {
         "schema": SCHEMA,
         "title": data.configuration.report.title,
-        "training": {v.id: _training(data, v.id) for v in data.configuration.variants},
+        "training": {v.id: _training(data, v.id) for v in data.configuration.tested},
+        **({"sweep": data.choice} if data.choice else {}),
         "evaluation": {
             subject.id: {
                 suite: {

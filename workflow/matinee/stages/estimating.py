@@ -90,7 +90,7 @@ class Estimator:
         yield from map(self._fetch, dict.fromkeys(variant.model for variant, _ in trainings))
         for one in (
             *(self._train(*training) for training in trainings),
-            *(self._merge(*merged) for merged in self.plan.trainings()),
+            *(self._merge(*merged) for merged in self.plan.merges()),
             *map(self._test, local),
         ):
             found = [_record(*run) for run in one.runs]
@@ -254,7 +254,9 @@ class Estimator:
         return replace(one, disk=anatomy.stored, memory=memory, seconds=seconds)
 
     def _test(self, subject: Subject) -> Outlay:
-        evaluation, suites = self.plan.configuration.evaluation, self.plan.suite_ids
+        evaluation = self.plan.configuration.evaluation
+        runs_on = (*self.plan.tests, *self.plan.trials)
+        suites = [suite for tested, suite in runs_on if tested == subject.id]
         runs = [
             (
                 paths.Artefact(path).below(self.results).with_suffix(".run.json"),

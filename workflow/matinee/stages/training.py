@@ -3,13 +3,21 @@
 from __future__ import annotations
 
 import os
+import shutil
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from matinee.config.parameters import ExportGguf, MergeModel, PublishModel, TrainAdapter
+from matinee.config import paths
+from matinee.config.parameters import (
+    ChooseVariant,
+    ExportGguf,
+    MergeModel,
+    PublishModel,
+    TrainAdapter,
+)
 from matinee.runtime import process, progress, records
 from matinee.stages.options import Gpus, Input, Output, hold_devices, told
 
@@ -106,6 +114,54 @@ def _train(job: Job, recorder: records.Recorder) -> None:
         f"{metrics['train_loss']:.4f}, {metrics['tokens_per_second']:,.0f} tokens/s, "
         f"{recorder.summary()}"
     )
+
+
+@app.command()
+def choose_variant(
+    params: Annotated[ChooseVariant, told(ChooseVariant)], results: Input, output: Output
+) -> None:
+    """Choose among a sweep's candidates, and put the chosen one's training in the variant's place.
+
+    Ties go to the first.
+    """
+    scores = {
+        candidate: [_score(results, params.suite, candidate, seed) for seed in params.seeds]
+        for candidate in params.candidates
+    }
+    means = {candidate: sum(marks) / len(marks) for candidate, marks in scores.items()}
+    best = (min if params.suite is None else max)(means, key=means.__getitem__)
+    for seed in params.seeds:
+        source, made = (
+            paths.TRAINING.below(results, variant=name, seed=seed)
+            for name in (best, params.variant)
+        )
+        # The trained settings, which the model card tells; the time was the candidate's.
+        recorder = records.Recorder(
+            "choose_variant", records.read_json(source / "run.json")["parameters"]
+        )
+        recorder.add(chosen=best)
+        shutil.copytree(source / "adapter", made / "adapter", dirs_exist_ok=True)
+        for file in ("metrics.json", "trainer_state.json"):
+            shutil.copy(source / file, made / file)
+        recorder.write(made / "run.json")
+    by = params.suite or "held_out_loss"
+    table = [
+        {"id": one, "settings": settings, "score": means[one], "by_seed": scores[one]}
+        for one, settings in params.candidates.items()
+    ]
+    choice = {"variant": params.variant, "by": by, "chosen": best, "candidates": table}
+    records.write_json(output, choice)
+    progress.say(f"✓ chose {best} of {len(table)}: {by} {means[best]:.4f}")
+
+
+def _score(results: Path, suite: str | None, candidate: str, seed: int) -> float:
+    """The held-out loss, or the share of a suite's cases that are right."""
+    if suite is None:
+        metrics = records.read_json(paths.METRICS.below(results, variant=candidate, seed=seed))
+        return float(metrics["validation_loss"])
+    subject = f"{candidate}-tuned-s{seed}"
+    verdicts = records.read_lines(paths.VERDICTS.below(results, subject=subject, suite=suite))
+    return sum(bool(verdict["success"]) for verdict in verdicts) / len(verdicts)
 
 
 @app.command()
