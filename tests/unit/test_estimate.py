@@ -13,7 +13,7 @@ from typer.testing import CliRunner
 from matinee.config import Configuration
 from matinee.config.checking import read_configuration
 from matinee.config.plan import Plan
-from matinee.data.tokens import TokenWriter, as_batch
+from matinee.data.tokens import as_batch, token_writer
 from matinee.messages.rendering import TokenRow
 from matinee.models.anatomy import folder_anatomy, named_anatomy
 from matinee.models.machines import Machine, named_gpu
@@ -72,8 +72,8 @@ def leave_tokens(asked: Plan, results: Path, rows: list[list[int]]) -> None:
         TokenRow(id=str(n), ids=ids, mask=[0] * (len(ids) - 2) + [1, 1], truncated=False)
         for n, ids in enumerate(rows)
     ]
-    with TokenWriter(folder / "tokens.parquet") as writer:
-        writer.write(as_batch(made))
+    with token_writer(folder / "tokens.parquet") as writer:
+        writer.write_batch(as_batch(made))
 
 
 def outlays(asked: Plan, results: Path, machine: Machine = CPU) -> dict[str, Outlay]:

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import json
-
 import pytest
 
-from matinee.data.mix_profile import RowTokens, Sample, Tally, profile, sample_positions
+from matinee.data.mix_profile import RowTokens, Tally, profile, sample_positions
 from matinee.messages.conversations import Conversation, Message, Tool, ToolCall
 
 WEATHER, NEWS = Tool("weather", "", "{}"), Tool("news", "", "{}")
@@ -62,13 +60,6 @@ def test_every_row_is_in_one_bucket_of_the_histogram(longest: int) -> None:
     for bucket in buckets:
         inside = [row for row in rows if bucket["from"] <= row.length < bucket["to"]]
         assert len(inside) == bucket["rows"]
-
-
-def test_samples_pair_each_token_with_its_mask() -> None:
-    sample = Sample("a-1", ("北", "京", "</s>"), (0, 1, 1))
-    found = profile(tally(CALLING), [RowTokens(3, 2)], [sample])
-    assert found["samples"] == [{"id": "a-1", "tokens": [["北", 0], ["京", 1], ["</s>", 1]]}]
-    assert json.loads(json.dumps(found)) == found
 
 
 def test_samples_are_spread_over_the_rows() -> None:

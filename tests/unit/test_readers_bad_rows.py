@@ -96,9 +96,7 @@ def test_a_conversion_that_loses_a_call_is_noticed(
 ) -> None:
     import dataclasses
 
-    from matinee.data.readers.base import Draft
-
-    def forgetful(row: Any, account: Any) -> Draft:
+    def forgetful(row: Any, account: Any) -> Any:
         draft = READERS["sharegpt"].convert(row, account)
         return dataclasses.replace(draft, messages=draft.messages[:2])
 

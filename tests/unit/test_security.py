@@ -181,14 +181,14 @@ class TestPaths:
         source = PackageSource(
             kind="package", packages=["a==1"], files=[inside], sha256="0" * 64, licence=""
         )
-        assert packages._kept(source).parent == cache / "packages" / ("0" * 64)
-        assert packages.file_name(source) in ("data", "evil.json")
+        assert packages.kept(source).parent == cache / "packages" / ("0" * 64)
+        assert packages.kept(source).name in ("data", "evil.json")
 
     @pytest.mark.parametrize("path", ["/..", "/%2e%2e", "/a/%2e%2e%2fevil.json", "/"])
     def test_an_address_names_no_folder_here(self, path: str, cache: Path) -> None:
         source = UrlSource(kind="url", url=f"http://127.0.0.1{path}", sha256="0" * 64)
-        assert urls._kept(source).parent == cache / "urls" / ("0" * 64)
-        assert urls._kept(source).name in ("data", "evil.json")
+        assert urls.kept(source).parent == cache / "urls" / ("0" * 64)
+        assert urls.kept(source).name in ("data", "evil.json")
 
     @pytest.mark.parametrize("name", ["../x", "a/b", ".", "", "A", "a b", "a;rm", "$(x)"])
     def test_an_id_that_would_be_a_path_or_a_command_is_refused(self, name: str) -> None:

@@ -13,7 +13,7 @@ from matinee.data import tokenizing
 from matinee.data.mix_profile import sample_positions
 from matinee.data.sources.tiny import make_tokenizer
 from matinee.data.tokenizing import Prompts, Tokenized, tokenize
-from matinee.data.tokens import TokenWriter, read_some, read_tokens
+from matinee.data.tokens import read_some, read_tokens, token_writer
 from matinee.messages.conversations import (
     Conversation,
     Message,
@@ -41,7 +41,7 @@ def conversation(number: int, *, held_out: bool = False, length: int = 1) -> Con
 
 def run(folder: Path, prompts: Prompts, rows: list[Conversation], processes: int = 1) -> Tokenized:
     write_conversations(folder / "rows.jsonl", rows)
-    with TokenWriter(folder / "tokens.parquet") as writer:
+    with token_writer(folder / "tokens.parquet") as writer:
         return tokenize(folder / "rows.jsonl", writer, prompts, processes)
 
 
@@ -136,7 +136,7 @@ def test_a_line_that_is_no_conversation_is_named(tmp_path: Path, prompts: Prompt
     write_conversations(path, [conversation(1)])
     path.write_text(path.read_text() + "{}\n")
     with (
-        TokenWriter(tmp_path / "tokens.parquet") as writer,
+        token_writer(tmp_path / "tokens.parquet") as writer,
         pytest.raises(DataError, match=r"rows\.jsonl:2: not a conversation row"),
     ):
         tokenize(path, writer, prompts)

@@ -219,13 +219,13 @@ def test_a_spread_model_is_taken_up_again_where_it_stopped(tmp_path: Path) -> No
 
 
 def test_the_stage_starts_itself_once_per_device(tmp_path: Path) -> None:
-    from matinee.data.tokens import TokenWriter, as_batch
+    from matinee.data.tokens import as_batch, token_writer
     from matinee.messages.rendering import TokenRow
 
     folder = prepared(tmp_path)
-    with TokenWriter(folder / "tokens.parquet") as writer:
+    with token_writer(folder / "tokens.parquet") as writer:
         rows = [TokenRow(str(n), *row) for n, row in enumerate(random_rows(9, 16))]
-        writer.write(as_batch(rows))
+        writer.write_batch(as_batch(rows))
     settings = training(max_steps=2, devices=2).model_dump(mode="json")
     params = {"variant": "tiny", "seed": 1, "shuffle_rows": True, "training": settings}
     workflow = Path(__file__).parents[2] / "workflow"

@@ -14,9 +14,10 @@ import bisect
 import itertools
 import re
 import unicodedata
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from matinee.messages.conversations import Conversation, Tool
 from matinee.messages.scenarios import Suite
@@ -28,7 +29,6 @@ Exactness = Literal["exact", "near"]
 NAME_THRESHOLD = 90.0
 # Descriptions of one sentence; one changed clause leaves more than this in common.
 DESCRIPTION_THRESHOLD = 80.0
-SHORTEST_DESCRIPTION = 6
 # Parameter names in common, of all of both. One or two names such as `city` or `page` mean
 # nothing alone, so that small sets must be equal and sets of one are not compared.
 PARAMETERS_THRESHOLD = 75.0
@@ -37,7 +37,7 @@ FEWEST_PARAMETERS_NEAR = 3
 # Shared characters in order (indel similarity), without spaces and punctuation.
 QUESTION_THRESHOLD = 80.0
 # Shorter questions ("Hello", "谢谢") are everyone's; they neither leak nor teach the test.
-SHORTEST_QUESTION = 6
+SHORTEST = {"tool_name": 1, "tool_description": 6, "question": 6}
 # A question inside a longer message counts as copied from this length on.
 SHORTEST_CONTAINED = 12
 
@@ -77,10 +77,7 @@ class LeakReport:
 
     def as_dict(self) -> dict[str, Any]:
         """The JSON form, with counts by kind and exactness."""
-        counts: dict[str, int] = {}
-        for leak in self.leaks:
-            key = f"{leak.kind}_{leak.exactness}"
-            counts[key] = counts.get(key, 0) + 1
+        counts = Counter(f"{leak.kind}_{leak.exactness}" for leak in self.leaks)
         return {**asdict(self), "counts": dict(sorted(counts.items())), "clean": self.clean}
 
 
@@ -91,46 +88,12 @@ class _Text:
     text: str
     row: str
     source: str
-    rows: int = 1
+    rows: int = 0
 
 
-@dataclass(frozen=True)
-class _TestText:
-    """A text of the test and what it belongs to: a scenario's id or a tool's name."""
-
-    text: str
-    item: str
-
-
-class _Training:
-    """The different tools and questions of the training data; `texts` by kind, then by text."""
-
-    def __init__(self, conversations: Iterable[Conversation]) -> None:
-        self.rows = 0
-        self.texts: dict[Kind, dict[str, _Text]] = {
-            "tool_name": {},
-            "tool_description": {},
-            "tool_parameters": {},
-            "question": {},
-        }
-        self.tools: set[Tool] = set()
-        for conversation in conversations:
-            self.rows += 1
-            for tool in conversation.tools:
-                self._note("tool_name", tool.name, conversation)
-                self._note("tool_description", tool.description, conversation)
-                self._note("tool_parameters", tool.parameters, conversation)
-                self.tools.add(tool)
-            for message in conversation.messages:
-                if message.role == "user":
-                    self._note("question", message.content, conversation)
-
-    def _note(self, kind: Kind, text: str, conversation: Conversation) -> None:
-        known = self.texts[kind].get(text)
-        if known is None:
-            self.texts[kind][text] = _Text(text, conversation.id, conversation.source)
-        else:
-            known.rows += 1
+# A text of the test, and what it belongs to: a scenario's id or a tool's name.
+_TestText = tuple[str, str]
+_Texts = dict[Kind, dict[str, _Text]]
 
 
 def find_leaks(training: Iterable[Conversation], suite: Suite) -> LeakReport:
@@ -141,44 +104,46 @@ def find_leaks(training: Iterable[Conversation], suite: Suite) -> LeakReport:
     compared without case, width, spaces and punctuation. The training data is read once; 50,000
     rows with 120,000 different questions against 300 scenarios take about 10 s on two cores.
     """
-    known = _Training(training)
+    known: _Texts = {kind: {} for kind in get_args(Kind)}
+    different: set[Tool] = set()
+    rows = 0
+    for conversation in training:
+        rows += 1
+        different.update(conversation.tools)
+        for kind, text in _texts_of(conversation):
+            new = _Text(text, conversation.id, conversation.source)
+            known[kind].setdefault(text, new).rows += 1
     tools = [Tool.from_openai(tool) for tool in suite.all_tools()]
-    questions = [
-        _TestText(turn.user, scenario.id) for scenario in suite.scenarios for turn in scenario.turns
-    ]
+    names = [(tool.name, tool.name) for tool in tools]
+    descriptions = [(tool.description, tool.name) for tool in tools]
+    questions = [(turn.user, case.id) for case in suite.scenarios for turn in case.turns]
     leaks = [
-        *_compare(
-            "tool_name",
-            known,
-            [_TestText(tool.name, tool.name) for tool in tools],
-            normal_name,
-            NAME_THRESHOLD,
-            shortest=1,
-        ),
-        *_compare(
-            "tool_description",
-            known,
-            [_TestText(tool.description, tool.name) for tool in tools],
-            normal,
-            DESCRIPTION_THRESHOLD,
-            shortest=SHORTEST_DESCRIPTION,
-        ),
+        *_compare("tool_name", known, names, NAME_THRESHOLD),
+        *_compare("tool_description", known, descriptions, DESCRIPTION_THRESHOLD),
         *_compare_parameters(known, tools),
-        *_compare(
-            "question", known, questions, normal, QUESTION_THRESHOLD, shortest=SHORTEST_QUESTION
-        ),
+        *_compare("question", known, questions, QUESTION_THRESHOLD),
         *_contained(known, questions),
     ]
-    order = ("tool_name", "tool_description", "tool_parameters", "question")
+    order = get_args(Kind)
     leaks.sort(key=lambda leak: (order.index(leak.kind), -leak.score, leak.test_item))
     return LeakReport(
         leaks=tuple(leaks),
-        training_rows=known.rows,
-        training_tools=len(known.tools),
-        training_questions=len(known.texts["question"]),
+        training_rows=rows,
+        training_tools=len(different),
+        training_questions=len(known["question"]),
         test_tools=len(tools),
         test_questions=len(questions),
     )
+
+
+def _texts_of(conversation: Conversation) -> Iterator[tuple[Kind, str]]:
+    for tool in conversation.tools:
+        yield "tool_name", tool.name
+        yield "tool_description", tool.description
+        yield "tool_parameters", tool.parameters
+    for message in conversation.messages:
+        if message.role == "user":
+            yield "question", message.content
 
 
 def normal(text: str) -> str:
@@ -195,42 +160,37 @@ def normal_name(name: str) -> str:
 
 
 def _compare(
-    kind: Kind,
-    training: _Training,
-    tests: Sequence[_TestText],
-    normalise: Callable[[str], str],
-    threshold: float,
-    shortest: int,
+    kind: Kind, training: _Texts, tests: Sequence[_TestText], threshold: float
 ) -> Iterator[Leak]:
     """Pairs of training and test texts whose similarity reaches the threshold."""
     import numpy as np
     from rapidfuzz import fuzz, process
 
-    wanted = [(test, text) for test in tests if len(text := normalise(test.text)) >= shortest]
+    normalise = normal_name if kind == "tool_name" else normal
+    targets = {test: normalise(test[0]) for test in tests}
+    wanted = [test for test, text in targets.items() if len(text) >= SHORTEST[kind]]
     if not wanted:
         return
-    targets = [text for _, text in wanted]
     # Texts that no test text can reach for their length alone are left out of the comparison.
-    low, high = min(map(len, targets)), max(map(len, targets))
+    lengths = [len(targets[test]) for test in wanted]
     reach = (200 - threshold) / threshold
     candidates = [
         (text, known)
-        for known in training.texts[kind].values()
-        if low / reach <= len(text := normalise(known.text)) <= high * reach
+        for known in training[kind].values()
+        if min(lengths) / reach <= len(text := normalise(known.text)) <= max(lengths) * reach
     ]
     for start in range(0, len(candidates), BLOCK_ROWS):
         block = candidates[start : start + BLOCK_ROWS]
         scores = process.cdist(
             [text for text, _ in block],
-            targets,
+            [targets[test] for test in wanted],
             scorer=fuzz.ratio,
             score_cutoff=threshold,
             dtype=np.float32,
             workers=-1,
         )
         for row, column in np.argwhere(scores >= threshold):
-            score = float(scores[row, column])
-            yield _leak(kind, score, wanted[column][0], block[row][1])
+            yield _leak(kind, float(scores[row, column]), wanted[column], block[row][1])
 
 
 def _leak(kind: Kind, score: float, test: _TestText, known: _Text) -> Leak:
@@ -238,8 +198,8 @@ def _leak(kind: Kind, score: float, test: _TestText, known: _Text) -> Leak:
         kind=kind,
         exactness="exact" if score == 100 else "near",
         score=round(score, 1),
-        test_item=test.item,
-        test_text=test.text,
+        test_item=test[1],
+        test_text=test[0],
         training_row=known.row,
         training_source=known.source,
         training_text=known.text,
@@ -247,9 +207,9 @@ def _leak(kind: Kind, score: float, test: _TestText, known: _Text) -> Leak:
     )
 
 
-def _compare_parameters(training: _Training, tools: Sequence[Tool]) -> Iterator[Leak]:
+def _compare_parameters(training: _Texts, tools: Sequence[Tool]) -> Iterator[Leak]:
     wanted = [(tool, _parameter_names(tool.schema)) for tool in tools]
-    for parameters, known in training.texts["tool_parameters"].items():
+    for parameters, known in training["tool_parameters"].items():
         found = _parameter_names(Tool("", "", parameters).schema)
         for tool, names in wanted:
             together = len(names & found)
@@ -258,7 +218,7 @@ def _compare_parameters(training: _Training, tools: Sequence[Tool]) -> Iterator[
             exact = score == 100 and smaller >= FEWEST_PARAMETERS_EXACT
             near = score >= PARAMETERS_THRESHOLD and smaller >= FEWEST_PARAMETERS_NEAR
             if exact or near:
-                yield _leak("tool_parameters", score, _TestText(tool.parameters, tool.name), known)
+                yield _leak("tool_parameters", score, (tool.parameters, tool.name), known)
 
 
 def _parameter_names(schema: dict[str, Any]) -> frozenset[str]:
@@ -266,33 +226,20 @@ def _parameter_names(schema: dict[str, Any]) -> frozenset[str]:
     return frozenset(map(normal_name, properties)) if isinstance(properties, dict) else frozenset()
 
 
-def _contained(training: _Training, tests: Sequence[_TestText]) -> Iterator[Leak]:
+def _contained(training: _Texts, tests: Sequence[_TestText]) -> Iterator[Leak]:
     """Questions that stand whole inside a longer message."""
-    known = [(normal(text.text), text) for text in training.texts["question"].values()]
-    known.sort(key=lambda pair: len(pair[0]))
+    from rapidfuzz import fuzz
+
+    known = [(normal(text.text), text) for text in training["question"].values()]
     starts = list(itertools.accumulate((len(text) + 1 for text, _ in known), initial=0))
     everything = "\n".join(text for text, _ in known)
     for test in tests:
-        question = normal(test.text)
-        if len(question) < SHORTEST_CONTAINED:
-            continue
-        yield from _occurrences(test, question, everything, starts, known)
-
-
-def _occurrences(
-    test: _TestText,
-    question: str,
-    everything: str,
-    starts: Sequence[int],
-    known: Sequence[tuple[str, _Text]],
-) -> Iterator[Leak]:
-    from rapidfuzz import fuzz
-
-    position = everything.find(question)
-    while position >= 0:
-        place = bisect.bisect_right(starts, position) - 1
-        text, holder = known[place]
-        # Where the two are nearly equal as wholes, the comparison of wholes has named them.
-        if fuzz.ratio(text, question) < QUESTION_THRESHOLD:
-            yield _leak("question", 100.0, test, holder)
-        position = everything.find(question, starts[place + 1])
+        question = normal(test[0])
+        position = everything.find(question) if len(question) >= SHORTEST_CONTAINED else -1
+        while position >= 0:
+            place = bisect.bisect_right(starts, position) - 1
+            text, holder = known[place]
+            # Where the two are nearly equal as wholes, the comparison of wholes has named them.
+            if fuzz.ratio(text, question) < QUESTION_THRESHOLD:
+                yield _leak("question", 100.0, test, holder)
+            position = everything.find(question, starts[place + 1])

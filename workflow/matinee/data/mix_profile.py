@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import hashlib
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from matinee.messages.conversations import Conversation
 
@@ -15,22 +14,12 @@ TOP_TOOLS = 20
 BUCKETS = 20
 
 
-@dataclass(frozen=True)
-class RowTokens:
+class RowTokens(NamedTuple):
     """How long a row is in tokens, how many of them are supervised, whether it was cut."""
 
     length: int
     supervised: int
     truncated: bool = False
-
-
-@dataclass(frozen=True)
-class Sample:
-    """A row shown token by token: the text of each token, and 1 where it is supervised."""
-
-    id: str
-    pieces: tuple[str, ...]
-    mask: tuple[int, ...]
 
 
 def sample_positions(rows: int, wanted: int = SAMPLES) -> list[int]:
@@ -42,13 +31,14 @@ def sample_positions(rows: int, wanted: int = SAMPLES) -> list[int]:
 def profile(
     tally: Tally,
     tokens: Sequence[RowTokens],
-    samples: Sequence[Sample] = (),
+    samples: Sequence[Any] = (),
     held_out: Sequence[RowTokens] = (),
 ) -> dict[str, Any]:
     """The content of `profile.json`.
 
     `tokens` has one entry per conversation of the tally. Counts are of the rows to train on unless
     they say otherwise; turns are messages of users and assistants; shares lie between 0 and 1.
+    `samples` are rows with `id` and `tokens`, pairs of a token's text and 1 where it is supervised.
     Raises ValueError where tally and tokens differ in number.
     """
     if tally.rows != len(tokens):
@@ -61,13 +51,7 @@ def profile(
             "tokens": sum(row.length for row in held_out),
             "supervised": sum(row.supervised for row in held_out),
         },
-        "samples": [
-            {
-                "id": one.id,
-                "tokens": [list(pair) for pair in zip(one.pieces, one.mask, strict=True)],
-            }
-            for one in samples
-        ],
+        "samples": list(samples),
     }
 
 
@@ -75,28 +59,29 @@ class Tally:
     """What conversations hold, counted one by one."""
 
     def __init__(self) -> None:
-        self.rows = self.turns = self.calls = 0
-        self.counts: dict[str, Counter[Any]] = {
-            name: Counter()
-            for name in ("sources", "languages", "categories", "tools_per_row", "calls_per_row")
-        }
-        self.called: Counter[str] = Counter()
-        self.offered: Counter[str] = Counter()
+        self.counts: defaultdict[str, Counter[Any]] = defaultdict(Counter)
         self.tool_lists: set[bytes] = set()
+
+    @property
+    def rows(self) -> int:
+        """Conversations counted."""
+        return self.counts["all"]["rows"]
 
     def count(self, conversation: Conversation) -> None:
         """Counts one conversation."""
         calls = [call.name for message in conversation.messages for call in message.tool_calls]
-        self.rows += 1
-        self.turns += sum(one.role in ("user", "assistant") for one in conversation.messages)
-        self.calls += len(calls)
-        self.counts["sources"][conversation.source] += 1
-        self.counts["languages"][conversation.language or "unknown"] += 1
-        self.counts["categories"][conversation.category or "unknown"] += 1
-        self.counts["tools_per_row"][len(conversation.tools)] += 1
-        self.counts["calls_per_row"][len(calls)] += 1
-        self.called.update(calls)
-        self.offered.update(tool.name for tool in conversation.tools)
+        turns = sum(one.role in ("user", "assistant") for one in conversation.messages)
+        for name, counted in {
+            "sources": [conversation.source],
+            "languages": [conversation.language or "unknown"],
+            "categories": [conversation.category or "unknown"],
+            "tools_per_row": [len(conversation.tools)],
+            "calls_per_row": [len(calls)],
+            "called": calls,
+            "offered": [tool.name for tool in conversation.tools],
+            "all": {"rows": 1, "turns": turns, "calls": len(calls)},
+        }.items():
+            self.counts[name].update(counted)
         if conversation.tools:
             # Not hash(): that of one process means nothing in another.
             listed = repr(conversation.tools).encode()
@@ -104,33 +89,26 @@ class Tally:
 
     def add(self, other: Tally) -> None:
         """Counts what another tally has counted."""
-        self.rows += other.rows
-        self.turns += other.turns
-        self.calls += other.calls
         for name, counter in other.counts.items():
             self.counts[name].update(counter)
-        self.called.update(other.called)
-        self.offered.update(other.offered)
         self.tool_lists |= other.tool_lists
 
     def as_dict(self) -> dict[str, Any]:
         """The counts by name."""
+        counts = {name: dict(self.counts[name]) for name in sorted(self.counts)}
+        called, offered, alone = (counts.pop(name, {}) for name in ("called", "offered", "all"))
+        often = sorted(offered, key=lambda name: (-called.get(name, 0), -offered[name], name))
         return {
-            "rows": self.rows,
-            "turns": self.turns,
-            "calls": self.calls,
-            "different_tools": len(self.offered),
+            **{name: alone.get(name, 0) for name in ("rows", "turns", "calls")},
+            "different_tools": len(offered),
             "different_tool_lists": len(self.tool_lists),
             **{
                 name: {str(key): counter[key] for key in sorted(counter)}
-                for name, counter in self.counts.items()
+                for name, counter in counts.items()
             },
             "frequent_tools": [
-                {"name": name, "calls": self.called[name], "rows": rows}
-                for name, rows in sorted(
-                    self.offered.items(),
-                    key=lambda item: (-self.called[item[0]], -item[1], item[0]),
-                )[:TOP_TOOLS]
+                {"name": name, "calls": called.get(name, 0), "rows": offered[name]}
+                for name in often[:TOP_TOOLS]
             ],
         }
 

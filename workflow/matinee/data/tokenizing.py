@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from matinee.data.mix_profile import RowTokens, Tally
-from matinee.data.tokens import TokenWriter, as_batch
+from matinee.data.tokens import as_batch
 from matinee.messages.conversations import Conversation, parse_row
 from matinee.messages.rendering import Renderer, TokenRow, silent_row
 from matinee.runtime import records
@@ -19,6 +19,7 @@ from matinee.runtime.parallel import in_order
 
 if TYPE_CHECKING:
     import pyarrow as pa
+    import pyarrow.parquet as pq
 
 BLOCK_ROWS = 500
 # A process takes seconds to start; smaller files are done before it has.
@@ -112,7 +113,7 @@ class Tokenized:
 
 
 def tokenize(
-    conversations: Path, writer: TokenWriter, prompts: Prompts, processes: int = 1
+    conversations: Path, writer: pq.ParquetWriter, prompts: Prompts, processes: int = 1
 ) -> Tokenized:
     """Writes every row, in order: the same rows with any number of processes.
 
@@ -125,7 +126,7 @@ def tokenize(
     total = Tokenized()
     work = functools.partial(_tokenize, prompts, str(conversations))
     for batch, found in in_order(work, _blocks(conversations), processes):
-        writer.write(batch)
+        writer.write_batch(batch)
         total.add(found)
     return total
 

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from types import TracebackType
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any
 
 from matinee.messages.rendering import TokenRow
 from matinee.models.packing import MaskedIds
@@ -13,6 +12,7 @@ from matinee.runtime.errors import DataError
 
 if TYPE_CHECKING:
     import pyarrow as pa
+    import pyarrow.parquet as pq
 
 
 def schema() -> pa.Schema:
@@ -40,28 +40,11 @@ def as_batch(rows: Sequence[TokenRow]) -> pa.RecordBatch:
     return pa.record_batch(columns, schema=schema())
 
 
-class TokenWriter:
-    """Writes rows to one Parquet file."""
+def token_writer(path: Path) -> pq.ParquetWriter:
+    """Writes batches of rows to one file; to be closed."""
+    import pyarrow.parquet as pq
 
-    def __init__(self, path: Path) -> None:
-        import pyarrow.parquet as pq
-
-        self._writer = pq.ParquetWriter(path, schema(), compression="zstd")
-
-    def write(self, batch: pa.RecordBatch) -> None:
-        """Adds rows."""
-        self._writer.write_batch(batch)
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self._writer.close()
+    return pq.ParquetWriter(path, schema(), compression="zstd")
 
 
 def read_tokens(path: Path, *, held_out: bool = False) -> list[MaskedIds]:

@@ -18,6 +18,9 @@ from typing import Any
 
 import yaml
 
+from matinee.messages.conversations import canonical_json
+from matinee.messages.strict_json import DECODER, SURROGATE, deeper_than
+
 Place = tuple[str | int, ...]
 
 LARGEST_FILE = 8 * 2**20  # bytes
@@ -92,14 +95,14 @@ def open_document(file: Path, kind: type = dict, *, only_json: bool = False) -> 
     try:
         text = _text(file)
         if only_json or file.suffix.casefold() == ".json":
-            document.value = _json(text)
             # The values are JSON's; YAML, which reads nearly all of JSON, knows the lines.
             with contextlib.suppress(yaml.YAMLError):
                 document._root = _yaml(text)
+            document.value = _json(text)
         else:
             document._root = _yaml(text)
             document.value = document._root.value
-        _refuse_halves(document)
+        _refuse_halves(document.value, text)
     except yaml.MarkedYAMLError as error:
         line = error.problem_mark.line if error.problem_mark else 0
         document.problems.append(Problem(file, line + 1, "", f"not YAML: {error.problem}"))
@@ -130,161 +133,124 @@ def _text(file: Path) -> str:
 
 
 def _json(text: str) -> Any:
-    def once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-        made = dict(pairs)
-        if len(made) != len(pairs):
-            keys = [key for key, _ in pairs]
-            key = next(key for key in keys if keys.count(key) > 1)
-            places = [found.start() for found in re.finditer(re.escape(json.dumps(key)), text)]
-            line = text.count("\n", 0, places[1]) if len(places) > 1 else 0
-            raise _Unfit(f"the key {key!r} stands twice in one object", line)
-        return made
-
     try:
-        value = json.loads(
-            text,
-            object_pairs_hook=once,
-            parse_int=_integer,
-            parse_float=_number,
-            parse_constant=_number,
-        )
+        value = DECODER.decode(text)
     except json.JSONDecodeError as error:
         text = f"not JSON: {error.msg} in column {error.colno}"
         raise _Unfit(text, error.lineno - 1) from error
     except RecursionError as error:
         raise _Unfit(_TOO_DEEP) from error
-    size, layer = 0, [value]
-    for _ in range(DEEPEST):
-        size += len(layer)
-        layer = [part for one in layer for part in _parts(one)]
-    if layer or size > MOST_NODES:
-        raise _Unfit(_TOO_DEEP if layer else _TOO_MUCH)
+    except ValueError as error:
+        raise _Unfit(str(error)) from error
+    if deeper_than(DEEPEST, value):
+        raise _Unfit(_TOO_DEEP)
     return value
 
 
 _TOO_DEEP = f"nested deeper than {DEEPEST} levels"
 _TOO_MUCH = f"more than {MOST_NODES:,} values, counting what aliases repeat"
+_HALF = re.compile(r"\\u[dD][89abAB]..(?!\\u[dD][c-fC-F])|(?<!\\u[dD][89abAB]..)\\u[dD][c-fC-F]")
 
 
-def _parts(value: Any) -> Iterator[Any]:
-    if isinstance(value, dict):
-        yield from value.values()
-    elif isinstance(value, list):
-        yield from value
-
-
-def _refuse_halves(document: Document) -> None:
+def _refuse_halves(value: Any, text: str) -> None:
     """Refuses lone surrogates, which JSON can spell and UTF-8 cannot."""
-    waiting: list[tuple[Place, Any]] = [((), document.value)]
-    while waiting:
-        at, value = waiting.pop()
-        if isinstance(value, dict):
-            waiting += [((*at, key), part) for key, part in value.items()]
-            value = "".join(value)
-        elif isinstance(value, list):
-            waiting += [((*at, position), part) for position, part in enumerate(value)]
-        if isinstance(value, str) and any("\ud800" <= mark <= "\udfff" for mark in value):
-            raise _Unfit("half of a surrogate pair, which is no character", document.line(at) - 1)
+    if SURROGATE.search(canonical_json(value)):
+        half = _HALF.search(text)
+        line = text.count("\n", 0, half.start()) if half else 0
+        raise _Unfit("half of a surrogate pair, which is no character", line)
 
 
 def _yaml(text: str) -> _Node:
-    """The nodes of one document, built without recursion. Raises YAMLError and _Unfit."""
+    """The nodes of one document. Raises YAMLError and _Unfit."""
     # libyaml's parser is ten times faster; it is missing in some builds of PyYAML.
     loader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
-    anchors: dict[str, _Node | None] = {}
-    finished: list[_Node] = []
-    stack: list[_Open] = []
-    total = 0
-    for event in yaml.parse(text, Loader=loader):
-        line = event.start_mark.line if event.start_mark else 0
-        if isinstance(event, yaml.MappingStartEvent | yaml.SequenceStartEvent):
-            _refuse_tag(event.tag, ("map", "seq"), line)
-            if len(stack) == DEEPEST:
-                raise _Unfit(_TOO_DEEP, line)
-            is_list = isinstance(event, yaml.SequenceStartEvent)
-            stack.append(_Open(_Node([] if is_list else {}), line, event.anchor))
-            if event.anchor:
-                anchors[event.anchor] = None
-            continue
+    events = yaml.parse(text, Loader=loader)
+    next(events)
+    if isinstance(next(events), yaml.StreamEndEvent):
+        return _Node(None)
+    root = _Builder(events).node(next(events), DEEPEST)
+    next(events)
+    if not isinstance(event := next(events), yaml.StreamEndEvent):
+        raise _Unfit("holds more than one document", event.start_mark.line)
+    return root
+
+
+class _Builder:
+    """Makes nodes of a parser's events, at most DEEPEST within one another."""
+
+    def __init__(self, events: Iterator[Any]) -> None:
+        self._events = events
+        self._anchors: dict[str, _Node | None] = {}
+        self._read = 0
+
+    def node(self, event: Any, levels: int) -> _Node:
+        """The node that begins with the event; `levels`: how many may yet lie in one another."""
+        line = event.start_mark.line
+        self._read += 1
         if isinstance(event, yaml.AliasEvent):
-            known = anchors.get(str(event.anchor))
+            known = self._anchors.get(event.anchor)
             if known is None:
-                inside = event.anchor in anchors
+                inside = event.anchor in self._anchors
                 raise _Unfit(
                     f"*{event.anchor} {'contains itself' if inside else 'is not defined'}", line
                 )
-            node, start = known, line
-        elif isinstance(event, yaml.ScalarEvent):
-            node, start = _Node(_scalar(event, line)), line
-            if event.anchor:
-                anchors[event.anchor] = node
-        elif isinstance(event, yaml.MappingEndEvent | yaml.SequenceEndEvent):
-            ended = stack.pop()
-            node, start = ended.node, ended.line
-            if ended.anchor:
-                anchors[ended.anchor] = node
-        elif isinstance(event, yaml.DocumentStartEvent) and finished:
-            raise _Unfit("holds more than one document", line)
+            return known
+        if isinstance(event, yaml.ScalarEvent):
+            node = _Node(_scalar(event, line))
         else:
-            continue
-        total += 1 if isinstance(event, yaml.ScalarEvent) else node.size
-        if node.size > MOST_NODES or total > 4 * MOST_NODES:
-            raise _Unfit(_TOO_MUCH, start)
-        if stack:
-            key = event.value if isinstance(event, yaml.ScalarEvent) else None
-            stack[-1].take(node, start, key)
-        else:
-            finished.append(node)
-    return finished[0] if finished else _Node(None)
+            _refuse_tag(event.tag, ("map", "seq"), line)
+            if levels == 0:
+                raise _Unfit(_TOO_DEEP, line)
+            self._anchors[event.anchor] = None
+            is_list = isinstance(event, yaml.SequenceStartEvent)
+            node = self._list(levels - 1) if is_list else self._mapping(levels - 1)
+        self._anchors[event.anchor] = node
+        if node.size > MOST_NODES or self._read > 2 * MOST_NODES:
+            raise _Unfit(_TOO_MUCH, line)
+        return node
 
+    def _list(self, levels: int) -> _Node:
+        node = _Node([])
+        while not isinstance(event := next(self._events), yaml.SequenceEndEvent):
+            inner = self.node(event, levels)
+            node.inside[len(node.value)] = (event.start_mark.line, inner)
+            node.value.append(inner.value)
+            node.size += inner.size
+        return node
 
-@dataclass
-class _Open:
-    """A mapping or sequence that has begun."""
-
-    node: _Node
-    line: int
-    anchor: str | None
-    key: tuple[str, int] | None = None
-    merged: list[_Node] = field(default_factory=list)
-
-    def take(self, node: _Node, line: int, text: str | None) -> None:
-        """Adds the next key, value or element. `text`: of a scalar, as it is written."""
-        own = self.node
-        if isinstance(own.value, list):
-            own.inside[len(own.value)] = (line, node)
-            own.value.append(node.value)
-        elif self.key is None:
-            if text is None:
+    def _mapping(self, levels: int) -> _Node:
+        node, inherited = _Node({}), set[str]()
+        while not isinstance(event := next(self._events), yaml.MappingEndEvent):
+            line = event.start_mark.line
+            if not isinstance(event, yaml.ScalarEvent):
                 raise _Unfit("a key must be a text", line)
-            if text in own.value and text not in self._inherited:
-                raise _Unfit(f"found duplicate key {text!r}", line)
-            self.key = (text, line)
-            return
-        else:
-            (key, line), self.key = self.key, None
-            if key == "<<" and isinstance(node.value, dict | list):
-                self._merge(node, line)
-            else:
-                own.value[key] = node.value
-                own.inside[key] = (line, node)
-                self._inherited.discard(key)
-        own.size += node.size
+            self.node(event, levels)
+            key = event.value
+            if key in node.value and key not in inherited:
+                raise _Unfit(f"found duplicate key {key!r}", line)
+            inner = self.node(next(self._events), levels)
+            node.size += inner.size
+            if key == "<<" and event.implicit[0] and isinstance(inner.value, dict | list):
+                inherited |= _merge(node, inner, line)
+                continue
+            node.value[key] = inner.value
+            node.inside[key] = (line, inner)
+            inherited.discard(key)
+        return node
 
-    _inherited: set[str] = field(default_factory=set)
 
-    def _merge(self, node: _Node, line: int) -> None:
-        sources = (
-            [node] if isinstance(node.value, dict) else [one for _, one in node.inside.values()]
-        )
-        for source in sources:
-            if not isinstance(source.value, dict):
-                raise _Unfit("<< merges mappings only", line)
-            for key, value in source.value.items():
-                if key not in self.node.value:
-                    self.node.value[key] = value
-                    self.node.inside[key] = (line, source.inside[key][1])
-                    self._inherited.add(key)
+def _merge(node: _Node, merged: _Node, line: int) -> set[str]:
+    """Takes over what the merged mappings have and the node has not; returns these keys."""
+    is_one = isinstance(merged.value, dict)
+    taken = set()
+    for source in [merged] if is_one else [one for _, one in merged.inside.values()]:
+        if not isinstance(source.value, dict):
+            raise _Unfit("<< merges mappings only", line)
+        for key in source.value.keys() - node.value.keys():
+            node.value[key] = source.value[key]
+            node.inside[key] = (line, source.inside[key][1])
+            taken.add(key)
+    return taken
 
 
 def _refuse_tag(tag: str | None, allowed: tuple[str, ...], line: int) -> None:
@@ -317,10 +283,6 @@ def _scalar(event: Any, line: int) -> Any:
         return _number(text)
     except _Unfit as error:
         raise _Unfit(str(error), line) from error
-
-
-def _integer(text: str) -> float:
-    return int(text) if len(text) < _LONGEST_NUMBER else _number(text)
 
 
 def _number(text: str) -> float:

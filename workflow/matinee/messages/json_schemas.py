@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from fractions import Fraction
 from typing import Any
 
@@ -23,7 +23,7 @@ from matinee.messages.patterns import PatternError, check_pattern, found
 
 ONE_SCHEMA = (
     *("items", "additionalProperties", "not", "contains", "propertyNames", "if", "then", "else"),
-    *("unevaluatedItems", "unevaluatedProperties"),
+    *("unevaluatedItems", "unevaluatedProperties", "additionalItems"),
 )
 SCHEMAS_BY_NAME = ("properties", "patternProperties", "$defs", "definitions", "dependentSchemas")
 LISTS_OF_SCHEMAS = ("allOf", "anyOf", "oneOf", "prefixItems")
@@ -129,6 +129,19 @@ class ParameterSchema:
 _OPENING = ("additionalProperties", "unevaluatedProperties")
 
 
+def with_parts(schema: Mapping[str, Any], change: Callable[[Any, str], Any]) -> dict[str, Any]:
+    """The schema with each schema directly in it changed, told the place: `properties.x`."""
+    made = dict(schema)
+    for key, value in schema.items():
+        if key in SCHEMAS_BY_NAME and isinstance(value, Mapping):
+            made[key] = {name: change(part, f"{key}.{name}") for name, part in value.items()}
+        elif key in (*LISTS_OF_SCHEMAS, "items") and isinstance(value, list):
+            made[key] = [change(part, f"{key}[{place}]") for place, part in enumerate(value)]
+        elif key in ONE_SCHEMA:
+            made[key] = change(value, key)
+    return made
+
+
 def current(schema: Any) -> Any:
     """A schema of an earlier draft as 2020-12 writes it; anything else as it is.
 
@@ -137,16 +150,8 @@ def current(schema: Any) -> Any:
     """
     if not isinstance(schema, Mapping):
         return schema
-    made = {key: value for key, value in schema.items() if key not in ("$schema", "id")}
-    for key in (*ONE_SCHEMA, "additionalItems"):
-        if isinstance(made.get(key), Mapping):
-            made[key] = current(made[key])
-    for key in SCHEMAS_BY_NAME:
-        if isinstance(made.get(key), Mapping):
-            made[key] = {name: current(inner) for name, inner in made[key].items()}
-    for key in (*LISTS_OF_SCHEMAS, "items"):
-        if isinstance(made.get(key), list):
-            made[key] = [current(inner) for inner in made[key]]
+    made = with_parts(schema, lambda part, _: current(part))
+    made = {key: value for key, value in made.items() if key not in ("$schema", "id")}
     if isinstance(made.get("items"), list):
         made["prefixItems"] = made.pop("items")
         if "additionalItems" in made:
@@ -194,17 +199,11 @@ def subschemas(schema: Any) -> Iterator[Mapping[str, Any]]:
     """A schema of draft 2020-12 and all in it, not what merely looks like one (in `enum`)."""
     if not isinstance(schema, Mapping):
         return
+    found: list[Any] = []
+    with_parts(schema, lambda part, _: found.append(part))
     yield schema
-    for key in ONE_SCHEMA:
-        yield from subschemas(schema.get(key))
-    for key in SCHEMAS_BY_NAME:
-        if isinstance(schema.get(key), Mapping):
-            for inner in schema[key].values():
-                yield from subschemas(inner)
-    for key in LISTS_OF_SCHEMAS:
-        if isinstance(schema.get(key), list):
-            for inner in schema[key]:
-                yield from subschemas(inner)
+    for part in found:
+        yield from subschemas(part)
 
 
 def _closed_resolver(schema: Any) -> Any:

@@ -12,9 +12,10 @@ from typing import Any
 
 from matinee.messages.conversations import Tool, ToolCall
 from matinee.messages.forms import forms
-from matinee.messages.forms.base import SURROGATE, Broken, Reading
+from matinee.messages.forms.base import Broken, Reading
 from matinee.messages.forms.hermes import named_call
 from matinee.messages.repairing import close_fences, goes_on
+from matinee.messages.strict_json import SURROGATE
 from matinee.messages.transcripts import Parse, ParsedCall
 
 # The name of a form, see `matinee.messages.forms`.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -16,7 +16,6 @@ from matinee.runtime.places import RESOURCES
 from matinee.stages.options import Input, Inputs, Output, told
 
 if TYPE_CHECKING:
-    from matinee.data.mix_profile import Sample
     from matinee.data.tokenizing import Prompts
 
 CATALOGUE = RESOURCES / "catalogue"
@@ -125,12 +124,12 @@ def tokenize_data(
     """Render conversations to token ids and supervision masks (Parquet), and profile them."""
     from matinee.data.mix_profile import profile as profiled
     from matinee.data.tokenizing import Prompts, renderer, tokenize
-    from matinee.data.tokens import TokenWriter
+    from matinee.data.tokens import token_writer
     from matinee.models.suitability import warning
 
     recorder = records.Recorder("tokenize_data", params)
     prompts = Prompts(model, params.template, params.cutoff_length)
-    with records.whole(output) as beside, TokenWriter(beside) as writer:
+    with records.whole(output) as beside, token_writer(beside) as writer:
         found = tokenize(conversations, writer, prompts, processes)
     rows = len(found.tokens)
     if not rows:
@@ -148,15 +147,18 @@ def tokenize_data(
         progress.say(told)
 
 
-def _samples(tokens: Path, rows: int, prompts: Prompts) -> list[Sample]:
+def _samples(tokens: Path, rows: int, prompts: Prompts) -> list[dict[str, Any]]:
     """A few rows to train on, token by token."""
-    from matinee.data.mix_profile import Sample, sample_positions
+    from matinee.data.mix_profile import sample_positions
     from matinee.data.tokenizing import renderer
     from matinee.data.tokens import read_some
 
     decode = renderer(prompts).tokenizer.decode
     return [
-        Sample(row.id, tuple(str(decode([token])) for token in row.ids), tuple(row.mask))
+        {
+            "id": row.id,
+            "tokens": [[str(decode([t])), m] for t, m in zip(row.ids, row.mask, strict=True)],
+        }
         for row in read_some(tokens, sample_positions(rows))
     ]
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 from matinee.data.readers.base import (
     Account,
     BadRow,
-    Draft,
     Level,
     Reader,
     Row,
@@ -14,7 +13,7 @@ from matinee.data.readers.base import (
     text_of,
 )
 from matinee.data.readers.chat import ABOUT, MEDIA, PREFERENCE, require_good
-from matinee.messages.conversations import Message
+from matinee.messages.conversations import Conversation, Message
 
 ROW = Level(
     "row",
@@ -32,9 +31,9 @@ ROW = Level(
 )
 
 
-def convert(row: Row, account: Account) -> Draft:
+def convert(row: Row, account: Account) -> Conversation:
     """The input follows the instruction on a new line. There are no tools."""
-    found = ROW.read(dict(row), account)
+    found = ROW.read(row, account)
     require_good(found)
     texts = {name: text_of(value, name) for name, value in found.items() if name in TEXTS}
     messages = [Message("system", texts["system"])] if texts.get("system") else []
@@ -47,7 +46,9 @@ def convert(row: Row, account: Account) -> Draft:
             raise BadRow("wrong_columns", f"history is not of pairs of texts: {shorten(str(pair))}")
         messages += [Message("user", pair[0]), Message("assistant", pair[1])]
     asked = "\n".join(part for part in (texts["instruction"], texts.get("input")) if part)
-    return Draft((*messages, Message("user", asked), Message("assistant", texts["output"])))
+    return Conversation(
+        "", (*messages, Message("user", asked), Message("assistant", texts["output"]))
+    )
 
 
 TEXTS = ("instruction", "input", "output", "system")

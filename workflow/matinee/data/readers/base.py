@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import ast
 import json
-import math
 import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal, NoReturn
+from typing import Any, Literal
 
-from matinee.messages.conversations import Message, Tool, canonical_json
+from matinee.messages.conversations import Conversation, canonical_json
+from matinee.messages.strict_json import DECODER, deeper_than
 
 BadKind = Literal[
     "not_json",
@@ -124,14 +124,6 @@ class Level:
 
 
 @dataclass(frozen=True)
-class Draft:
-    """A row's messages and tools before they are checked."""
-
-    messages: tuple[Message, ...]
-    tools: tuple[Tool, ...] = ()
-
-
-@dataclass(frozen=True)
 class Numbered:
     """A raw row with its file and number in it, from 1; `problem` where it could not be had."""
 
@@ -152,7 +144,7 @@ class Reader:
     """
 
     columns: tuple[tuple[str, ...], ...]
-    convert: Callable[[Row, Account], Draft]
+    convert: Callable[[Row, Account], Conversation]
     levels: tuple[Level, ...]
     words: frozenset[str] = frozenset()
     gather: Callable[[Iterable[Numbered]], Iterator[Numbered]] | None = None
@@ -160,28 +152,6 @@ class Reader:
     def fits(self, row: Row) -> bool:
         """Whether the row has the reader's columns."""
         return all(any(row.get(key) is not None for key in names) for names in self.columns)
-
-
-def _refuse_constant(name: str) -> NoReturn:
-    raise ValueError(f"{name} is no JSON number")
-
-
-def _finite(text: str) -> float:
-    value = float(text)
-    return value if math.isfinite(value) else _refuse_constant(text)
-
-
-def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    found = dict(pairs)
-    if len(found) < len(pairs):
-        twice = next(key for key, count in Counter(key for key, _ in pairs).items() if count > 1)
-        raise ValueError(f"the key {shorten(twice, 40)!r} stands twice in one object")
-    return found
-
-
-DECODER = json.JSONDecoder(
-    object_pairs_hook=_unique, parse_float=_finite, parse_constant=_refuse_constant
-)
 
 
 def decode(text: Any, what: str, kind: BadKind = "not_json") -> Any:
@@ -225,17 +195,8 @@ def text_of(value: Any, what: str) -> str:
 
 def require_shallow(value: Any, deepest: int = DEEPEST) -> None:
     """Raises BadRow for lists and objects nested deeper than `deepest`."""
-    level = [value]
-    for _ in range(deepest + 1):
-        level = [
-            inner
-            for one in level
-            if isinstance(one, dict | list)
-            for inner in (one.values() if isinstance(one, dict) else one)
-        ]
-        if not level:
-            return
-    raise BadRow("not_json", f"nested deeper than {deepest} levels")
+    if deeper_than(deepest, value):
+        raise BadRow("not_json", f"nested deeper than {deepest} levels")
 
 
 def shorten(text: str, length: int = 120) -> str:
@@ -272,7 +233,9 @@ def pieces(value: Any) -> Counter[str]:
     )
 
 
-def lost_pieces(row: Any, draft: Draft, account: Account, known: frozenset[str]) -> list[str]:
+def lost_pieces(
+    row: Any, draft: Conversation, account: Account, known: frozenset[str]
+) -> list[str]:
     """What stands in the row and neither comes out again nor is accounted for.
 
     Blind to how the row was read: it compares words, not the conversion's own counts.

@@ -13,7 +13,6 @@ from typing import Any
 from matinee.data.readers.base import (
     Account,
     BadRow,
-    Draft,
     Level,
     Reader,
     Row,
@@ -25,7 +24,7 @@ from matinee.data.readers.base import (
 )
 from matinee.data.readers.schemas import CALL, TOOL, WORDS, RawCall, call_of, id_of, tools_of
 from matinee.data.readers.turns import CALLING, ROLES, RawTurn, draft_of, role_of
-from matinee.messages.conversations import canonical_json
+from matinee.messages.conversations import Conversation, Tool, canonical_json
 
 ABOUT = words(
     "id idx index uid uuid row_id conversation_id prompt_id hash source dataset "
@@ -111,9 +110,15 @@ class _Content:
     answers: list[RawTurn] = field(default_factory=list)
 
 
-def convert(row: Row, account: Account) -> Draft:
+def convert(row: Row, account: Account) -> Conversation:
     """Raises BadRow."""
-    found = ROW.read(dict(row), account)
+    turns, tools = read_row(row, account)
+    return draft_of(turns, tools, account)
+
+
+def read_row(row: Row, account: Account) -> tuple[list[RawTurn], tuple[Tool, ...]]:
+    """The turns of a row, its system text first, and its tools. Raises BadRow."""
+    found = ROW.read(row, account)
     require_good(found)
     turns: list[RawTurn] = []
     for number, message in enumerate(list_of(found["messages"], "messages")):
@@ -122,7 +127,7 @@ def convert(row: Row, account: Account) -> Draft:
         turns.insert(0, RawTurn("system", _content(system, account, "system").text))
     if found.get("parallel") is False and any(len(turn.calls) > 1 for turn in turns):
         raise BadRow("not_supported", "parallel_tool_calls is false, but one message calls twice")
-    return draft_of(turns, tools_of(found.get("tools"), account), account)
+    return turns, tools_of(found.get("tools"), account)
 
 
 def require_good(found: dict[str, Any]) -> None:

@@ -11,8 +11,8 @@ from typing import Any
 from jsonschema.exceptions import UnknownType
 from referencing.exceptions import Unresolvable
 
-from matinee.data.readers.base import BadRow, Draft, shorten
-from matinee.messages.conversations import Message, Role
+from matinee.data.readers.base import BadRow, shorten
+from matinee.messages.conversations import Conversation, Message, Role
 from matinee.messages.json_schemas import validator
 
 # What may come next. A conversation begins like after "system" and ends with the assistant.
@@ -26,7 +26,7 @@ FOLLOWERS: dict[str, tuple[str, ...]] = {
 }
 
 
-def check(draft: Draft, longest: int) -> None:
+def check(draft: Conversation, longest: int) -> None:
     """Raises BadRow with the first reason why the conversation cannot be used.
 
     `longest`: most characters of messages and tools together.
@@ -42,7 +42,7 @@ def check(draft: Draft, longest: int) -> None:
         raise BadRow("over_long", f"{size:,} characters, more than {longest:,}")
 
 
-def schema_warnings(draft: Draft) -> Iterator[tuple[str, str]]:
+def schema_warnings(draft: Conversation) -> Iterator[tuple[str, str]]:
     """Calls whose arguments break their tool's schema, as pairs of class and reason.
 
     Such rows are kept. In the public sets the schema is often what is wrong: of the 427 calls in
@@ -99,7 +99,7 @@ def _check_order(messages: tuple[Message, ...]) -> None:
         raise BadRow("roles_out_of_order", f"it ends with the {state}, without an answer")
 
 
-def _check_tools(draft: Draft) -> None:
+def _check_tools(draft: Conversation) -> None:
     names = [tool.name for tool in draft.tools]
     if repeated := sorted({name for name in names if names.count(name) > 1}):
         raise BadRow("repeated_tool", f"tools listed twice: {', '.join(repeated)}")
@@ -119,7 +119,7 @@ MARKUP = {
 }
 
 
-def _check_plain_answers(draft: Draft) -> None:
+def _check_plain_answers(draft: Conversation) -> None:
     """Raises BadRow for an answer that would teach a call's text in place of a call."""
     for number, message in enumerate(draft.messages, start=1):
         if message.role != "assistant":

@@ -2,34 +2,34 @@
 
 from __future__ import annotations
 
-import json
 import re
+from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 from matinee.data.readers.base import (
-    DECODER,
     Account,
     BadRow,
-    Draft,
     Level,
     Reader,
     Row,
+    decode,
     shorten,
     text_of,
     words,
 )
 from matinee.data.readers.chat import ABOUT
-from matinee.data.readers.hermes_v1 import without
+from matinee.data.readers.markup import Markup
 from matinee.data.readers.schemas import CALL as CALL_LEVEL
-from matinee.data.readers.schemas import TOOL, WORDS, RawCall, call_of, tools_of
-from matinee.data.readers.turns import RawTurn, draft_of
-from matinee.messages.conversations import Role
+from matinee.data.readers.schemas import TOOL, WORDS, RawCall, call_of
+from matinee.data.readers.turns import RawTurn
+from matinee.messages.conversations import Conversation, Role
+from matinee.messages.strict_json import DECODER
 
 ROW = Level("row", {"system": ("system",), "chat": ("chat",)}, leaves=ABOUT)
 MARK = re.compile(r"^[ \t]*(USER|ASSISTANT|FUNCTION RESPONSE):", re.MULTILINE)
 ROLES: dict[str, Role] = {"USER": "user", "ASSISTANT": "assistant", "FUNCTION RESPONSE": "tool"}
 CALL = "<functioncall>"
-END = "<|endoftext|>"
 HEAD = re.compile(r'\{\s*"name"\s*:\s*"([^"]+)"\s*(?:,\s*"arguments"\s*:\s*(.*))?\}\s*$', re.DOTALL)
 # The set's two sentences around the tools; what else the system text says is kept.
 PROTOCOL = re.compile(
@@ -40,22 +40,22 @@ PROTOCOL = re.compile(
 )
 
 
-def convert(row: Row, account: Account) -> Draft:
+def convert(row: Row, account: Account) -> Conversation:
     """The system text gives the tools, and is kept where it says more."""
-    found = ROW.read(dict(row), account)
-    said, listed = _split(text_of(found["system"], "system").strip().removeprefix("SYSTEM:"))
-    system = without(PROTOCOL, said, account)
+    found = ROW.read(row, account)
+    system = text_of(found["system"], "system").strip().removeprefix("SYSTEM:")
     parts = MARK.split(text_of(found["chat"], "chat"))
     if parts[0].strip():
         raise BadRow("roles_out_of_order", f"text before the first turn: {shorten(parts[0])}")
-    turns = [RawTurn("system", system)] if system else []
-    for mark, text in zip(parts[1::2], parts[2::2], strict=True):
-        turns.append(_turn(ROLES[mark], text.replace(END, "").strip(), account))
-    return draft_of(turns, tools_of(listed, account), account)
+    turns = [RawTurn("system", system)] + [
+        RawTurn(ROLES[mark], text.replace("<|endoftext|>", "").strip())
+        for mark, text in zip(parts[1::2], parts[2::2], strict=True)
+    ]
+    return Markup(PROTOCOL, tools_in, read).draft(turns, (), account)
 
 
-def _split(system: str) -> tuple[str, list[Any]]:
-    """The text without its JSON objects, and these."""
+def tools_in(system: str) -> tuple[str, list[Any]]:
+    """The system text without its JSON objects, and these."""
     found: list[Any] = []
     said, position = "", 0
     while (start := system.find("{", position)) >= 0:
@@ -68,31 +68,27 @@ def _split(system: str) -> tuple[str, list[Any]]:
     return said + system[position:], found
 
 
-def _turn(role: Role, text: str, account: Account) -> RawTurn:
-    if role != "assistant" or CALL not in text:
-        return RawTurn(role, text)
-    said, *calls = text.split(CALL)
-    return RawTurn(role, said.strip(), tuple(_call(call.strip(), account) for call in calls))
+def read(turn: RawTurn, names: Sequence[str], account: Account, at: str) -> RawTurn:
+    """The turn with its calls."""
+    if turn.role != "assistant" or CALL not in turn.content:
+        return turn
+    said, *calls = turn.content.split(CALL)
+    return replace(
+        turn, content=said.strip(), calls=tuple(_call(call.strip(), account) for call in calls)
+    )
 
 
 def _call(text: str, account: Account) -> RawCall:
-    """`{"name": …, "arguments": '{…}'}`: the arguments are JSON between single quotes."""
+    """`{"name": …, "arguments": '{…}'}`: the arguments are JSON, in quotes or twice encoded."""
     match = HEAD.match(text)
     if match is None:
         raise BadRow("broken_arguments", f"not a function call: {shorten(text)}")
     name, arguments = match[1], (match[2] or "{}").strip()
     if len(arguments) >= 2 and arguments[0] == arguments[-1] == "'":
         arguments = arguments[1:-1].replace("\\'", "'")
-    return call_of({"name": name, "arguments": _twice_encoded(arguments)}, account)
-
-
-def _twice_encoded(arguments: str) -> str:
-    if arguments.startswith('"'):
-        try:
-            return str(json.loads(arguments))
-        except ValueError:
-            return arguments
-    return arguments
+    elif arguments.startswith('"'):
+        arguments = str(decode(arguments, "the arguments", "broken_arguments"))
+    return call_of({"name": name, "arguments": arguments}, account)
 
 
 READER = Reader(

@@ -3,24 +3,14 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
-from matinee.data.readers.base import (
-    Account,
-    BadRow,
-    Draft,
-    Reader,
-    Row,
-    list_of,
-    literal,
-    shorten,
-    text_of,
-)
-from matinee.data.readers.chat import LEVELS, MESSAGE, ROW, supervision
-from matinee.data.readers.chat import READER as CHAT
-from matinee.data.readers.schemas import call_of, tools_of
-from matinee.data.readers.turns import RawTurn, draft_of, role_of
+from matinee.data.readers.base import Account, BadRow, literal, shorten
+from matinee.data.readers.markup import Markup
+from matinee.data.readers.schemas import call_of
+from matinee.data.readers.turns import RawTurn
 
 TOOLS = re.compile(r"<tools>(.*?)</tools>", re.DOTALL)
 CALL = re.compile(r"<tool_call>(.*?)</tool_call>", re.DOTALL)
@@ -44,42 +34,10 @@ PROTOCOL = re.compile(
 )
 
 
-def convert(row: Row, account: Account) -> Draft:
-    """The tools come from the column `tools` or from the system text, of which the rest is kept."""
-    found = ROW.read(dict(row), account)
-    said = messages(found, account)
-    listed: Any = found.get("tools")
-    turns: list[RawTurn] = []
-    for number, turn in enumerate(said):
-        at = f"conversations[{number}]"
-        role, text = role_of(turn.get("role")), text_of(turn.get("content", ""), at)
-        if role == "system":
-            blocks = [block.strip() for block in TOOLS.findall(text) if block.strip()]
-            if blocks and not listed:
-                listed = [tool for block in blocks for tool in _list_of(block)]
-            text = without(PROTOCOL, TOOLS.sub("", text), account) if blocks or listed else text
-            turns += [RawTurn("system", text)] if text else []
-        else:
-            turns += _turns(role, text, supervision(turn, role, at), account, at)
-    return draft_of(turns, tools_of(listed, account), account)
-
-
-def messages(found: dict[str, Any], account: Account) -> list[dict[str, Any]]:
-    """The row's turns by meaning, with its system text first. Raises BadRow."""
-    said = [
-        MESSAGE.read(turn, account, f"conversations[{number}]")
-        for number, turn in enumerate(list_of(found["messages"], "conversations"))
-    ]
-    if system := found.get("system"):
-        said.insert(0, {"role": "system", "content": system})
-    return said
-
-
-def without(protocol: re.Pattern[str], text: str, account: Account) -> str:
-    """The text without what tells how to call, which the prompt template says again."""
-    for match in protocol.finditer(text):
-        account.leave(match[0], "system.how_to_call")
-    return re.sub(r"\n{3,}", "\n\n", protocol.sub("", text)).strip()
+def tools_in(text: str) -> tuple[str, list[Any]]:
+    """The system text without what stands in <tools>, and the tools that do."""
+    blocks = [block.strip() for block in TOOLS.findall(text)]
+    return TOOLS.sub("", text), [tool for block in blocks if block for tool in _list_of(block)]
 
 
 def _list_of(text: str) -> list[Any]:
@@ -90,25 +48,32 @@ def _list_of(text: str) -> list[Any]:
     return [literal(line, "not_json") for line in text.splitlines() if line.strip()]
 
 
-def _turns(role: Any, text: str, supervised: bool, account: Account, at: str) -> list[RawTurn]:
-    if role == "tool" and (answers := RESPONSE.findall(text)):
-        _require_nothing_else(RESPONSE.sub("", text), at)
+def read(turn: RawTurn, names: Sequence[str], account: Account, at: str) -> RawTurn | list[RawTurn]:
+    """The turn with its calls and thoughts, or the answers that one of a tool holds."""
+    text = turn.content
+    if turn.role == "tool" and (answers := RESPONSE.findall(text)):
+        if beside := RESPONSE.sub("", text).strip():
+            raise BadRow("not_supported", f"{at}: text beside <tool_response>: {shorten(beside)}")
         return [_answer(answer.strip()) for answer in answers]
-    if role != "assistant":
-        return [RawTurn(role, text)]
+    if turn.role != "assistant":
+        return turn
     thought = THOUGHT.match(text)
     text = text[thought.end() :] if thought else text
     calls = [call_of(literal(call, "broken_arguments"), account, at) for call in CALL.findall(text)]
     rest = CALL.sub("", text) if calls else text
     if "<tool_call>" in rest or "</tool_call>" in rest:
         raise BadRow("broken_arguments", f"{at}: a <tool_call> that is not closed, or not opened")
-    if calls and (after := text[text.rindex("</tool_call>") + len("</tool_call>") :].strip()):
+    if calls and (after := text.rpartition("</tool_call>")[2].strip()):
         raise BadRow(
             "not_supported", f"{at}: text after a call would stand before it: {after[:60]}"
         )
-    reasoning = thought[1].strip() if thought else ""
-    turn = RawTurn(role, rest.strip() if calls else text, tuple(calls), reasoning)
-    return [replace(turn, supervised=supervised)]
+    thoughts = [turn.reasoning, thought[1].strip() if thought else ""]
+    return replace(
+        turn,
+        content=rest.strip() if calls else text,
+        calls=tuple(calls),
+        reasoning="\n".join(filter(None, thoughts)),
+    )
 
 
 def _answer(text: str) -> RawTurn:
@@ -117,14 +82,4 @@ def _answer(text: str) -> RawTurn:
     return RawTurn("tool", text, name=None if match is None else match[1])
 
 
-def _require_nothing_else(text: str, at: str) -> None:
-    if text.strip():
-        raise BadRow("not_supported", f"{at}: text beside <tool_response>: {shorten(text.strip())}")
-
-
-READER = Reader(
-    columns=CHAT.columns,
-    convert=convert,
-    levels=LEVELS,
-    words=CHAT.words | {"tools", "tool", "call", "response", "think"},
-)
+READER = Markup(PROTOCOL, tools_in, read).reader("tools", "tool", "call", "response", "think")

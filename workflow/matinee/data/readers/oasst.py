@@ -7,7 +7,6 @@ from typing import Any
 
 from matinee.data.readers.base import (
     Account,
-    Draft,
     Level,
     Numbered,
     Reader,
@@ -17,7 +16,7 @@ from matinee.data.readers.base import (
     words,
 )
 from matinee.data.readers.turns import role_of
-from matinee.messages.conversations import Message
+from matinee.messages.conversations import Conversation, Message
 
 COLUMNS = ("message_id", "text", "role")
 MESSAGE = Level(
@@ -101,14 +100,14 @@ def _rank(message: dict[str, Any]) -> float:
     return float("inf") if rank is None else float(rank)
 
 
-def convert(row: Row, account: Account) -> Draft:
+def convert(row: Row, account: Account) -> Conversation:
     """The messages of the path. There are no tools."""
     messages = []
     for number, message in enumerate(row["path"]):
         found = MESSAGE.read(message, account, f"path[{number}]")
         text = text_of(found["text"], f"path[{number}].text")
         messages.append(Message(role_of(found["role"]), text))
-    return Draft(tuple(messages))
+    return Conversation("", tuple(messages))
 
 
 READER = Reader(columns=(("path",),), convert=convert, levels=(PATH, MESSAGE), gather=gather)

@@ -21,7 +21,6 @@ from matinee.data.readers import (
 from matinee.data.readers.base import (
     Account,
     BadRow,
-    Draft,
     Numbered,
     Reader,
     language_of,
@@ -145,7 +144,7 @@ def read_dataset(
         )
 
 
-def _convert(name: str, row: Numbered, on_unknown_key: str, report: FormatReport) -> Draft:
+def _convert(name: str, row: Numbered, on_unknown_key: str, report: FormatReport) -> Conversation:
     """The row's draft, counted in the report. Raises BadRow."""
     if row.problem:
         raise BadRow(row.kind, row.problem)
@@ -216,11 +215,10 @@ def _fitting(name: str, row: Mapping[str, Any]) -> str:
     return f"; `reader: {(marked or fitting)[0]}` reads such rows" if fitting else ""
 
 
-def _require_text(draft: Draft) -> None:
+def _require_text(draft: Conversation) -> None:
     """Raises BadRow for halves of characters, which no file can hold."""
     try:
-        repr_of = Conversation("", draft.messages, draft.tools).to_row()
-        canonical_json(repr_of).encode()
+        canonical_json(draft.to_row()).encode()
     except UnicodeEncodeError as error:
         half = (
             error.object[error.start : error.start + 1].encode(errors="backslashreplace").decode()
@@ -230,13 +228,12 @@ def _require_text(draft: Draft) -> None:
         ) from error
 
 
-def _finish(draft: Draft, identifier: str, source: str) -> Conversation:
+def _finish(draft: Conversation, identifier: str, source: str) -> Conversation:
     asked = " ".join(message.content for message in draft.messages if message.role == "user")
     calls = any(message.tool_calls for message in draft.messages)
-    return Conversation(
+    return replace(
+        draft,
         id=identifier,
-        messages=draft.messages,
-        tools=draft.tools,
         source=source,
         category="call" if calls else "no_call" if draft.tools else "plain",
         language=language_of(asked),

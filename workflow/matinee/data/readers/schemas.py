@@ -19,6 +19,12 @@ from matinee.data.readers.base import (
 )
 from matinee.messages.conversations import Tool, ToolCall, canonical_json
 from matinee.messages.forms.base import MAXIMUM_DEPTH
+from matinee.messages.json_schemas import (
+    LISTS_OF_SCHEMAS,
+    ONE_SCHEMA,
+    SCHEMAS_BY_NAME,
+    with_parts,
+)
 
 ARGUMENTS = ("arguments", "parameters", "args", "input", "params", "kwargs")
 CALL = Level(
@@ -53,16 +59,9 @@ TYPES = {
 }
 WORDS = frozenset({*TYPES, "any", "optional", "properties", "required", "type"})
 
-# Keywords whose value is a schema, a list of schemas, or schemas by name.
-ONE = words(
-    "items additionalProperties not if then else contains propertyNames "
-    "unevaluatedItems unevaluatedProperties additionalItems"
-)
-LISTED = frozenset({"anyOf", "oneOf", "allOf", "prefixItems"})
-NAMED = frozenset({"properties", "patternProperties", "$defs", "definitions", "dependentSchemas"})
 TEXTS = frozenset({"description", "title", "$ref", "pattern", "format"})
 KEYWORDS = {
-    *(*ONE, *LISTED, *NAMED, *TEXTS),
+    *(*ONE_SCHEMA, *LISTS_OF_SCHEMAS, *SCHEMAS_BY_NAME, *TEXTS),
     *("type", "required", "enum", "default", "$schema", "$id", "minProperties", "maxProperties"),
 }
 
@@ -101,31 +100,18 @@ def unflat(parameters: dict[str, Any]) -> dict[str, Any]:
     if not parameters:
         return {"type": "object", "properties": {}}
     parameters = {name: one for name, one in parameters.items() if one is not None}
-    marks = (
-        key
+    if any(
+        key in KEYWORDS and (key == "properties" or not isinstance(value, dict))
         for key, value in parameters.items()
-        if key in KEYWORDS and (key == "properties" or not isinstance(value, dict))
-    )
-    if next(marks, None) is None:
-        required = [
-            name
-            for name, one in parameters.items()
-            if isinstance(one, dict) and one.get("required") is True
-        ]
-        properties = {
-            name: {
-                key: value
-                for key, value in one.items()
-                if key != "required" or not isinstance(value, bool)
-            }
-            if isinstance(one, dict)
-            else one
-            for name, one in parameters.items()
-        }
-        parameters = {"type": "object", "properties": properties}
-        if required:
-            parameters["required"] = required
-    return parameters
+    ):
+        return parameters
+    properties, required = dict(parameters), []
+    for name, one in parameters.items():
+        if isinstance(one, dict) and isinstance(one.get("required"), bool):
+            properties[name] = {key: value for key, value in one.items() if key != "required"}
+            required += [name] if one["required"] else []
+    made = {"type": "object", "properties": properties}
+    return made | ({"required": required} if required else {})
 
 
 def clean(schema: Any, at: str) -> Any:
@@ -139,32 +125,18 @@ def clean(schema: Any, at: str) -> Any:
     if not isinstance(schema, dict):
         raise BadRow("broken_schema", f"{at} is no schema but {shorten(str(schema), 60)}")
     nullable = _takes_null(schema)
-    changed: dict[str, Any] = {}
+    kept: dict[str, Any] = {}
     for key, value in schema.items():
-        place = f"{at}.{key}"
         if value is None and (key not in ("default", "const") or not nullable):
             continue
-        if key == "type":
-            if (kind := _type(value, place)) is not None:
-                changed[key] = kind
-        elif key in NAMED:
-            if not isinstance(value, dict):
-                raise BadRow("broken_schema", f"{place} must hold schemas by name: {_shown(value)}")
-            changed[key] = {
-                name: clean(one, f"{place}.{name}")
-                for name, one in value.items()
-                if one is not None
-            }
-        elif key in LISTED or (key == "items" and isinstance(value, list)):
-            if not isinstance(value, list):
-                raise BadRow("broken_schema", f"{place} must be a list of schemas: {_shown(value)}")
-            changed[key] = [clean(one, f"{place}[{n}]") for n, one in enumerate(value)]
-        elif key in ONE:
-            changed[key] = clean(value, place)
-        else:
-            _require_form(key, value, place)
-            changed[key] = value
-    return changed
+        if key in SCHEMAS_BY_NAME and isinstance(value, dict):
+            value = {name: part for name, part in value.items() if part is not None}
+        _require_form(key, value, f"{at}.{key}")
+        kept[key] = value
+    made = with_parts(kept, lambda part, place: clean(part, f"{at}.{place}"))
+    if "type" in made and (kind := _type(made.pop("type"), f"{at}.type")) is not None:
+        made["type"] = kind
+    return {key: made[key] for key in kept if key in made}
 
 
 def _type(value: Any, at: str) -> Any:
@@ -179,10 +151,17 @@ def _type(value: Any, at: str) -> Any:
 
 
 def _require_form(key: str, value: Any, at: str) -> None:
-    if key in TEXTS and not isinstance(value, str):
-        raise BadRow("broken_schema", f"{at} must be text: {_shown(value)}")
-    if key in ("required", "enum") and not isinstance(value, list):
-        raise BadRow("broken_schema", f"{at} must be a list: {_shown(value)}")
+    wanted: tuple[type, str] | None = None
+    if key in TEXTS:
+        wanted = (str, "be text")
+    elif key in SCHEMAS_BY_NAME:
+        wanted = (dict, "hold schemas by name")
+    elif key in LISTS_OF_SCHEMAS:
+        wanted = (list, "be a list of schemas")
+    elif key in ("required", "enum"):
+        wanted = (list, "be a list")
+    if wanted and not isinstance(value, wanted[0]):
+        raise BadRow("broken_schema", f"{at} must {wanted[1]}: {_shown(value)}")
     if key == "required" and not all(isinstance(name, str) for name in value):
         raise BadRow("broken_schema", f"{at} must list names: {_shown(value)}")
 

@@ -3,27 +3,16 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from typing import Any
 
-from matinee.data.readers.base import (
-    DECODER,
-    Account,
-    BadRow,
-    Draft,
-    Reader,
-    Row,
-    literal,
-    shorten,
-    text_of,
-)
-from matinee.data.readers.chat import LEVELS, ROW, supervision
-from matinee.data.readers.chat import READER as CHAT
-from matinee.data.readers.hermes_v1 import messages, without
-from matinee.data.readers.schemas import RawCall, tools_of
-from matinee.data.readers.turns import RawTurn, draft_of, role_of
+from matinee.data.readers.base import Account, BadRow, literal, shorten
+from matinee.data.readers.markup import Markup
+from matinee.data.readers.schemas import RawCall
+from matinee.data.readers.turns import RawTurn
+from matinee.messages.strict_json import DECODER
 
-PAIRS = {"(": ")", "[": "]", "{": "}"}
 CONSTANTS = {"true": True, "false": False, "null": None, "none": None}
 # How the set tells a model to call: the prompt template says it again in its own words.
 PROTOCOL = re.compile(
@@ -44,41 +33,23 @@ PROTOCOL = re.compile(
 )
 
 
-def convert(row: Row, account: Account) -> Draft:
-    """The system text gives the tools, and is kept where it says more."""
-    found = ROW.read(dict(row), account)
-    turns: list[RawTurn] = []
-    listed: Any = found.get("tools")
-    tools = tools_of(listed, account)
-    for number, turn in enumerate(messages(found, account)):
-        at = f"turn {number}"
-        role, text = role_of(turn.get("role")), text_of(turn.get("content", ""), at)
-        supervised = supervision(turn, role, at)
-        if role == "system":
-            before, listed, after = _list_in(text)
-            if listed and not tools:
-                tools = tools_of(listed, account)
-                text = before + "\n" + after
-            text = without(PROTOCOL, text, account) if tools else text
-            turns += [RawTurn("system", text)] if text else []
-        elif role == "assistant":
-            said, calls = calls_in(text, [tool.name for tool in tools], at)
-            turns.append(RawTurn(role, said, calls, supervised=supervised))
-        else:
-            turns.append(RawTurn(role, text, supervised=supervised))
-    return draft_of(turns, tools, account)
-
-
-def _list_in(system: str) -> tuple[str, list[Any], str]:
-    """What stands before the list of tools, the list, and what stands after it."""
-    start = system.find("[{")
-    if start < 0:
-        return system, [], ""
+def tools_in(system: str) -> tuple[str, list[Any]]:
+    """The system text without its list of tools, and this."""
+    if (start := system.find("[{")) < 0:
+        return system, []
     try:
         listed, end = DECODER.raw_decode(system, start)
     except (ValueError, RecursionError) as error:
         raise BadRow("not_json", f"tool list is not JSON ({error})") from error
-    return system[:start], listed, system[end:]
+    return system[:start] + "\n" + system[end:], listed
+
+
+def read(turn: RawTurn, names: Sequence[str], account: Account, at: str) -> RawTurn:
+    """The turn with the calls that end an assistant's text."""
+    if turn.role != "assistant":
+        return turn
+    said, calls = calls_in(turn.content, names, at)
+    return replace(turn, content=said, calls=calls)
 
 
 def calls_in(text: str, names: Sequence[str], at: str) -> tuple[str, tuple[RawCall, ...]]:
@@ -116,15 +87,7 @@ def _call(text: str) -> RawCall:
 
 
 def _opening_of_last_pair(text: str) -> int:
-    opening, depth = -1, 0
-    for position, character in _unquoted(text):
-        if character in PAIRS:
-            if depth == 0 and character == "(":
-                opening = position
-            depth += 1
-        elif character in PAIRS.values():
-            depth -= 1
-    return opening
+    return max((at for at, depth, sign in _unquoted(text) if sign == "(" and not depth), default=-1)
 
 
 def _value(text: str) -> Any:
@@ -135,21 +98,14 @@ def _value(text: str) -> Any:
 
 def split(text: str) -> list[str]:
     """The parts between commas, without those inside brackets or quotes."""
-    parts, start, depth = [], 0, 0
-    for position, character in _unquoted(text):
-        if character in PAIRS:
-            depth += 1
-        elif character in PAIRS.values():
-            depth -= 1
-        elif character == "," and depth == 0:
-            parts.append(text[start:position])
-            start = position + 1
-    return [part.strip() for part in [*parts, text[start:]] if part.strip()]
+    commas = [at for at, depth, sign in _unquoted(text) if sign == "," and not depth]
+    edges = zip([-1, *commas], [*commas, len(text)], strict=True)
+    return [part for start, end in edges if (part := text[start + 1 : end].strip())]
 
 
-def _unquoted(text: str) -> list[tuple[int, str]]:
-    """Position and character of everything outside quotes. A quote opens only after `=([{,:`."""
-    found, quote, previous, escaped = [], "", "", False
+def _unquoted(text: str) -> Iterator[tuple[int, int, str]]:
+    """Place, brackets around it, and character outside of quotes, which open after `=([{,:`."""
+    quote, previous, escaped, depth = "", "", False, 0
     for position, character in enumerate(text):
         if quote:
             if character == quote and not escaped:
@@ -158,9 +114,10 @@ def _unquoted(text: str) -> list[tuple[int, str]]:
         elif character in "\"'" and previous in "=([{,:":
             quote, escaped = character, False
         else:
-            found.append((position, character))
+            depth -= character in ")]}"
+            yield position, depth, character
+            depth += character in "([{"
         previous = previous if character.isspace() else character
-    return found
 
 
-READER = Reader(columns=CHAT.columns, convert=convert, levels=LEVELS, words=CHAT.words)
+READER = Markup(PROTOCOL, tools_in, read).reader()

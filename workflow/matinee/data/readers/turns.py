@@ -6,9 +6,9 @@ import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
-from matinee.data.readers.base import Account, BadRow, Draft
+from matinee.data.readers.base import Account, BadRow
 from matinee.data.readers.schemas import RawCall
-from matinee.messages.conversations import Message, Role, Tool, canonical_json
+from matinee.messages.conversations import Conversation, Message, Role, Tool, canonical_json
 
 ROLES: dict[str, Role] = {
     **dict.fromkeys(("system", "developer"), "system"),
@@ -46,7 +46,7 @@ class RawTurn:
     bare: bool = False
 
 
-def draft_of(turns: Iterable[RawTurn], tools: tuple[Tool, ...], account: Account) -> Draft:
+def draft_of(turns: Iterable[RawTurn], tools: tuple[Tool, ...], account: Account) -> Conversation:
     """The draft, with answers in the order of their calls. Raises BadRow where they do not fit."""
     by_name = {tool.name: tool for tool in tools}
     joined: list[RawTurn] = []
@@ -91,7 +91,7 @@ def draft_of(turns: Iterable[RawTurn], tools: tuple[Tool, ...], account: Account
         account.notes["rows_with_reasoning"] += 1
     if tools and any(message.role == "system" for message in messages):
         account.notes["rows_with_tools_and_system_text"] += 1
-    return Draft(tuple(messages), tools)
+    return Conversation("", tuple(messages), tools)
 
 
 def _paired(

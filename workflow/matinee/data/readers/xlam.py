@@ -8,7 +8,6 @@ from typing import Any
 from matinee.data.readers.base import (
     Account,
     BadRow,
-    Draft,
     Level,
     Reader,
     Row,
@@ -19,6 +18,7 @@ from matinee.data.readers.base import (
 from matinee.data.readers.chat import ABOUT
 from matinee.data.readers.schemas import CALL, TOOL, WORDS, call_of, tools_of
 from matinee.data.readers.turns import RawTurn, draft_of
+from matinee.messages.conversations import Conversation
 
 ROW = Level(
     "row", {"query": ("query",), "tools": ("tools",), "answers": ("answers",)}, leaves=ABOUT
@@ -26,9 +26,9 @@ ROW = Level(
 TYPE = re.compile(r",(?![^\[]*\])")
 
 
-def convert(row: Row, account: Account) -> Draft:
+def convert(row: Row, account: Account) -> Conversation:
     """`tools` and `answers` are JSON texts; parameters are `name: {type, description, default}`."""
-    found = ROW.read(dict(row), account)
+    found = ROW.read(row, account)
     answers = list_of(found["answers"], "answers")
     calls = tuple(call_of(call, account, f"answers[{n}]") for n, call in enumerate(answers))
     listed = [_tool(tool) for tool in list_of(found["tools"], "tools")]

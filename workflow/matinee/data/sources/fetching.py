@@ -194,14 +194,16 @@ def _fetch(source: Source, folder: Path, what: str, offline: bool, root: Path) -
 
 def _is_here(source: Source, what: str, root: Path) -> bool:
     match source:
-        case HubSource(kind="hf"):
-            return hub.is_cached(source, what)
         case HubSource():
-            return modelscope.is_cached(source, what)
+            try:
+                (hub if source.kind == "hf" else modelscope).cached(source, what)
+            except SourceError:
+                return False
+            return True
         case PackageSource():
-            return packages.is_cached(source)
+            return packages.kept(source).exists()
         case UrlSource():
-            return urls.is_cached(source)
+            return urls.kept(source).exists()
         case PathSource():
             return (root / source.path).exists()
         case RandomSource():

@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from matinee.config import HubSource
-from matinee.data.sources.integrity import Checksum, link_all, require
-from matinee.data.sources.selection import ignored_by, patterns_of, select
+from matinee.data.sources.integrity import Algorithm, link_all, require
+from matinee.data.sources.selection import files_below, ignored_by, patterns_of, select
 from matinee.runtime.errors import SourceError
 
 Result = TypeVar("Result")
@@ -63,11 +63,10 @@ def fetch(source: HubSource, folder: Path, what: str, *, offline: bool) -> dict[
         )
     )
     for name in chosen:
-        lfs, blob = files[name].lfs, files[name].blob_id
-        if lfs is not None:
-            require(snapshot / name, Checksum("sha256", lfs.sha256), endpoint())
-        elif blob is not None:
-            require(snapshot / name, Checksum("git", blob), endpoint())
+        if (lfs := files[name].lfs) is not None:
+            require(snapshot / name, "sha256", lfs.sha256, endpoint())
+        elif (blob := files[name].blob_id) is not None:
+            require(snapshot / name, "git", blob, endpoint())
     link_all(snapshot, chosen, folder)
     _remember_revision(snapshot, source.revision)
     card = info.card_data
@@ -83,47 +82,37 @@ def _remember_revision(snapshot: Path, revision: str) -> None:
         reference.write_text(snapshot.name, encoding="utf-8")
 
 
-def is_cached(source: HubSource, what: str) -> bool:
-    """Whether the hub's cache holds the files of this revision."""
-    try:
-        _cached_files(source, what)
-    except SourceError:
-        return False
-    return True
-
-
 def _from_cache(source: HubSource, folder: Path, what: str) -> dict[str, Any]:
-    snapshot, chosen = _cached_files(source, what)
+    snapshot, chosen = cached(source, what)
+    algorithms: dict[int, Algorithm] = {64: "sha256", 40: "git"}
     for name in chosen:
         # The cache names a file by the checksum that the hub listed for it.
         blob = (snapshot / name).resolve().name
-        algorithm = {64: "sha256", 40: "git"}.get(len(blob))
-        if algorithm is not None and (snapshot / name).is_symlink():
-            require(snapshot / name, Checksum(algorithm, blob), "the hub's cache")  # type: ignore[arg-type]
+        if (snapshot / name).is_symlink() and len(blob) in algorithms:
+            require(snapshot / name, algorithms[len(blob)], blob, "the hub's cache")
     link_all(snapshot, chosen, folder)
     return {"revision": source.revision, "commit": snapshot.name, "licence": ""}
 
 
-def _cached_files(source: HubSource, what: str) -> tuple[Path, list[str]]:
+def cached(source: HubSource, what: str) -> tuple[Path, list[str]]:
+    """The folder of this revision in the hub's cache, and its files. Raises SourceError."""
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import LocalEntryNotFoundError
 
-    patterns = patterns_of(source, what)
     try:
         snapshot = Path(
             snapshot_download(
                 source.repo,
                 repo_type=what,
                 revision=source.revision,
-                allow_patterns=patterns,
+                allow_patterns=patterns_of(source, what),
                 ignore_patterns=ignored_by(source),
                 local_files_only=True,
             )
         )
     except (LocalEntryNotFoundError, OSError) as error:
         raise SourceError("not in the hub's cache on this machine") from error
-    present = [str(path.relative_to(snapshot)) for path in snapshot.rglob("*") if path.is_file()]
-    return snapshot, select(present, source, what)
+    return snapshot, select(files_below(snapshot), source, what)
 
 
 def _patiently(action: Callable[[], Result]) -> Result:
@@ -152,14 +141,8 @@ def _patiently(action: Callable[[], Result]) -> Result:
 
 def _unreachable(error: BaseException | None) -> bool:
     # By name, because the client moved from one HTTP library to another between its releases.
-    names = {
-        "ConnectError",
-        "ConnectTimeout",
-        "ProxyError",
-        "UnsupportedProtocol",
-        "OfflineModeIsEnabled",
-    }
-    return any(kind.__name__ in names for kind in type(error).__mro__)
+    names = "ConnectError ConnectTimeout ProxyError UnsupportedProtocol OfflineModeIsEnabled"
+    return any(kind.__name__ in names.split() for kind in type(error).__mro__)
 
 
 def _explain(error: BaseException) -> str:
@@ -177,5 +160,10 @@ def _explain(error: BaseException) -> str:
         case errors.HfHubHTTPError():
             return f"the hub answered with status {error.response.status_code}"
         case _:
-            lines = str(error).strip().splitlines() or [""]
-            return f"no usable answer ({type(error).__name__}: {lines[0][:200]})"
+            return no_answer(error)
+
+
+def no_answer(error: BaseException) -> str:
+    """What a client that meets anything else says."""
+    line = str(error).strip().partition("\n")[0]
+    return f"no usable answer ({type(error).__name__}: {line[:200]})"

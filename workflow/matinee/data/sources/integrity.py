@@ -6,8 +6,7 @@ import contextlib
 import hashlib
 import os
 import shutil
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any, Literal
 
@@ -17,23 +16,15 @@ from matinee.runtime.redaction import redact
 Algorithm = Literal["sha256", "sha1", "git"]
 
 
-@dataclass(frozen=True)
-class Checksum:
-    """A promised checksum. `git` is the id that git gives to a file's content (a blob's SHA-1)."""
-
-    algorithm: Algorithm
-    value: str
-
-    def of(self, path: Path) -> str:
-        """The file's own checksum by the same algorithm, hexadecimal."""
-        if self.algorithm == "git":
-            digest = hashlib.sha1(f"blob {path.stat().st_size}\0".encode(), usedforsecurity=False)
-            with path.open("rb") as file:
-                while block := file.read(1 << 20):
-                    digest.update(block)
-            return digest.hexdigest()
-        with path.open("rb") as file:
-            return hashlib.file_digest(file, self.algorithm).hexdigest()
+def checksum(path: Path, algorithm: Algorithm = "sha256") -> str:
+    """The file's checksum, hexadecimal; `git`: the id of its content (a blob's SHA-1)."""
+    with path.open("rb") as file:
+        if algorithm != "git":
+            return hashlib.file_digest(file, algorithm).hexdigest()
+        digest = hashlib.sha1(f"blob {path.stat().st_size}\0".encode(), usedforsecurity=False)
+        while block := file.read(1 << 20):
+            digest.update(block)
+        return digest.hexdigest()
 
 
 def cache_folder() -> Path:
@@ -44,10 +35,10 @@ def cache_folder() -> Path:
     return Path(base).expanduser() / "matinee"
 
 
-def require(path: Path, promised: Checksum, origin: str) -> None:
+def require(path: Path, algorithm: Algorithm, promised: str, origin: str) -> None:
     """Checks the file. A file that differs is kept aside, and SourceError names it."""
-    found = promised.of(path)
-    if found == promised.value:
+    found = checksum(path, algorithm)
+    if found == promised:
         return
     real = path.resolve()
     aside = cache_folder() / "rejected" / f"{found[:12]}-{path.name}"
@@ -56,9 +47,22 @@ def require(path: Path, promised: Checksum, origin: str) -> None:
     if path.is_symlink():
         path.unlink()
     raise SourceError(
-        f"{path.name} from {redact(origin)} has {promised.algorithm} checksum {found}, expected "
-        f"{promised.value}; it was kept for inspection as {aside}"
+        f"{path.name} from {redact(origin)} has {algorithm} checksum {found}, expected "
+        f"{promised}; it was kept for inspection as {aside}"
     )
+
+
+def in_cache(
+    path: Path, algorithm: Algorithm, promised: str, offline: bool, make: Callable[[], None]
+) -> None:
+    """Sees to it that the file, which `make` puts there, is in the cache and right. Raises
+    SourceError."""
+    if not path.exists():
+        if offline:
+            raise SourceError("not in the cache on this machine")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        make()
+    require(path, algorithm, promised, "the cache")
 
 
 def link_or_copy(source: Path, target: Path, *, copy: bool = False) -> None:
@@ -112,8 +116,13 @@ def describe_files(folder: Path) -> dict[str, dict[str, Any]]:
     return {
         str(path.relative_to(folder)): {
             "bytes": path.stat().st_size,
-            "sha256": Checksum("sha256", "").of(path),
+            "sha256": checksum(path),
         }
         for path in sorted(folder.rglob("*"))
         if path.is_file()
     }
+
+
+def file_name(last: str) -> str:
+    """The name under which a file with such a name at its source is kept."""
+    return "data" if last in ("", "..") else last

@@ -8,8 +8,9 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from matinee.config import HubSource
-from matinee.data.sources.integrity import Checksum, link_all, require
-from matinee.data.sources.selection import ignored_by, patterns_of, select
+from matinee.data.sources.hub import no_answer
+from matinee.data.sources.integrity import link_all, require
+from matinee.data.sources.selection import files_below, ignored_by, patterns_of, select
 from matinee.runtime.errors import SourceError
 
 Result = TypeVar("Result")
@@ -22,14 +23,10 @@ def fetch(source: HubSource, folder: Path, what: str, *, offline: bool) -> dict[
     not tell the commit behind a branch; the checksums in `run.json` pin the files instead.
     Raises SourceError.
     """
-    api = _client()
     if offline:
-        snapshot = _cached(api, source, what)
-        present = [
-            str(path.relative_to(snapshot)) for path in snapshot.rglob("*") if path.is_file()
-        ]
-        chosen = select(present, source, what)
+        snapshot, chosen = cached(source, what)
     else:
+        api = _client()
         listed = _asked(
             lambda: api.list_repo_files(source.repo, what, revision=source.revision, recursive=True)
         )
@@ -47,18 +44,9 @@ def fetch(source: HubSource, folder: Path, what: str, *, offline: bool) -> dict[
         )
         for name in chosen:
             if files[name].sha256:
-                require(snapshot / name, Checksum("sha256", files[name].sha256), "modelscope")
+                require(snapshot / name, "sha256", files[name].sha256, "modelscope")
     link_all(snapshot, chosen, folder)
     return {"revision": source.revision, "commit": "", "licence": ""}
-
-
-def is_cached(source: HubSource, what: str) -> bool:
-    """Whether ModelScope's cache holds the files of this revision."""
-    try:
-        _cached(_client(), source, what)
-    except SourceError:
-        return False
-    return True
 
 
 def _client() -> Any:
@@ -72,10 +60,11 @@ def _client() -> Any:
     return HubApi(config=HubConfig())
 
 
-def _cached(api: Any, source: HubSource, what: str) -> Path:
-    return _asked(
+def cached(source: HubSource, what: str) -> tuple[Path, list[str]]:
+    """The folder of this revision in ModelScope's cache, and its files. Raises SourceError."""
+    snapshot = _asked(
         lambda: Path(
-            api.download_repo(
+            _client().download_repo(
                 source.repo,
                 what,
                 revision=source.revision,
@@ -85,6 +74,7 @@ def _cached(api: Any, source: HubSource, what: str) -> Path:
             )
         )
     )
+    return snapshot, select(files_below(snapshot), source, what)
 
 
 def _asked(action: Callable[[], Result]) -> Result:
@@ -94,5 +84,4 @@ def _asked(action: Callable[[], Result]) -> Result:
         raise
     # The client raises classes of its own, of requests, and ValueError, with no common base.
     except Exception as error:
-        lines = str(error).strip().splitlines() or [""]
-        raise SourceError(f"no usable answer ({type(error).__name__}: {lines[0][:200]})") from error
+        raise SourceError(no_answer(error)) from error

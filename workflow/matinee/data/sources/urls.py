@@ -11,7 +11,14 @@ from typing import Any
 from urllib.parse import unquote, urlsplit
 
 from matinee.config import UrlSource
-from matinee.data.sources.integrity import Checksum, cache_folder, link_or_copy, require
+from matinee.data.sources.integrity import (
+    Algorithm,
+    cache_folder,
+    file_name,
+    in_cache,
+    link_or_copy,
+    require,
+)
 from matinee.runtime.errors import SourceError
 from matinee.runtime.redaction import redact
 
@@ -23,36 +30,28 @@ BLOCK_BYTES = 1 << 18
 
 def fetch(source: UrlSource, folder: Path, *, offline: bool) -> dict[str, Any]:
     """Leaves the file in `folder` under the last part of its address. Raises SourceError."""
-    kept = _kept(source)
-    promised = _promised(source)
-    if not kept.exists():
-        if offline:
-            raise SourceError("not in the cache on this machine")
-        part = kept.with_name(kept.name + ".part")
-        part.parent.mkdir(parents=True, exist_ok=True)
+    here = kept(source)
+    algorithm: Algorithm = "sha1" if source.sha256 is None else "sha256"
+
+    def download() -> None:
+        part = here.with_name(here.name + ".part")
         _download(source.url, part)
-        require(part, promised, source.url)
-        part.replace(kept)
-    require(kept, promised, "the cache")
-    link_or_copy(kept, folder / kept.name)
-    return {"revision": redact(source.url), "commit": promised.value, "licence": ""}
+        require(part, algorithm, _promised(source), source.url)
+        part.replace(here)
+
+    in_cache(here, algorithm, _promised(source), offline, download)
+    link_or_copy(here, folder / here.name)
+    return {"revision": redact(source.url), "commit": _promised(source), "licence": ""}
 
 
-def is_cached(source: UrlSource) -> bool:
-    """Whether the whole file is in the cache already."""
-    return _kept(source).exists()
+def _promised(source: UrlSource) -> str:
+    return str(source.sha256 or source.sha1)
 
 
-def _promised(source: UrlSource) -> Checksum:
-    if source.sha256 is not None:
-        return Checksum("sha256", source.sha256)
-    return Checksum("sha1", str(source.sha1))
-
-
-def _kept(source: UrlSource) -> Path:
+def kept(source: UrlSource) -> Path:
+    """Where the whole file lies in the cache, once it is there."""
     name = PurePosixPath(unquote(urlsplit(source.url).path)).name
-    name = "data" if name in ("", "..") else name
-    return cache_folder() / "urls" / _promised(source).value / name
+    return cache_folder() / "urls" / _promised(source) / file_name(name)
 
 
 def _download(url: str, part: Path) -> None:

@@ -7,17 +7,17 @@ import re
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, ClassVar, NoReturn
+from typing import Any, ClassVar
 
 from matinee.messages.conversations import Tool, ToolCall
 from matinee.messages.repairing import RepairError, repair_values
+from matinee.messages.strict_json import DECODER, SURROGATE, deeper_than
 from matinee.messages.transcripts import ParsedCall
 
 # No tool needs more, and whatever walks the arguments later may do so recursively.
 MAXIMUM_DEPTH = 32
 
 SPACE = re.compile(r"[ \t\r\n]*")
-SURROGATE = re.compile("[\ud800-\udfff]")
 
 
 @dataclass(frozen=True)
@@ -82,7 +82,7 @@ class Reading:
         """The JSON value at `at` (space skipped) and where it ends. Raises Broken."""
         begin = self.skip(at)
         try:
-            return _DECODER.raw_decode(self.text, begin)
+            return DECODER.raw_decode(self.text, begin)
         except json.JSONDecodeError as error:
             if self.lenient:
                 return self._repaired_object(begin)
@@ -114,7 +114,7 @@ class Reading:
             arguments = {} if arguments is None else arguments
         if not isinstance(arguments, dict):
             raise Broken(position, "the arguments are not a JSON object")
-        if _deeper_than(MAXIMUM_DEPTH, arguments):
+        if deeper_than(MAXIMUM_DEPTH, arguments):
             raise Broken(position, f"the arguments are nested deeper than {MAXIMUM_DEPTH} levels")
         try:
             encoded = json.dumps(arguments, ensure_ascii=False, allow_nan=False)
@@ -156,35 +156,3 @@ class Form(ABC):
     @abstractmethod
     def grammar(self, tools: Sequence[Tool], tokens: Mapping[str, int]) -> str:
         """llguidance's grammar of answers; `tokens`: the marks that are special tokens."""
-
-
-def _refuse_constant(name: str) -> NoReturn:
-    raise ValueError(f"{name} is not a JSON number")
-
-
-def _finite(literal: str) -> float:
-    value = float(literal)
-    if value in (float("inf"), float("-inf")):
-        raise ValueError(f"the number {literal[:20]} is too large")
-    return value
-
-
-def _object_without_twins(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    value = dict(pairs)
-    if len(value) != len(pairs):
-        raise ValueError("a key occurs twice in one object")
-    return value
-
-
-_DECODER = json.JSONDecoder(
-    object_pairs_hook=_object_without_twins,
-    parse_constant=_refuse_constant,
-    parse_float=_finite,
-)
-
-
-def _deeper_than(levels: int, value: Any) -> bool:
-    if not isinstance(value, dict | list):
-        return False
-    children = value.values() if isinstance(value, dict) else value
-    return levels == 0 or any(_deeper_than(levels - 1, child) for child in children)
