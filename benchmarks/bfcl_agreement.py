@@ -32,10 +32,10 @@ from matinee.data.sources import fetch_bfcl  # noqa: E402
 from matinee.evaluation.bfcl import load_bfcl  # noqa: E402
 from matinee.evaluation.scoring import score_suite  # noqa: E402
 from matinee.messages.conversations import ToolCall, canonical_json  # noqa: E402
+from matinee.messages.details import said  # noqa: E402
 from matinee.messages.parsing import parse, write_calls  # noqa: E402
 from matinee.messages.scenarios import Suite  # noqa: E402
 from matinee.messages.transcripts import Step, Transcript  # noqa: E402
-from matinee.report.words import said  # noqa: E402
 
 ENVIRONMENT = ROOT / ".venv-bfcl"
 FEWEST_PAIRS = 20_000

@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from matinee.messages.conversations import ToolCall, canonical_json
+from matinee.messages.details import said
 from matinee.messages.forms.base import MAXIMUM_DEPTH
 from matinee.messages.parsing import CallForm, parse, write_calls
 from matinee.messages.repairing import REPAIR_LIMIT
@@ -108,11 +109,15 @@ ACTION_BROKEN = {
 }
 
 
+def told(parsed: Parse) -> str:
+    assert parsed.error is not None
+    return said(parsed.error)
+
+
 @pytest.mark.parametrize("text", HERMES_BROKEN.values(), ids=HERMES_BROKEN.keys())
 def test_hermes_is_strict(text: str) -> None:
     parsed = parse("hermes", text)
-    assert parsed.error is not None
-    assert parsed.error.startswith("call 1, character ")
+    assert told(parsed).startswith("call 1, character ")
     assert parsed.calls == ()
     assert parsed.content == text
 
@@ -120,8 +125,7 @@ def test_hermes_is_strict(text: str) -> None:
 @pytest.mark.parametrize("text", ACTION_BROKEN.values(), ids=ACTION_BROKEN.keys())
 def test_action_is_strict(text: str) -> None:
     parsed = parse("action", text)
-    assert parsed.error is not None
-    assert parsed.error.startswith("call ")
+    assert told(parsed).startswith("call ")
 
 
 @pytest.mark.parametrize("form", FORMS)
@@ -130,13 +134,12 @@ def test_calls_before_the_break_are_kept_and_the_rest_is_content(form: CallForm)
     parsed = parse(form, write_calls(form, [AIR]) + "\n" + broken)
     assert calls_of(parsed) == [(AIR.name, AIR.values)]
     assert parsed.content == broken
-    assert parsed.error is not None
-    assert parsed.error.startswith("call 2, character ")
+    assert told(parsed).startswith("call 2, character ")
 
 
 def test_the_error_points_at_the_character() -> None:
     text = '好<tool_call>{"name" "a"}</tool_call>'
-    assert parse("hermes", text).error == "call 1, character 21: not JSON: Expecting ':' delimiter"
+    assert told(parse("hermes", text)) == "call 1, character 21: not JSON: Expecting ':' delimiter"
     assert text[20] == '"'
 
 
@@ -287,7 +290,7 @@ def test_long_broken_json_is_left_broken() -> None:
     broken = '{"name" "a", "x": "' + "y" * REPAIR_LIMIT + '"}'
     parsed = parse("hermes", f"<tool_call>{broken}</tool_call>", lenient=True)
     assert parsed.error is not None
-    assert "too long to repair" in parsed.error
+    assert "too long to repair" in told(parsed)
 
 
 def test_halves_of_surrogate_pairs_do_not_reach_the_record() -> None:
@@ -377,4 +380,4 @@ def test_a_tag_of_thoughts_in_an_argument_is_an_argument() -> None:
 
 def test_the_place_of_an_error_counts_the_thoughts() -> None:
     text = "<think>嗯</think><tool_call>{x"
-    assert parse("hermes", text).error.startswith(f"call 1, character {text.index('x') + 1}:")  # type: ignore[union-attr]
+    assert told(parse("hermes", text)).startswith(f"call 1, character {text.index('x') + 1}:")

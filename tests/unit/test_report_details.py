@@ -10,12 +10,14 @@ from pathlib import Path
 import pytest
 import yaml
 
-from matinee.messages.transcripts import Detail
-from matinee.report.words import SENTENCES, in_chinese, said
+from matinee.messages.details import SENTENCES, said
+from matinee.messages.forms.base import JSON_PROBLEMS
+from matinee.messages.parsing import parse
+from matinee.messages.transcripts import Detail, Parse
 
 PACKAGE = Path(__file__).parents[2] / "workflow" / "matinee"
-HAN = re.compile(r"[\u4e00-\u9fff]")
-TABLE = yaml.safe_load(SENTENCES.read_text(encoding="utf-8"))["verdicts"]
+LOADED = yaml.safe_load(SENTENCES.read_text(encoding="utf-8"))
+TABLE = LOADED["verdicts"] | LOADED["parsing"]
 
 
 def calls(files: Iterator[Path], makers: set[str]) -> Iterator[ast.Call]:
@@ -25,19 +27,29 @@ def calls(files: Iterator[Path], makers: set[str]) -> Iterator[ast.Call]:
                 yield node
 
 
-def keys() -> Iterator[str]:
-    sources = (PACKAGE / "evaluation" / "scoring").glob("*.py")
-    for call in calls(sources, {"blame", "_told"}):
+def keys(folders: list[str], makers: set[str], place: int) -> Iterator[str]:
+    sources = (file for folder in folders for file in (PACKAGE / folder).glob("*.py"))
+    for call in calls(sources, makers):
         yield from (
             node.value
-            for argument in call.args[1:2]
+            for argument in call.args[place : place + 1]
             for node in ast.walk(argument)
             if isinstance(node, ast.Constant) and isinstance(node.value, str)
         )
 
 
 def test_the_table_holds_the_keys_that_scoring_uses_and_no_others() -> None:
-    assert {*keys(), "as_accepted", "turn"} == set(TABLE)
+    used = keys(["evaluation/scoring"], {"blame", "_told"}, 1)
+    assert {*used, "as_accepted", "turn"} == set(LOADED["verdicts"])
+
+
+def test_the_table_holds_the_keys_that_parsers_use_and_no_others() -> None:
+    rooms = ["messages", "messages/forms"]
+    used = {*keys(rooms, {"Broken"}, 1), *keys(rooms, {"RepairError", "NotStrict"}, 0)}
+    used |= {*keys(rooms, {"reading.expect", "reading.until", "self._reading.expect"}, 2)}
+    used -= {key for key in used if " " in key or not key.isidentifier()}
+    used |= {*JSON_PROBLEMS.values(), "in_call", "as_told", "json_too_much"}
+    assert used == set(LOADED["parsing"])
 
 
 @pytest.mark.parametrize("key", TABLE)
@@ -58,38 +70,14 @@ def test_a_model_that_writes_braces_is_quoted_as_it_is() -> None:
     assert said(told, "zh") == "重复了提示：{tool} {0}"
 
 
-def test_what_a_parser_said_is_translated_within_a_verdict() -> None:
-    told = Detail(key="unparsable", values={"said": "not JSON: Extra data"})
-    assert said(told, "zh") == "不是 JSON：JSON 之后还有多余内容"
+def test_where_and_why_a_text_broke_is_said_within_a_verdict() -> None:
+    broken = parse("hermes", '<tool_call>{"name": "a" 1}</tool_call>').error
+    assert broken is not None
+    told = Detail(key="unparsable", values={"said": broken})
+    assert said(told, "zh") == "第 1 个调用，第 25 个字符：不是 JSON：此处应为逗号"
 
 
-def _text(node: ast.expr) -> str | None:
-    """A string as it would be written, each of its variables as the word `it`."""
-    if isinstance(node, ast.Constant) and isinstance(node.value, str):
-        return node.value
-    if isinstance(node, ast.JoinedStr):
-        parts = [
-            str(part.value)
-            if isinstance(part, ast.Constant)
-            else ("7" if re.search("MAXIMUM|LIMIT", ast.unparse(part)) else "it")
-            for part in node.values
-        ]
-        return "".join(parts)
-    return None
-
-
-def _sentences() -> Iterator[str]:
-    sources = [*(PACKAGE / "messages").glob("*.py"), *(PACKAGE / "messages" / "forms").glob("*.py")]
-    for call in calls(iter(sources), {"Broken", "RepairError"}):
-        yield from (text for one in call.args if (text := _text(one)) and " " in text)
-
-
-@pytest.mark.parametrize("sentence", sorted(set(_sentences())))
-def test_every_sentence_of_a_parser_has_a_translation(sentence: str) -> None:
-    assert HAN.search(in_chinese(sentence)), f"add it to report/details.yaml: {sentence}"
-
-
-def test_what_a_sentence_is_about_stays_as_it_is() -> None:
-    english = "call 1, character 12: not JSON: Expecting ',' delimiter"
-    assert in_chinese(english) == "第 1 个调用，第 12 个字符：不是 JSON：此处应为逗号"
-    assert in_chinese("quite another thing") == "quite another thing"
+def test_the_sentence_of_an_earlier_transcript_is_kept() -> None:
+    earlier = Parse.model_validate({"content": "", "error": "call 1: whatever"})
+    assert earlier.error is not None
+    assert said(earlier.error, "zh") == "call 1: whatever"

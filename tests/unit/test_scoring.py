@@ -23,9 +23,9 @@ from cases import (
 )
 from playing import DONE, call, gold, judged, says, scenario, turn
 
+from matinee.messages.details import said
 from matinee.messages.scenarios import Fault, Scenario
 from matinee.messages.transcripts import ErrorClass
-from matinee.report.words import said
 
 
 @pytest.mark.parametrize(("case", "outputs"), GOOD.values(), ids=GOOD.keys())

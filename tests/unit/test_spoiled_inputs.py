@@ -1,7 +1,7 @@
-"""Scenarios, tool lists and OpenAPI documents with random harm: refused by file and line, or used.
+"""Scenarios, tools, OpenAPI documents and rows with random harm: refused with the place, or used.
 
 What is accepted is used to the end: played by an engine that knows the answers and scored, or
-called. tests/faults/test_spoiled_inputs.py does the same five thousand times.
+called, rendered. tests/faults/test_spoiling.py does the same five thousand times.
 """
 
 from __future__ import annotations
@@ -14,10 +14,13 @@ from typing import Any
 
 import pytest
 import yaml
+from reader_rows import GRAMMARS, Dice
 from spoiled import spoiled
 from test_openapi import LIBRARY, QUERY
 from test_suites import HEAD, OWN, OWN_HEAD, SOUND, TOOLS
+from tiny import tokenizer
 
+from matinee.data.readers import read_dataset
 from matinee.evaluation.openapi import import_openapi
 from matinee.evaluation.openapi.sending import path_part, query
 from matinee.evaluation.playing import Play, run_suite
@@ -26,8 +29,9 @@ from matinee.evaluation.scripted import GoldEngine
 from matinee.evaluation.simulation import FixtureSimulation, RecordedAnswer
 from matinee.evaluation.simulation.api import Parameters, Refusal
 from matinee.evaluation.suites import check_suite, load_suite
-from matinee.messages.conversations import Tool
-from matinee.runtime.errors import ScenarioError
+from matinee.messages.conversations import Conversation, Tool
+from matinee.messages.rendering import Renderer
+from matinee.runtime.errors import DataError, ScenarioError
 
 PLACE = re.compile(r"\S+:\d+: .")
 ARGUMENTS = ("{}", '{"isbn": 1, "day": "x", "tags": ["a"], "deep": {"a": 1}}', '{"body": [1]}')
@@ -110,6 +114,33 @@ def try_documents(folder: Path, seeds: range) -> int:
     return accepted
 
 
+def try_rows(folder: Path, seeds: range) -> int:
+    """Spoils one row for each seed, of the formats in turn; returns how many were read."""
+    file = folder / "rows.jsonl"
+    renderers = [Renderer(tokenizer(), name) for name in ("chatml_hermes", "gemma_action")]
+    grammars = sorted(GRAMMARS)
+    accepted = 0
+    for seed in seeds:
+        reader, draw = GRAMMARS[grammars[seed % len(grammars)]]
+        file.write_bytes(spoiled(draw(Dice(seed)), seed, as_json=True))
+        before, refused = time.process_time(), ""
+        try:
+            kept = list(read_dataset(reader, [file], source="s", on_bad_row="skip"))
+        except DataError as error:
+            refused = str(error)
+        if refused:
+            assert re.search(r"rows\.jsonl|no usable row \(\d+ read", refused), (seed, refused)
+            continue
+        accepted += 1
+        for conversation in kept:
+            row = json.loads(json.dumps(conversation.to_row()))
+            assert Conversation.from_row(row) == conversation, seed
+            for renderer in renderers:
+                renderer.rows_within([conversation], 4000)
+        assert time.process_time() - before < 20, seed
+    return accepted
+
+
 @pytest.mark.parametrize("spoil", ["a", "tools"])
 def test_a_spoiled_suite_is_refused_by_file_and_line_or_played(tmp_path: Path, spoil: str) -> None:
     assert 0 < try_suites(tmp_path, range(60), spoil) < 60
@@ -117,3 +148,7 @@ def test_a_spoiled_suite_is_refused_by_file_and_line_or_played(tmp_path: Path, s
 
 def test_a_spoiled_document_is_refused_by_file_and_line_or_called(tmp_path: Path) -> None:
     assert 0 < try_documents(tmp_path, range(60)) < 60
+
+
+def test_a_spoiled_row_is_refused_with_its_file_or_rendered(tmp_path: Path) -> None:
+    assert 0 < try_rows(tmp_path, range(200)) < 200

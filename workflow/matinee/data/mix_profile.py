@@ -71,7 +71,7 @@ class Tally:
         """Counts one conversation."""
         calls = [call.name for message in conversation.messages for call in message.tool_calls]
         turns = sum(one.role in ("user", "assistant") for one in conversation.messages)
-        for name, counted in {
+        counts: dict[str, Any] = {
             "sources": [conversation.source],
             "languages": [conversation.language or "unknown"],
             "categories": [conversation.category or "unknown"],
@@ -80,7 +80,8 @@ class Tally:
             "called": calls,
             "offered": [tool.name for tool in conversation.tools],
             "all": {"rows": 1, "turns": turns, "calls": len(calls)},
-        }.items():
+        }
+        for name, counted in counts.items():
             self.counts[name].update(counted)
         if conversation.tools:
             # Not hash(): that of one process means nothing in another.

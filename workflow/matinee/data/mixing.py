@@ -70,7 +70,7 @@ def _take(part: MixPart, path: Path, seen: _Seen) -> tuple[list[str], dict[str, 
         random.Random(part.shuffle_seed).shuffle(rows)
     limit = part.max_samples if part.max_samples is not None else available
     kept: list[str] = []
-    dropped: dict[str, int] = {"exact": 0, "near": 0}
+    dropped = {"dropped_exact": 0, "dropped_near": 0}
     for row in rows:
         if len(kept) == limit:
             break
@@ -78,9 +78,8 @@ def _take(part: MixPart, path: Path, seen: _Seen) -> tuple[list[str], dict[str, 
         if likeness is None:
             kept.append(row)
         else:
-            dropped[likeness] += 1
-    facts = {"dropped_exact": dropped["exact"], "dropped_near": dropped["near"]}
-    return kept, {"available": available, "taken": len(kept), **facts}
+            dropped[f"dropped_{likeness}"] += 1
+    return kept, {"available": available, "taken": len(kept), **dropped}
 
 
 def _weighted(rows: list[str], weight: float) -> Iterator[str]:
@@ -126,11 +125,15 @@ def _content(said: dict[str, Any]) -> str:
 
 
 class _Seen:
-    """What the mix holds so far, of the parts that want duplicates dropped."""
+    """What the mix holds so far, of the parts that want duplicates dropped.
+
+    Near duplicates are found by MinHash sketches, without comparing all pairs.
+    """
 
     def __init__(self) -> None:
         self._exact: set[str] = set()
-        self._near: _Sketches | None = None
+        self._index: Any = None
+        self._sketches: list[Any] = []
 
     def likeness(self, row: str, wanted: str) -> Literal["exact", "near"] | None:
         """How the row is held already; None if it is new, and it is noted."""
@@ -141,27 +144,14 @@ class _Seen:
         if content in self._exact:
             return "exact"
         self._exact.add(content)
-        if wanted == "near":
-            self._near = self._near or _Sketches()
-            if self._near.holds_like(_spoken(said)):
-                return "near"
-        return None
+        return "near" if wanted == "near" and self._holds_like(_spoken(said)) else None
 
-
-class _Sketches:
-    """MinHash sketches of texts, to find near duplicates without comparing all pairs."""
-
-    def __init__(self) -> None:
-        from datasketch import MinHashLSH
-
-        self._index = MinHashLSH(threshold=NEAR_THRESHOLD, num_perm=PERMUTATIONS)
-        self._sketches: list[Any] = []
-
-    def holds_like(self, text: str) -> bool:
-        """Whether a near duplicate was given before; if not, the text is noted."""
+    def _holds_like(self, text: str) -> bool:
         import xxhash
-        from datasketch import MinHash
+        from datasketch import MinHash, MinHashLSH
 
+        if self._index is None:
+            self._index = MinHashLSH(threshold=NEAR_THRESHOLD, num_perm=PERMUTATIONS)
         starts = range(max(1, len(text) - GRAM_CHARACTERS + 1))
         grams = {text[at : at + GRAM_CHARACTERS].encode() for at in starts}
         sketch = MinHash(num_perm=PERMUTATIONS, hashfunc=xxhash.xxh32_intdigest)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 import itertools
-import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -43,45 +42,6 @@ def renderer(prompts: Prompts) -> Renderer:
     from transformers import AutoTokenizer
 
     return Renderer(AutoTokenizer.from_pretrained(prompts.model), prompts.template)
-
-
-@functools.lru_cache(maxsize=1)
-def _control_tokens(prompts: Prompts) -> re.Pattern[str]:
-    tokenizer = renderer(prompts).tokenizer
-    added = (str(one) for one in tokenizer.added_tokens_decoder.values() if one.special)
-    ends = tokenizer.decode([renderer(prompts).end_id])
-    listed = {*added, *map(str, tokenizer.all_special_tokens), str(ends)} - {""}
-    return re.compile("|".join(map(re.escape, sorted(listed, key=len, reverse=True))))
-
-
-def spelled_out(conversation: Conversation, control: re.Pattern[str]) -> Conversation:
-    """The conversation without control tokens in what people, tools and answers say.
-
-    Text such as `<|im_end|>` would end a turn in the middle. A zero-width space behind its first
-    character makes plain text of it, which looks the same.
-    """
-
-    def plain(text: str) -> str:
-        return control.sub(lambda found: f"{found[0][0]}\u200b{found[0][1:]}", text)
-
-    return replace(
-        conversation,
-        messages=tuple(
-            replace(
-                message,
-                content=plain(message.content),
-                reasoning=plain(message.reasoning),
-                tool_calls=tuple(
-                    replace(call, arguments=plain(call.arguments)) for call in message.tool_calls
-                ),
-            )
-            for message in conversation.messages
-        ),
-        tools=tuple(
-            replace(tool, description=plain(tool.description), parameters=plain(tool.parameters))
-            for tool in conversation.tools
-        ),
-    )
 
 
 @dataclass
@@ -140,12 +100,12 @@ def _blocks(conversations: Path) -> Iterator[Lines]:
 def _tokenize(prompts: Prompts, path: str, lines: Lines) -> tuple[pa.RecordBatch, Tokenized]:
     found = Tokenized()
     conversations: list[Conversation] = []
-    control = _control_tokens(prompts)
     for number, line in lines:
         conversation = parse_row(line, f"{path}:{number}")
-        plain = spelled_out(conversation, control) if control.search(line) else conversation
-        found.spelled_out += plain != conversation
-        conversations.append(plain)
+        if renderer(prompts).control.search(line):
+            found.spelled_out += 1
+            conversation = Conversation.from_row(renderer(prompts).plain(conversation.to_row()))
+        conversations.append(conversation)
     fitting: list[TokenRow] = []
     rows = renderer(prompts).rows_within(conversations, prompts.cutoff)
     for conversation, cut in zip(conversations, rows, strict=True):

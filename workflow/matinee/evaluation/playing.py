@@ -14,9 +14,10 @@ from matinee.engines.sampling import GREEDY, Sampling
 from matinee.evaluation.asking import MAXIMUM_ROUNDS, answer, asked_slots
 from matinee.evaluation.simulation import Simulation, world
 from matinee.messages.conversations import Message, Tool, ToolCall, canonical_json
+from matinee.messages.details import said
 from matinee.messages.parsing import CallForm, parse, printable
 from matinee.messages.scenarios import Fault, Scenario, Suite, Turn
-from matinee.messages.transcripts import Observation, Parse, Step, Transcript
+from matinee.messages.transcripts import Detail, Observation, Parse, Step, Transcript
 from matinee.runtime.errors import EngineError, ScenarioError
 
 # The same call with the same result, or the same broken text, so often within a turn is a cycle.
@@ -128,8 +129,8 @@ class _Case:
         self._steps: list[Step] = []
         if today is not None:
             self._say(Message("system", system_message(today)))
-        for said in scenario.opening:
-            self._say(Message(said.role, said.content))
+        for opening in scenario.opening:
+            self._say(Message(opening.role, opening.content))
         self._begin(0)
 
     def _begin(self, turn: int) -> None:
@@ -251,10 +252,10 @@ def _called(parsed: Parse, text: str) -> Message:
     return Message("assistant", parsed.content, calls, reasoning=parsed.reasoning)
 
 
-def _unparsable(error: str) -> Observation:
+def _unparsable(error: Detail) -> Observation:
     """What the model reads when its call could not be read, worded as the tools word errors."""
     body = {
-        "reason": f"工具调用格式错误，没有执行任何调用（{error}）",
+        "reason": f"工具调用格式错误，没有执行任何调用（{said(error)}）",
         "result": None,
         "error_code": 10000,
     }

@@ -164,7 +164,7 @@ def _yaml(text: str) -> _Node:
     """The nodes of one document. Raises YAMLError and _Unfit."""
     # libyaml's parser is ten times faster; it is missing in some builds of PyYAML.
     loader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
-    events = yaml.parse(text, Loader=loader)
+    events: Iterator[Any] = yaml.parse(text, Loader=loader)
     next(events)
     if isinstance(next(events), yaml.StreamEndEvent):
         return _Node(None)

@@ -13,10 +13,9 @@ from typing import Any
 from matinee.messages.conversations import Tool, ToolCall
 from matinee.messages.forms import forms
 from matinee.messages.forms.base import Broken, Reading
-from matinee.messages.forms.hermes import named_call
 from matinee.messages.repairing import close_fences, goes_on
 from matinee.messages.strict_json import SURROGATE
-from matinee.messages.transcripts import Parse, ParsedCall
+from matinee.messages.transcripts import Detail, Parse, ParsedCall
 
 # The name of a form, see `matinee.messages.forms`.
 CallForm = str
@@ -49,8 +48,14 @@ def parse(
     try:
         forms()[form].read(reading)
     except Broken as broken:
-        place = broken.position + 1 + len(text) - len(answer)
-        error = f"call {len(reading.calls) + 1}, character {place}: {broken.reason}"
+        error = Detail(
+            key="in_call",
+            values={
+                "number": len(reading.calls) + 1,
+                "place": broken.position + 1 + len(text) - len(answer),
+                "detail": broken.detail,
+            },
+        )
     if lenient and error is None and not reading.calls:
         _bare_call(reading)
     content = "\n".join(part for part in (close_fences(r, lenient) for r in reading.rests) if part)
@@ -98,6 +103,6 @@ def _bare_call(reading: Reading) -> None:
         return
     try:
         values = reading.repaired(0, len(text))
-        reading.calls, reading.rests = [named_call(reading, value, 0) for value in values], []
+        reading.calls, reading.rests = [reading.named_call(value, 0) for value in values], []
     except Broken:
         return

@@ -107,18 +107,44 @@ class Renderer:
         self, messages: Sequence[dict[str, Any]], tools: Sequence[dict[str, Any]] = ()
     ) -> list[int]:
         """Token ids up to where the assistant's next turn begins; messages in OpenAI's form."""
+        plain = self.plain(list(messages)), self.plain(list(tools))
+        text = self._render(*plain, prompt=True, thinking=self._thinking)
+        return list(self.tokenizer.encode(text, add_special_tokens=False))
+
+    def _render(
+        self, messages: list[Any], tools: list[Any], *, prompt: bool = False, thinking: bool = False
+    ) -> str:
         if self.native is not None:
-            text = self.native.render(messages, tools, prompt=True, thinking=self._thinking)
-            return list(self.tokenizer.encode(text, add_special_tokens=False))
-        ids: Any = self.tokenizer.apply_chat_template(
-            list(messages),
-            tools=list(tools) or None,
-            chat_template=self._text,
-            add_generation_prompt=True,
-            tokenize=True,
-            return_dict=False,
+            return self.native.render(messages, tools, prompt=prompt, thinking=thinking)
+        return str(
+            self.tokenizer.apply_chat_template(
+                messages,
+                tools=tools or None,
+                chat_template=self._text,
+                add_generation_prompt=prompt,
+                tokenize=False,
+            )
         )
-        return [int(token) for token in ids]
+
+    def plain(self, value: Any) -> Any:
+        """A text, or the texts of lists and objects, without control tokens.
+
+        Somebody's `<|im_end|>` would end a turn in the middle. A zero-width space behind its first
+        character makes plain text of it, which looks the same.
+        """
+        if isinstance(value, str):
+            return self.control.sub(lambda found: f"{found[0][0]}\u200b{found[0][1:]}", value)
+        if isinstance(value, dict):
+            return {self.plain(key): self.plain(part) for key, part in value.items()}
+        return [self.plain(part) for part in value] if isinstance(value, list) else value
+
+    @cached_property
+    def control(self) -> re.Pattern[str]:
+        """The texts of control tokens."""
+        added = (str(one) for one in self.tokenizer.added_tokens_decoder.values() if one.special)
+        end = str(self.tokenizer.decode([self.end_id]))
+        listed = {*added, *map(str, self.tokenizer.all_special_tokens), end} - {""}
+        return re.compile("|".join(map(re.escape, sorted(listed, key=len, reverse=True))))
 
     def call_opening(self, name: str) -> list[int]:
         """Token ids with which an answer that calls the tool `name` begins, up to its arguments."""
@@ -141,14 +167,7 @@ class Renderer:
         """The whole conversation as the model reads it."""
         messages = [message.as_openai() for message in conversation.messages]
         tools: list[Any] = [tool.as_openai() for tool in conversation.tools]
-        if self.native is not None:
-            thinking = bool(conversation.messages[-1].reasoning)
-            return self.native.render(messages, tools, thinking=thinking)
-        return str(
-            self.tokenizer.apply_chat_template(
-                messages, tools=tools or None, chat_template=self._text, tokenize=False
-            )
-        )
+        return self._render(messages, tools, thinking=bool(conversation.messages[-1].reasoning))
 
     def row(self, conversation: Conversation) -> TokenRow:
         """The conversation as one training row, at full length; the last of several."""

@@ -12,6 +12,8 @@ import json
 import re
 from typing import Any
 
+from matinee.messages.transcripts import Detail
+
 # json-repair's time can grow with the square of a broken text; longer ones are left broken.
 REPAIR_LIMIT = 2_000
 
@@ -25,7 +27,11 @@ _DECODER = json.JSONDecoder(strict=False)
 
 
 class RepairError(ValueError):
-    """The text is not JSON, and no usual slip explains why."""
+    """The text is not JSON, and no usual slip explains why; `detail` in `details.yaml`."""
+
+    def __init__(self, key: str, **values: str | int) -> None:
+        super().__init__(key)
+        self.detail = Detail(key=key, values=dict(values))
 
 
 def read_values(text: str, start: int) -> tuple[list[Any], int]:
@@ -91,9 +97,9 @@ def _repaired(text: str) -> list[Any]:
     """The objects of a text of ASCII punctuation that is not JSON."""
     bare = text.strip().removesuffix("```").rstrip()
     if not bare:
-        raise RepairError("nothing where JSON was expected")
+        raise RepairError("json_missing")
     if len(bare) > REPAIR_LIMIT:
-        raise RepairError(f"not JSON, and too long to repair (over {REPAIR_LIMIT} characters)")
+        raise RepairError("json_too_long", number=REPAIR_LIMIT)
     return _by_library(bare)
 
 
@@ -104,12 +110,12 @@ def _by_library(text: str) -> list[Any]:
         value = json_repair.loads(text, skip_json_loads=True)
     # The library meets arbitrary text here: however it fails, that is the parse error.
     except Exception as error:
-        raise RepairError(f"not JSON, and not to be repaired ({type(error).__name__})") from error
+        raise RepairError("json_hopeless", what=type(error).__name__) from error
     # Text behind the object makes it a list of what was found.
     parts = value if isinstance(value, list) else [value]
     found = [part for part in parts if isinstance(part, dict)]
     if not found:
-        raise RepairError("not a JSON object, and not to be repaired")
+        raise RepairError("json_no_object")
     return found
 
 

@@ -8,17 +8,28 @@ import re
 from collections import Counter
 from typing import Any, NoReturn
 
+from matinee.messages.details import said
+from matinee.messages.transcripts import Detail
+
 SURROGATE = re.compile("[\ud800-\udfff]")
 
 
+class NotStrict(ValueError):
+    """JSON that says too much; `key` and `what` of the sentence in `details.yaml`."""
+
+    def __init__(self, key: str, what: str) -> None:
+        self.detail = Detail(key=key, values={"what": what[:40]})
+        super().__init__(said(self.detail))
+
+
 def _refuse_constant(name: str) -> NoReturn:
-    raise ValueError(f"{name} is no JSON number")
+    raise NotStrict("json_constant", name)
 
 
 def _finite(text: str) -> float:
     value = float(text)
     if not math.isfinite(value):
-        raise ValueError(f"the number {text[:20]} is too large")
+        raise NotStrict("json_too_large", text)
     return value
 
 
@@ -26,7 +37,7 @@ def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     made = dict(pairs)
     if len(made) < len(pairs):
         key, _ = Counter(key for key, _ in pairs).most_common(1)[0]
-        raise ValueError(f"the key {key[:40]!r} stands twice in one object")
+        raise NotStrict("json_key_twice", key)
     return made
 
 

@@ -2,11 +2,20 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import Field
+from pydantic import BeforeValidator, Field
 
 from matinee.runtime.strict import Strict
+
+
+class Detail(Strict):
+    """What a verdict or a parser says, as facts: a sentence's key and what it is about (another
+    one, too). The words, in either language, are in `details.yaml`.
+    """
+
+    key: str
+    values: dict[str, str | int | Detail] = Field(default={})
 
 
 class ParsedCall(Strict):
@@ -16,17 +25,22 @@ class ParsedCall(Strict):
     arguments: str
 
 
+def _as_detail(told: Any) -> Any:
+    # Transcripts of earlier versions hold the English sentence.
+    return Detail(key="as_told", values={"text": told}) if isinstance(told, str) else told
+
+
 class Parse(Strict):
     """What a parser made of one model output: calls, the remaining text, or an error.
 
-    `error`: None, or a short English sentence that says where the text broke. `reasoning`: what
-    the model thought before its answer.
+    `error`: None, or where the text broke and why. `reasoning`: what the model thought before its
+    answer.
     """
 
     content: str
     reasoning: str = ""
     calls: tuple[ParsedCall, ...] = ()
-    error: str | None = None
+    error: Annotated[Detail | None, BeforeValidator(_as_detail)] = None
 
 
 class Observation(Strict):
@@ -65,16 +79,6 @@ class Transcript(Strict):
     messages: tuple[dict[str, Any], ...]
     steps: tuple[Step, ...]
     stop: Literal["done", "step_limit", "token_limit", "cycle"]
-
-
-class Detail(Strict):
-    """What a verdict says, as facts: a sentence's key and what it is about (another one, too).
-
-    The words, in either language, are in `report/details.yaml`.
-    """
-
-    key: str
-    values: dict[str, str | int | Detail] = Field(default={})
 
 
 # Of the faults of a reply, the first that fits: `call_in_other_form` (a call, but not in the form

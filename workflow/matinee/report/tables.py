@@ -9,9 +9,9 @@ from typing import Any
 
 from matinee.config.subjects import Subject
 from matinee.evaluation.scoring.metrics import aggregate, seconds_per_case
+from matinee.messages.details import said
 from matinee.report.collect import Evaluated, ReportData
 from matinee.report.summary import counted, grouped, summary
-from matinee.report.words import said
 from matinee.runtime.records import whole
 
 LOG_KEYS = ("step", "epoch", "loss", "learning_rate", "grad_norm")

@@ -16,10 +16,10 @@ from typing import Any
 from markupsafe import Markup, escape
 
 from matinee.evaluation.comparison import Result
+from matinee.messages.details import said
 from matinee.messages.transcripts import Detail
 
 STRINGS = Path(__file__).with_name("strings.yaml")
-SENTENCES = Path(__file__).with_name("details.yaml")
 # Controls but tab and newline; soft hyphen, Arabic letter mark, zero-width and directional marks,
 # line and paragraph separators, isolates, byte-order mark, interlinear marks, tags, surrogates.
 _HIDDEN = re.compile(
@@ -28,9 +28,6 @@ _HIDDEN = re.compile(
 )
 LONGEST = 12_000
 HEAD, TAIL = 8_000, 2_000
-_PLACEHOLDER = re.compile(r"{(\w+)}")
-# What a name in braces may stand for in a parser's sentence; any other may stand for anything.
-_SHAPES = {"number": r"\d+", "place": r"\d+"}
 
 
 @functools.cache
@@ -71,11 +68,9 @@ class Language:
         groups = self.strings["groups"]
         return str(groups[name]) if name in groups else self.name("categories", name)
 
-    def detail(self, told: Detail | str) -> str:
-        """What a verdict says, or what a parser wrote in English, in this language."""
-        if isinstance(told, Detail):
-            return said(told, self.code)
-        return in_chinese(told) if self.code == "zh" else told
+    def detail(self, told: Detail) -> str:
+        """What a verdict or a parser says, in this language."""
+        return said(told, self.code)
 
     def listed(self, parts: list[str]) -> str:
         """The parts as one text."""
@@ -94,42 +89,6 @@ def _of(code: str, value: Any) -> Any:
     if set(value) == {"en", "zh"}:
         return value[code]
     return {key: _of(code, inner) for key, inner in value.items()}
-
-
-def said(detail: Detail, code: str = "en") -> str:
-    """What a verdict says, in `en` or `zh`."""
-    parts = {
-        name: said(value, code) if isinstance(value, Detail) else value
-        for name, value in detail.values.items()
-    }
-    if code == "zh" and detail.key == "unparsable":
-        parts["said"] = in_chinese(str(parts["said"]))
-    return str(table(SENTENCES)["verdicts"][detail.key][code].format(**parts))
-
-
-def in_chinese(text: str) -> str:
-    """A parser's English sentence in Chinese; as it is where the table does not have it."""
-    for pattern, translation in _sentences():
-        if found := pattern.fullmatch(text):
-            parts = {
-                name: in_chinese(value) if name == "detail" else value
-                for name, value in found.groupdict().items()
-            }
-            return _PLACEHOLDER.sub(lambda name: parts[name[1]], translation)  # noqa: B023
-    return text
-
-
-@functools.cache
-def _sentences() -> list[tuple[re.Pattern[str], str]]:
-    """The parsers' sentences as patterns, and the translations that their parts are put into."""
-    found = []
-    for row in table(SENTENCES)["parsing"]:
-        pieces = [
-            f"(?P<{part}>{_SHAPES.get(part, '.+')})" if place % 2 else re.escape(part)
-            for place, part in enumerate(_PLACEHOLDER.split(row["en"]))
-        ]
-        found.append((re.compile("".join(pieces), re.DOTALL), row["zh"]))
-    return found
 
 
 def percent(share: float | None, digits: int = 0) -> str:

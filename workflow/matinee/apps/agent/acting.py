@@ -12,6 +12,7 @@ from matinee.apps.agent.thinking import AgentRun, Play
 from matinee.apps.agent.tools import refused
 from matinee.evaluation.playing import CYCLE_LENGTH
 from matinee.messages.conversations import Message, Tool, ToolCall, canonical_json
+from matinee.messages.details import said
 from matinee.messages.transcripts import Observation
 
 NO_STEPS = "步数已经用完"
@@ -91,7 +92,8 @@ def _round(run: AgentRun, subtask: Subtask, state: _Attempt, wrote: ModelWrote) 
     """Makes all calls of an output, or none where it cannot be read."""
     if wrote.parse.error is not None:
         run.say(Message("assistant", wrote.text.strip()))
-        broken = refused("", "unparsable", f"工具调用格式错误，没有执行（{wrote.parse.error}）")
+        why = said(wrote.parse.error)
+        broken = refused("", "unparsable", f"工具调用格式错误，没有执行（{why}）")
         run.observe(broken)
         state.unsettled = (broken,)
         state.seen[wrote.text] += 1

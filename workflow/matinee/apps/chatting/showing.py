@@ -23,6 +23,7 @@ from matinee.apps.agent.events import (
 from matinee.apps.chatting.conversation import ChatTurn
 from matinee.apps.chatting.wording import Words
 from matinee.apps.serving.answering import plain_part
+from matinee.messages.details import said
 from matinee.messages.parsing import CallForm
 
 SIGNS: Mapping[Status, str] = {
@@ -122,7 +123,7 @@ def _written(wrote: ModelWrote, words: Words) -> Iterator[Block]:
     """Words beside calls. Those that are the answer come with the answer."""
     content, error = wrote.parse.content, wrote.parse.error
     if error is not None:
-        code = (("", wrote.text.strip()), ("", error))
+        code = (("", wrote.text.strip()), ("", said(error, words.language)))
         yield Block("call", title=words("unreadable"), code=code)
     elif wrote.purpose != "answer" and content and content != wrote.text.strip():
         yield Block("words", content)

@@ -217,7 +217,7 @@ def language_of(text: str) -> str:
 
 # Numbers, Latin words, single characters of other scripts; escapes only separate them, so that a
 # text is told by the same pieces inside of JSON, inside of JSON in JSON, and outside.
-_PIECE = re.compile(r"\d+(?:\.\d+)?(?:[eE][+-]?\d+)?|[A-Za-z]+|[^\x00-\x7f\s]")
+_PIECE = re.compile(r"[0-9]+(?:\.[0-9]+)?(?:e[+-]?[0-9]+)?|[a-z]+|[^\x00-\x7f\s]")
 _ESCAPE = re.compile(r"\\+(?:u[0-9a-fA-F]{4}|[nrtbf])?")
 # A key without a value says nothing, in JSON, in JSON in JSON, and as Python writes it.
 _NULL = re.compile(r"""\\*["'][^"'\\]*\\*["']\s*:\s*(?:null|None)\b""")
@@ -227,10 +227,11 @@ _EMPTY_WORDS = frozenset({"true", "false", "null", "none"})
 def pieces(value: Any) -> Counter[str]:
     """How often each word, number and character stands in a value, keys included."""
     text = value if isinstance(value, str) else canonical_json(value)
-    return Counter(
-        str(float(piece)) if piece[0].isdecimal() and piece[0].isascii() else piece.casefold()
-        for piece in _PIECE.findall(_ESCAPE.sub(" ", text))
-    )
+    found = Counter(_PIECE.findall(_ESCAPE.sub(" ", text).casefold()))
+    for piece in [piece for piece in found if "0" <= piece[0] <= "9"]:
+        count = found.pop(piece)
+        found[str(float(piece))] += count
+    return found
 
 
 def lost_pieces(

@@ -79,25 +79,17 @@ MESSAGE = Level(
         "parts of a message cannot be learned without the rest",
     ),
 )
-_PART = {"type": ("type",)}
-_QUIET = frozenset({"id", "cache_control", "annotations", "citations"})
-TEXT = Level("part", {"text": ("text", "value", "content")}, _PART, _QUIET)
-THOUGHT = Level(
-    "part", {"text": ("thinking", "reasoning", "text", "value")}, _PART, _QUIET | {"signature"}
-)
-REFUSAL = Level("part", {"text": ("refusal", "text")}, _PART, _QUIET)
-RESULT = Level(
+PART = Level(
     "part",
-    {"content": ("content", "value", "text", "output")},
-    {**_PART, "answers": ("tool_use_id", "tool_call_id", "call_id")},
-    _QUIET | {"is_error"},
+    {"text": ("text", "value", "content", "output", "thinking", "reasoning", "refusal")},
+    {"type": ("type",), "answers": ("tool_use_id", "tool_call_id", "call_id")},
+    words("id cache_control annotations citations signature is_error"),
 )
-CALLED = Level("part", {"value": ("value",)}, _PART, _QUIET)
-TEXTS = dict.fromkeys(("text", "input_text", "output_text"), TEXT) | {"refusal": REFUSAL}
-THOUGHTS = ("thinking", "reasoning")
-CALLS = ("tool_use", "tool_call", "tool_calls", "function_call")
-RESULTS = ("tool_result", "tool_response", "function_call_output")
-PARTS = (*TEXTS, *THOUGHTS, *CALLS, *RESULTS)
+TEXTS = words("text input_text output_text refusal")
+THOUGHTS = words("thinking reasoning")
+CALLS = words("tool_use tool_call tool_calls function_call")
+RESULTS = words("tool_result tool_response function_call_output")
+PARTS = sorted(TEXTS | THOUGHTS | CALLS | RESULTS)
 
 
 @dataclass
@@ -242,25 +234,29 @@ def _read_part(part: Any, found: _Content, account: Account, at: str) -> None:
             "not_supported",
             f"{at} is of type {part.get('type')!r}; only {', '.join(PARTS)} can be read",
         )
-    if kind in TEXTS:
-        text = text_of(TEXTS[kind].read(part, account, at).get("text", ""), at)
-        if text and found.calls:
-            raise BadRow("not_supported", f"{at} is text after a call, which would stand before it")
-        found.text += text
-    elif kind in THOUGHTS:
-        found.reasoning += text_of(THOUGHT.read(part, account, at).get("text", ""), at)
-    elif kind in CALLS:
+    if kind in CALLS:
         if "value" in part:
-            part = decode(CALLED.read(part, account, at)["value"], at, "broken_arguments")
+            part = decode(PART.read(part, account, at)["text"], at, "broken_arguments")
         listed = part if isinstance(part, list) else [part]
         found.calls += [call_of(call, account, at) for call in listed]
+        return
+    read = PART.read(part, account, at)
+    if kind in RESULTS:
+        said = _content(read.get("text", ""), account, at, "tool").text
+        found.answers.append(RawTurn("tool", said, answers=id_of(read.get("answers"), at)))
+        return
+    if "answers" in read:
+        raise BadRow("wrong_columns", f"{at} answers a call, but is of type {kind}")
+    text = text_of(read.get("text", ""), at)
+    if kind in THOUGHTS:
+        found.reasoning += text
+    elif text and found.calls:
+        raise BadRow("not_supported", f"{at} is text after a call, which would stand before it")
     else:
-        result = RESULT.read(part, account, at)
-        said = _content(result.get("content", ""), account, at, "tool").text
-        found.answers.append(RawTurn("tool", said, answers=id_of(result.get("answers"), at)))
+        found.text += text
 
 
-LEVELS = (ROW, MESSAGE, TEXT, THOUGHT, REFUSAL, RESULT, CALLED, CALL, TOOL)
+LEVELS = (ROW, MESSAGE, PART, CALL, TOOL)
 READER = Reader(
     columns=(ROW.reads["messages"],),
     convert=convert,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
@@ -173,8 +174,7 @@ def _convert(name: str, row: Numbered, on_unknown_key: str, report: FormatReport
             f"{', '.join(unknown[:5])}: not known to reader `{name}`, so it would be lost. Take it "
             "out, or set `on_unknown_key: warn` for the data set: left out, counted, listed",
         )
-    known = reader.words.union(*(level.words for level in reader.levels))
-    if lost := lost_pieces(value, draft, account, _known_pieces(known)):
+    if lost := lost_pieces(value, draft, account, _known_pieces(name)):
         raise BadRow(
             "lost_content", f"these words of it do not come out again: {' '.join(lost[:10])}"
         )
@@ -192,13 +192,11 @@ def _with_tools(row: Numbered, tools: Sequence[Any]) -> Numbered:
     return replace(row, value={**row.value, "tools": list(tools)})
 
 
-def _known_pieces(words: frozenset[str]) -> frozenset[str]:
-    if words not in _KNOWN:
-        _KNOWN[words] = frozenset(pieces(" ".join(words).replace("_", " ")))
-    return _KNOWN[words]
-
-
-_KNOWN: dict[frozenset[str], frozenset[str]] = {}
+@functools.cache
+def _known_pieces(name: str) -> frozenset[str]:
+    reader = READERS[name]
+    known = reader.words.union(*(level.words for level in reader.levels))
+    return frozenset(pieces(" ".join(known).replace("_", " ")))
 
 
 def _fitting(name: str, row: Mapping[str, Any]) -> str:

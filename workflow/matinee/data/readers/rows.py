@@ -14,7 +14,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, TextIO
 
-from matinee.data.readers.base import DECODER, BadRow, Numbered, require_shallow
+from matinee.data.readers.base import BadRow, Numbered, require_shallow, words
+from matinee.messages.strict_json import DECODER
 from matinee.runtime.errors import DataError
 
 PACKED: dict[str, tuple[bytes, Callable[..., Any]]] = {
@@ -23,30 +24,15 @@ PACKED: dict[str, tuple[bytes, Callable[..., Any]]] = {
     ".xz": (b"\xfd7zXZ", lzma.open),
 }
 TABLES = {".csv": ",", ".tsv": "\t"}
-# What lies beside published data and holds no rows.
+# What lies beside published data and holds no rows: beginnings, endings and whole names.
 COMPANIONS = ("readme", "license", "licence", "notice", "citation", "changelog", "sha256sums", ".")
-COMPANION_SUFFIXES = (
-    ".md",
-    ".rst",
-    ".py",
-    ".ipynb",
-    ".lock",
-    ".yaml",
-    ".yml",
-    ".png",
-    ".jpg",
-    ".pdf",
-)
-COMPANION_NAMES = (
-    "run.json",
-    "dataset_info.json",
-    "dataset_infos.json",
-    "state.json",
-    "dataset_dict.json",
+COMPANION_SUFFIXES = words(".md .rst .py .ipynb .lock .yaml .yml .png .jpg .pdf")
+COMPANION_NAMES = words(
+    "run.json dataset_info.json dataset_infos.json state.json dataset_dict.json"
 )
 # Keys around a list of rows, in a file that is one object.
-ROWS = ("data", "rows", "train", "examples", "items")
-ABOUT = ("version", "name", "description", "license", "split", "count", "num_rows", "features")
+ROWS = words("data rows train examples items")
+ABOUT = words("version name description license split count num_rows features")
 BLOCK_CHARACTERS = 1 << 20
 LONGEST_ELEMENT = 64 << 20
 
@@ -74,11 +60,11 @@ def data_files(folder: Path) -> list[Path]:
 
 
 def _is_companion(name: str) -> bool:
-    lowered = name.lower()
+    name = name.lower()
     return (
-        lowered in COMPANION_NAMES
-        or lowered.startswith(COMPANIONS)
-        or lowered.endswith(COMPANION_SUFFIXES)
+        name in COMPANION_NAMES
+        or name.startswith(COMPANIONS)
+        or name.endswith(tuple(COMPANION_SUFFIXES))
     )
 
 
@@ -302,7 +288,7 @@ def unwrapped(value: Any, path: Path) -> list[Any]:
     """
     if not isinstance(value, dict):
         return [value]
-    inner = [key for key in ROWS if isinstance(value.get(key), list)]
+    inner = [key for key in value if key in ROWS and isinstance(value[key], list)]
     if len(inner) == 1 and all(isinstance(row, dict) for row in value[inner[0]]):
         others = [key for key in value if key != inner[0] and key not in ABOUT]
         if not others:
@@ -311,10 +297,6 @@ def unwrapped(value: Any, path: Path) -> list[Any]:
             f"{path}: an object around the list `{inner[0]}`, with {', '.join(others)} beside it, "
             f"which would be lost. Give the list alone as a file."
         )
-    if value and all(key.isdecimal() for key in value) and all(map(_is_object, value.values())):
+    if value and all(key.isdecimal() and isinstance(row, dict) for key, row in value.items()):
         return list(value.values())
     return [value]
-
-
-def _is_object(value: Any) -> bool:
-    return isinstance(value, dict)

@@ -48,7 +48,7 @@ class Action(Form):
         reading.rests.append(text[:before])
         stray = None if lenient else _STRAY_INPUT.search(text, 0, before)
         if stray is not None:
-            raise Broken(stray.start(), "Action Input without an Action line before it")
+            raise Broken(stray.start(), "stray_action_input")
         while head is not None:
             try:
                 call, end = _pair(reading, head)
@@ -81,12 +81,12 @@ def _pair(reading: Reading, head: re.Match[str]) -> tuple[ParsedCall, int]:
     line_end = text.find("\n", head.end())
     name = text[head.end() : line_end if line_end >= 0 else len(text)].strip()
     if not name:
-        raise Broken(head.end(), "no tool name after Action:")
+        raise Broken(head.end(), "no_tool_name")
     inputs = _LENIENT_INPUT if reading.lenient else _INPUT
     marker = inputs.match(text, line_end + 1) if line_end >= 0 else None
     if marker is None:
         place = len(text) if line_end < 0 else line_end + 1
-        raise Broken(place, "expected an Action Input: line")
+        raise Broken(place, "no_action_input")
     if not reading.lenient:
         value, end = reading.json(marker.end())
         return reading.call(name, value, marker.end()), end
@@ -105,7 +105,7 @@ def _next_head(reading: Reading, end: int) -> re.Match[str] | None:
     start = reading.skip(end)
     following = _ACTION.match(reading.text, start)
     if following is None and start < len(reading.text):
-        raise Broken(start, "text after the arguments")
+        raise Broken(start, "text_after_arguments")
     return following
 
 

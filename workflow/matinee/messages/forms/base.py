@@ -11,8 +11,8 @@ from typing import Any, ClassVar
 
 from matinee.messages.conversations import Tool, ToolCall
 from matinee.messages.repairing import RepairError, repair_values
-from matinee.messages.strict_json import DECODER, SURROGATE, deeper_than
-from matinee.messages.transcripts import ParsedCall
+from matinee.messages.strict_json import DECODER, SURROGATE, NotStrict, deeper_than
+from matinee.messages.transcripts import Detail, ParsedCall
 
 # No tool needs more, and whatever walks the arguments later may do so recursively.
 MAXIMUM_DEPTH = 32
@@ -32,12 +32,28 @@ class Template:
 
 
 class Broken(ValueError):
-    """Where and why a text is not in the form; `position` counts characters from 0."""
+    """Where and why a text is not in the form; `position` counts characters from 0.
 
-    def __init__(self, position: int, reason: str) -> None:
-        super().__init__(reason)
+    The words of `detail` are in `messages/details.yaml`.
+    """
+
+    def __init__(self, position: int, key: str, /, **values: str | int | Detail) -> None:
+        super().__init__(key)
         self.position = position
-        self.reason = reason
+        self.detail = Detail(key=key, values=dict(values))
+
+
+# What Python's decoder says, as keys.
+JSON_PROBLEMS = {
+    "Expecting value": "json_value",
+    "Expecting property name enclosed in double quotes": "json_key",
+    "Expecting ',' delimiter": "json_comma",
+    "Expecting ':' delimiter": "json_colon",
+    "Unterminated string starting at": "json_open_string",
+    "Invalid control character at": "json_control",
+    "Invalid \\escape": "json_escape",
+    "Invalid \\uXXXX escape": "json_escape",
+}
 
 
 @dataclass
@@ -65,17 +81,17 @@ class Reading:
         return at + len(mark.strip()) if self.text.startswith(mark.strip(), at) else None
 
     def expect(self, at: int, mark: str, after: str) -> int:
-        """Where the `mark` that must stand at `at` ends. Raises Broken."""
+        """Where the `mark` that must stand at `at` ends; `after` is a key. Raises Broken."""
         end = self.has(at, mark)
         if end is None:
-            raise Broken(self.skip(at), f"expected {mark.strip()} after {after}")
+            raise Broken(self.skip(at), "expected", mark=mark.strip(), after=Detail(key=after))
         return end
 
     def until(self, at: int, mark: str, what: str) -> tuple[str, int]:
-        """The text up to `mark`, and where the mark ends. Raises Broken."""
+        """The text up to `mark`, and where the mark ends; `what` is a key. Raises Broken."""
         end = self.text.find(mark, at)
         if end < 0:
-            raise Broken(at, f"expected {mark.strip()} after {what}")
+            raise Broken(at, "expected", mark=mark.strip(), after=Detail(key=what))
         return self.text[at:end], end + len(mark)
 
     def json(self, at: int) -> tuple[Any, int]:
@@ -83,29 +99,45 @@ class Reading:
         begin = self.skip(at)
         try:
             return DECODER.raw_decode(self.text, begin)
+        except NotStrict as error:
+            raise Broken(begin, "not_usable_json", detail=error.detail) from error
         except json.JSONDecodeError as error:
             if self.lenient:
-                return self._repaired_object(begin)
-            raise Broken(error.pos, f"not JSON: {error.msg}") from error
-        except (ValueError, RecursionError) as error:
-            raise Broken(begin, f"not usable JSON: {error}") from error
-
-    def _repaired_object(self, begin: int) -> tuple[Any, int]:
-        line = self.text.find("\n", begin)
-        end = line if line >= 0 else len(self.text)
-        return self.repaired(begin, end)[0], end
+                line = self.text.find("\n", begin)
+                end = line if line >= 0 else len(self.text)
+                return self.repaired(begin, end)[0], end
+            problem = Detail(key=JSON_PROBLEMS.get(error.msg, "json_value"))
+            raise Broken(error.pos, "not_json", detail=problem) from error
+        except (ValueError, RecursionError) as error:  # a number of thousands of digits
+            raise Broken(begin, "not_usable_json", detail=Detail(key="json_too_much")) from error
 
     def repaired(self, start: int, stop: int) -> list[Any]:
         """The JSON between two positions; where it is broken, as `repair_values` understands it."""
         try:
             return repair_values(self.text[start:stop])
         except RepairError as error:
-            raise Broken(start, str(error)) from error
+            raise Broken(start, error.detail.key, **error.detail.values) from error
+
+    def named_call(
+        self, value: Any, position: int, key: str = "arguments", more: Sequence[str] = ()
+    ) -> ParsedCall:
+        """The call of `{"name": …, "arguments": …}`; `more`: keys that may be there too."""
+        if not isinstance(value, dict):
+            raise Broken(position, "no_named_call")
+        if self.lenient:
+            given = value.get("arguments", value.get("parameters", {}))
+            return self.call(value.get("name"), given, position)
+        if not isinstance(value.get("name"), str):
+            raise Broken(position, "no_tool_name")
+        if differing := (set(value) - set(more)) ^ {"name", key}:
+            keys = ", ".join(sorted(differing))[:80]
+            raise Broken(position, "other_keys", key=key, keys=keys)
+        return self.call(value["name"], value[key], position)
 
     def call(self, name: Any, arguments: Any, position: int) -> ParsedCall:
         """The call, checked. Raises Broken for what is no name or no object of arguments."""
         if not isinstance(name, str) or not name.strip():
-            raise Broken(position, "no tool name: `name` must be a string")
+            raise Broken(position, "no_tool_name")
         if self.lenient:
             name = name.strip()
             if isinstance(arguments, str):
@@ -113,15 +145,15 @@ class Reading:
                 arguments = inner.repaired(0, len(arguments))[0] if arguments.strip() else {}
             arguments = {} if arguments is None else arguments
         if not isinstance(arguments, dict):
-            raise Broken(position, "the arguments are not a JSON object")
+            raise Broken(position, "no_object")
         if deeper_than(MAXIMUM_DEPTH, arguments):
-            raise Broken(position, f"the arguments are nested deeper than {MAXIMUM_DEPTH} levels")
+            raise Broken(position, "too_deep", number=MAXIMUM_DEPTH)
         try:
             encoded = json.dumps(arguments, ensure_ascii=False, allow_nan=False)
         except ValueError as error:
-            raise Broken(position, f"the arguments cannot be kept as JSON ({error})") from error
+            raise Broken(position, "not_finite") from error
         if SURROGATE.search(name + encoded):
-            raise Broken(position, "half of a surrogate pair (\\ud800 to \\udfff) stands alone")
+            raise Broken(position, "half_of_a_pair")
         return ParsedCall(name=name, arguments=encoded)
 
 

@@ -19,19 +19,15 @@ class Body(Protocol):
 
     def read(self, reading: Reading, at: int) -> tuple[ParsedCall, int]:
         """The call that begins at `at`, and where it ends. Raises Broken."""
-        ...
 
     def write(self, call: ToolCall | ParsedCall) -> str:
         """The call as `read` takes it."""
-        ...
 
     def opening(self, name: str) -> str:
         """With what `write` begins, up to the arguments."""
-        ...
 
     def grammar(self, tool: Tool, number: int) -> str:
         """The rule `tool_NUMBER` and those that it needs, named after it."""
-        ...
 
 
 @dataclass(frozen=True)
@@ -71,11 +67,12 @@ class Blocks(Form):
     def read(self, reading: Reading) -> None:
         position = 0
         while (found := self.start.search(reading.text, position)) is not None:
+            rest = reading.text[position:]
             reading.rests.append(reading.text[position : found.start()])
             try:
                 position = self._read_bare(reading) if self.bare else self._group(reading, found)
             except Broken:
-                reading.rests.append(reading.text[found.start() :])
+                reading.rests[-1] = rest
                 raise
             if self.bare:
                 break
@@ -85,22 +82,22 @@ class Blocks(Form):
         at = self._items(reading, reading.has(0, self.begin) or 0)
         at = (reading.has(at, self.end) if self.end else None) or at
         if reading.skip(at) < len(reading.text):
-            raise Broken(reading.skip(at), "text after the calls")
+            raise Broken(reading.skip(at), "text_after_calls")
         return at
 
     def _group(self, reading: Reading, found: re.Match[str]) -> int:
         """Where the calls end that begin with the mark found."""
         if found[0] != self._first:
-            raise Broken(found.start(), f"{found[0]} without {self._first}")
+            raise Broken(found.start(), "without", mark=found[0], other=self._first)
         if not self.begin:
             return self._item(reading, found.end())
         at = self._items(reading, found.end())
-        return reading.expect(at, self.end, "the calls") if self.end else at
+        return reading.expect(at, self.end, "part_calls") if self.end else at
 
     def _items(self, reading: Reading, at: int) -> int:
-        at = reading.expect(at, self.inner[0], "the mark")
+        at = reading.expect(at, self.inner[0], "part_mark")
         while True:
-            at = self._item(reading, reading.expect(at, self.opening_, "a call"))
+            at = self._item(reading, reading.expect(at, self.opening_, "part_mark"))
             following = reading.has(at, self.between)
             more = following is not None and (
                 bool(self.between.strip())
@@ -108,7 +105,7 @@ class Blocks(Form):
                 or (not self.opening_ and self._goes_on(reading, following))
             )
             if not more:
-                return reading.expect(at, self.inner[1], "the calls")
+                return reading.expect(at, self.inner[1], "part_calls")
             at = following or at
 
     def _goes_on(self, reading: Reading, at: int) -> bool:
@@ -119,7 +116,7 @@ class Blocks(Form):
 
     def _item(self, reading: Reading, at: int) -> int:
         call, end = self.body.read(reading, at)
-        end = reading.expect(end, self.closing, "the call")
+        end = reading.expect(end, self.closing, "part_call")
         reading.calls.append(call)
         return end
 

@@ -11,17 +11,15 @@ from typing import Any
 from matinee.messages.conversations import Tool, ToolCall, canonical_json
 from matinee.messages.forms.base import MAXIMUM_DEPTH, Broken, Reading
 from matinee.messages.forms.grammar import json_arguments, json_value, quoted, without
-from matinee.messages.forms.hermes import named_call
 from matinee.messages.transcripts import ParsedCall
 
 Call = ToolCall | ParsedCall
 _WORD = re.compile(r"[^\W\d][\w.\-]*")
 _NUMBER = re.compile(r"-?(?:0|[1-9]\d*)(?:\.\d+)?(?:[eE][+-]?\d+)?(?![\w.])")
 _CONSTANTS = {
-    word: value
-    for words, value in ((("true", "True"), True), (("false", "False"), False))
-    for word in words
-} | {"null": None, "None": None}
+    **{"true": True, "True": True, "false": False, "False": False},
+    **{"null": None, "None": None},
+}
 _ESCAPE = re.compile(
     r"\\(?:x([0-9a-fA-F]{2})|u([0-9a-fA-F]{4})|U([0-9a-fA-F]{8})|(.|\n))", re.DOTALL
 )
@@ -40,7 +38,7 @@ class JsonBody:
     def read(self, reading: Reading, at: int) -> tuple[ParsedCall, int]:
         value, end = reading.json(at)
         more = [self.extra] if self.extra else []
-        return named_call(reading, value, at, self.arguments, more), end
+        return reading.named_call(value, at, self.arguments, more), end
 
     def write(self, call: Call) -> str:
         tail = f', "{self.extra}": "call00000"' if self.extra else ""
@@ -67,12 +65,12 @@ class NameThenJson:
     aside: str = ""
 
     def read(self, reading: Reading, at: int) -> tuple[ParsedCall, int]:
-        start = reading.expect(at, self.before, "the mark")
+        start = reading.expect(at, self.before, "part_mark")
         between = self.between.strip() or self.between
-        name, end = reading.until(reading.skip(start), between, "the tool's name")
+        name, end = reading.until(reading.skip(start), between, "part_tool")
         value, end = reading.json(end)
         if self.after:
-            end = reading.expect(end, self.after, "the JSON")
+            end = reading.expect(end, self.after, "part_json")
         name = name.partition(self.aside)[0] if self.aside else name
         return reading.call(name.strip(), value, start), end
 
@@ -100,28 +98,28 @@ class Tagged:
     after: str = ""
 
     def read(self, reading: Reading, at: int) -> tuple[ParsedCall, int]:
-        start = reading.expect(at, self.name[0], "the mark")
+        start = reading.expect(at, self.name[0], "part_mark")
         behind = self.name[1].strip()
         if behind:
-            name, at = reading.until(start, behind, "the tool's name")
+            name, at = reading.until(start, behind, "part_tool")
         else:
             line = re.compile(r"[^\n<]*").match(reading.text, reading.skip(start))
             name, at = (line[0], line.end()) if line else ("", start)
         if not name.strip():
-            raise Broken(start, "no tool name")
+            raise Broken(start, "no_tool_name")
         name = name.strip()
         known = _properties(reading.schemas.get(name, {}))
         values: dict[str, Any] = {}
         while (end := reading.has(at, self.key[0])) is not None:
-            key, end = reading.until(end, self.key[1].strip(), "an argument's name")
+            key, end = reading.until(end, self.key[1].strip(), "part_name")
             opened = self.value[0].lstrip() if not self.value[0].strip() else self.value[0].strip()
-            end = reading.expect(end, opened, "an argument's name") if opened.strip() else end
-            raw, at = reading.until(end, self.value[1].strip(), "an argument's value")
+            end = reading.expect(end, opened, "part_name") if opened.strip() else end
+            raw, at = reading.until(end, self.value[1].strip(), "part_value")
             if key in values:
-                raise Broken(end, f"the argument {key[:40]!r} is given twice")
+                raise Broken(end, "argument_twice", name=key[:40])
             values[key] = typed(self._bare(raw), known.get(key))
         if self.after:
-            at = reading.expect(at, self.after, "the arguments")
+            at = reading.expect(at, self.after, "part_arguments")
         return reading.call(name, values, start), at
 
     def _bare(self, raw: str) -> str:
@@ -147,20 +145,13 @@ class Tagged:
         rules, parts = [], []
         for place, (key, described) in enumerate(_properties(schema).items()):
             rule = f"tool_{number}_{place}"
-            head = quoted(f"{self.key[0]}{key}{self.key[1]}{self.value[0]}")
             parts.append(rule if key in schema.get("required", ()) else f"{rule}?")
-            if not is_text(described):
-                value = f"{json_value(described)} {quoted(self.value[1])}"
-            elif "enum" in described:
-                listed = " | ".join(quoted(str(one)) for one in described["enum"])
-                value = f"({listed}) {quoted(self.value[1])}"
+            head = f"{self.key[0]}{key}{self.key[1]}{self.value[0]}"
+            if is_text(described):
+                rules += text_rules(rule, described, head, self.value[1])
             else:
-                # Ends at the first closing tag, as in reading.
-                value = f"{rule}_text"
-                text = f"TEXT_{number}_{place}"
-                rules.append(f"{value}[lazy]: {text} {quoted(self.value[1])}")
-                rules.append(f"{text}: {without([self.value[1].strip()])}")
-            rules.append(f"{rule}: {head} {value}")
+                tail = quoted(self.value[1])
+                rules.append(f"{rule}: {quoted(head)} {json_value(described)} {tail}")
         head = quoted(self.opening(tool.name))
         rules.append(f"tool_{number}: {head} {' '.join(parts)} {quoted(self.after)}")
         return "\n".join(rules)
@@ -203,7 +194,7 @@ class Pythonic:
         start = reading.skip(at)
         name = _WORD.match(reading.text, start)
         if name is None or not reading.text.startswith("(", name.end()):
-            raise Broken(start, "expected a call: name(argument=value)")
+            raise Broken(start, "no_python_call")
         literals = Literals(reading, "=", ("'", '"'))
         values, end = literals.items(name.end() + 1, ")", 0)
         return reading.call(name[0], values, start), end
@@ -226,8 +217,8 @@ class GemmaBody:
     quote: str
 
     def read(self, reading: Reading, at: int) -> tuple[ParsedCall, int]:
-        start = reading.expect(at, "call:", "the mark")
-        name, end = reading.until(start, "{", "the tool's name")
+        start = reading.expect(at, "call:", "part_mark")
+        name, end = reading.until(start, "{", "part_tool")
         known = _properties(reading.schemas.get(name.strip(), {}))
         literals = Literals(reading, ":", (self.quote, '"'))
         values, end = literals.items(end, "}", 0)
@@ -284,14 +275,14 @@ class Literals:
         equals = ":" if closing == "}" else self._equals
         while (end := reading.has(at, closing)) is None:
             if values:
-                at = reading.expect(at, ",", "a value")
+                at = reading.expect(at, ",", "part_value")
                 if (end := reading.has(at, closing)) is not None:
                     break
             place = reading.skip(at)
             key, at = self._key(place, equals)
-            at = reading.expect(at, equals, "a name")
+            at = reading.expect(at, equals, "part_name")
             if key in values:
-                raise Broken(place, f"the argument {key[:40]!r} is given twice")
+                raise Broken(place, "argument_twice", name=key[:40])
             values[key], at = self._value(at, depth + 1)
         return values, end
 
@@ -302,14 +293,14 @@ class Literals:
         end = self._reading.text.find(equals, at)
         key = self._reading.text[at:end].strip()
         if end < 0 or not key or (equals == "=" and not _WORD.fullmatch(key)):
-            raise Broken(at, f"expected the name of an argument and {equals}")
+            raise Broken(at, "no_argument_name", mark=equals)
         return key, end
 
     def _value(self, at: int, depth: int) -> tuple[Any, int]:
         reading = self._reading
         at = reading.skip(at)
         if depth > MAXIMUM_DEPTH:
-            raise Broken(at, f"the arguments are nested deeper than {MAXIMUM_DEPTH} levels")
+            raise Broken(at, "too_deep", number=MAXIMUM_DEPTH)
         for quote in self._quotes:
             if reading.text.startswith(quote, at):
                 return self._string(at, quote)
@@ -323,13 +314,13 @@ class Literals:
         word = _WORD.match(reading.text, at)
         if word is not None and word[0] in _CONSTANTS:
             return _CONSTANTS[word[0]], word.end()
-        raise Broken(at, "expected a value: a text in quotes, a number, a list or an object")
+        raise Broken(at, "no_value")
 
     def _list(self, at: int, depth: int) -> tuple[list[Any], int]:
         values: list[Any] = []
         while (end := self._reading.has(at, "]")) is None:
             if values:
-                at = self._reading.expect(at, ",", "a value")
+                at = self._reading.expect(at, ",", "part_value")
                 if (end := self._reading.has(at, "]")) is not None:
                     break
             value, at = self._value(at, depth + 1)
@@ -344,7 +335,7 @@ class Literals:
             if not escapes or (len(raw) - len(raw.rstrip("\\"))) % 2 == 0:
                 return (_unescaped(raw) if escapes else raw), end + len(quote)
             end += 1
-        raise Broken(at, "a text without its closing quote")
+        raise Broken(at, "open_quote")
 
 
 def _unescaped(raw: str) -> str:
@@ -357,6 +348,18 @@ def _unescaped(raw: str) -> str:
     text = _ESCAPE.sub(meant, raw)
     # Two escapes that are one character in UTF-16, as JSON writes them.
     return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+
+
+def text_rules(rule: str, schema: Mapping[str, Any], head: str, tail: str) -> list[str]:
+    """The rules of a text without escapes between head and tail, which ends at the first tail."""
+    if "enum" in schema:
+        texts = " | ".join(quoted(f"{head}{one}{tail}") for one in schema["enum"])
+        return [f"{rule}: {texts}"]
+    return [
+        f"{rule}: {quoted(head)} {rule}_text",
+        f"{rule}_text[lazy]: {rule.upper()} {quoted(tail)}",
+        f"{rule.upper()}: {without([tail.strip()])}",
+    ]
 
 
 def listed_arguments(
@@ -372,15 +375,10 @@ def listed_arguments(
     rules = [f"{me}: {quoted(opening)} {me}_0_first {quoted(closing)}"]
     for place, key in enumerate(keys):
         value, described = f"{me}_{place}_value", properties[key]
-        if not quote or not is_text(described):
-            rules.append(f"{value}: {json_value(described)}")
-        elif "enum" in described:
-            texts = " | ".join(quoted(f"{quote}{one}{quote}") for one in described["enum"])
-            rules.append(f"{value}: {texts}")
+        if quote and is_text(described):
+            rules += text_rules(value, described, quote, quote)
         else:
-            rules.append(f"{value}: {quoted(quote)} {value}_text")
-            rules.append(f"{value}_text[lazy]: TEXT_{number}_{place} {quoted(quote)}")
-            rules.append(f"TEXT_{number}_{place}: {without([quote])}")
+            rules.append(f"{value}: {json_value(described)}")
         # The arguments from here on, where none was written before and where one was.
         for kind, before in (("first", ""), ("more", comma)):
             skip = "" if key in schema.get("required", ()) else f" | {me}_{place + 1}_{kind}"
