@@ -27,6 +27,8 @@ Editors get the same from the JSON Schema in `workflow/schemas/config.schema.jso
 `snakemake -n` checks a configuration without running anything. Unknown keys, keys that stand twice,
 wrong types, values out of range and missing files are all reported at once, each with file, line
 and key, what was found and what is allowed.
+A file given by `--configfile` that is no YAML at all is refused by Snakemake itself, which tells no
+line; `matinee estimate --configfile FILE` does, and so do `matinee plan`, `try` and `run`.
 
 - **Presets** overlay `config.yaml`: `snakemake --configfile config.yaml my.yaml`. Mappings are
   merged; a list replaces the whole list.

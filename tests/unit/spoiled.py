@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import random
 from collections.abc import Iterator
@@ -93,7 +94,7 @@ def _harm(value: Any, draw: random.Random) -> None:
         other, name = draw.choice(list(_places(value)))
         owner[key] = json.loads(json.dumps(other[name]))
     else:
-        owner[key] = draw.choice(STRANGE)
+        owner[key] = copy.deepcopy(draw.choice(STRANGE))  # or later harm would change the table
 
 
 def _places(value: Any) -> Iterator[tuple[Any, Any]]:

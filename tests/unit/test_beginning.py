@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
+from typer.testing import CliRunner
 
 from matinee.apps.beginning import Beginning, begin, trial
 from matinee.config.checking import parse_configuration
 from matinee.evaluation.suites import check_suite
 from matinee.runtime.errors import ConfigurationError
+from matinee.stages import experiments
 
 TOOLS = [
     {
@@ -113,3 +116,10 @@ def test_an_experiment_is_not_written_over(tmp_path: Path, logs: Path) -> None:
 def test_without_any_tool_it_says_what_to_give(tmp_path: Path) -> None:
     with pytest.raises(ConfigurationError, match="--tools or --openapi"):
         begin(Beginning(tmp_path / "shop", "owner/name"))
+
+
+def test_an_experiment_that_is_no_yaml_is_refused_by_file_and_line(tmp_path: Path) -> None:
+    (tmp_path / "experiment.yaml").write_text("models: [a\nvariants: {\n")
+    done = CliRunner().invoke(experiments.app, ["plan", str(tmp_path)])
+    assert isinstance(done.exception, ConfigurationError)
+    assert re.search(r"experiment\.yaml:\d+: not YAML", str(done.exception))

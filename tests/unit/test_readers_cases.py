@@ -497,3 +497,154 @@ class TestTrees:
     def test_ids_may_be_numbers(self, tmp_path: Path) -> None:
         kept, _ = outcome(tmp_path, "oasst", self.message(1, None), self.message(2, 1, "assistant"))
         assert len(kept[0].messages) == 2
+
+
+SYSTEM = ("system", f"<tools>{json.dumps([WEATHER])}</tools>")
+WRITTEN = '{"name": "get_weather", "arguments": {"city": "Paris"}}'
+TAGGED = f"<tool_call>{WRITTEN}</tool_call>"
+LISTED = f"Tools: {json.dumps([WEATHER], indent=1)}"
+APIS = f"You have access to the following APIs: {[WEATHER]!r}\nBe [very] brief."
+ACTION = 'Thought: Look.\nAction: get_weather\nAction Input: {"city": "Paris"}'
+GLAIVE = {
+    "system": "SYSTEM: You are a helpful assistant with access to the following functions. "
+    f"Use them if required -\n{json.dumps(WEATHER)}\nBe brief.",
+    "chat": f"USER: ?\n\n\nASSISTANT: <functioncall> {WRITTEN} <|endoftext|>",
+}
+BARE = {"name": "get_weather", "description": "Weather of a city"}
+
+
+class TestFamilies:
+    """The same meaning in other spellings: read as one, or refused by what cannot be honoured."""
+
+    @pytest.mark.parametrize(
+        ("reader", "value"),
+        [
+            ("openai", row(ASKED, calling({"city": "Paris"}), tools=[json.dumps(WEATHER)])),
+            ("openai", {"messages": [ASKED, calling({"city": "Paris"})], "tools": WEATHER}),
+            ("openai", row(ASKED, {"role": "assistant", "tool_calls": [WRITTEN]})),
+            ("openai", row(ASKED, {"role": "assistant", "tool_calls": json.loads(WRITTEN)})),
+            ("openai", row(ASKED, calling({"city": "Paris"}), label="True", weight="1")),
+            (
+                "hermes_v1",
+                sharegpt(SYSTEM, ("human", "?"), ("gpt", f"<tool_call>[{WRITTEN}]</tool_call>")),
+            ),
+            (
+                "hermes_v1",
+                sharegpt(
+                    SYSTEM,
+                    ("human", "?"),
+                    ("gpt", TAGGED),
+                    ("human", "<tool_response>1</tool_response>"),
+                    ("gpt", "1"),
+                ),
+            ),
+            ("hermes_v1", sharegpt(SYSTEM, ("human", "?"), ("gpt", TAGGED)) | {"tools": [WEATHER]}),
+            (
+                "toolace",
+                sharegpt(("human", "?"), ("gpt", "[get_weather(city='Paris')]"))
+                | {"system": f"Never write [{{x}}]. {LISTED} [see above]"},
+            ),
+            ("toolbench", sharegpt(("system", APIS), ("human", "?"), ("gpt", ACTION))),
+            ("glaive_v2", GLAIVE),
+        ],
+    )
+    def test_one_call(self, reader: str, value: Any, tmp_path: Path) -> None:
+        read = one(tmp_path, value, reader)
+        assert calls(read) == [CALLED]
+        assert [tool.name for tool in read.tools] == ["get_weather"]
+        assert "APIs" not in read.messages[0].content
+        assert "functions" not in read.messages[0].content
+
+    @pytest.mark.parametrize(
+        "parameters",
+        [
+            [{"name": "city", "type": "str", "required": True}],
+            {"type": "object", "properties": {"city": {"type": "string", "required": True}}},
+            {"city": {"type": "string", "required": True}},
+        ],
+    )
+    @pytest.mark.parametrize("key", ["parameters", "schema", "input_schema"])
+    def test_one_schema(self, key: str, parameters: Any, tmp_path: Path) -> None:
+        read = one(tmp_path, row(ASKED, calling({"city": "x"}), tools=[{**BARE, key: parameters}]))
+        assert read.tools[0].schema == {
+            "type": "object",
+            "properties": {"city": {"type": "string"}},
+            "required": ["city"],
+        }
+
+    @pytest.mark.parametrize(
+        ("reader", "value"),
+        [
+            ("alpaca", {"instruction": "a", "context": "b", "response": "c"}),
+            ("alpaca", {"question": "a\nb", "answer": "c"}),
+            ("alpaca", {"prompt": "a\nb", "completion": "c"}),
+        ],
+    )
+    def test_question_and_answer(self, reader: str, value: Any, tmp_path: Path) -> None:
+        said = [message.content for message in one(tmp_path, value, reader).messages]
+        assert said == ["a\nb", "c"]
+
+    @pytest.mark.parametrize(
+        ("reader", "value", "reason"),
+        [
+            ("alpaca", {"instruction": "a", "output": "b", "label": "false"}, "not_to_learn"),
+            ("glaive_v2", {**GLAIVE, "label": False}, "not_to_learn"),
+            (
+                "xlam",
+                {"query": "?", "tools": "[]", "answers": "[]", "kto_tag": 0},
+                "not_to_learn",
+            ),
+            (
+                "hermes_v1",
+                sharegpt(SYSTEM, ("human", "?"), ("gpt", TAGGED)) | {"label": False},
+                "not_to_learn",
+            ),
+            ("openai", row(ASKED, calling({"city": "x"}), label="travel"), "its label is 'travel'"),
+            (
+                "hermes_v1",
+                sharegpt(SYSTEM, ("human", "?"), ("gpt", TAGGED)) | {"tools": [BARE]},
+                "lists other tools",
+            ),
+            ("hermes_v1", sharegpt(SYSTEM, ("human", "?"), ("gpt", "<think>Hm")), "not closed"),
+            ("toolbench", sharegpt(("system", APIS[:60]), ("human", "?"), ("gpt", "x")), "broken"),
+            (
+                "openai",
+                row(
+                    ASKED,
+                    calling({"city": "x"}),
+                    answer("c0", [{"type": "image", "source": {"data": "x"}}]),  # type: ignore[arg-type]
+                    {"role": "assistant", "content": "x"},
+                ),
+                "of type 'image'",
+            ),
+        ],
+    )
+    def test_what_cannot_be_honoured_is_refused(
+        self, reader: str, value: Any, reason: str, tmp_path: Path
+    ) -> None:
+        for on_unknown_key in ("error", "warn"):
+            kept, report = outcome(tmp_path, reader, value, on_unknown_key=on_unknown_key)
+            assert kept == []
+            assert reason in f"{report.bad[0].kind}: {report.bad[0].reason}"
+
+    @pytest.mark.parametrize(
+        "text",
+        [
+            "<function=get_weather><parameter=city>Paris</parameter></function>",
+            f"```json\n{WRITTEN}\n```",
+            'get_weather(city="Paris")',
+            f"[TOOL_CALLS] [{WRITTEN}]",
+        ],
+    )
+    def test_a_call_in_any_spelling_is_not_learned_as_text(self, text: str, tmp_path: Path) -> None:
+        assert "plain text" in refused(tmp_path, row(ASKED, {"role": "assistant", "content": text}))
+
+    def test_a_mention_of_a_tool_is_text(self, tmp_path: Path) -> None:
+        text = "I can ask get_weather for that; it takes a city."
+        one(tmp_path, row(ASKED, {"role": "assistant", "content": text}))
+
+    def test_a_table_as_pandas_writes_it_is_read(self, tmp_path: Path) -> None:
+        path = tmp_path / "rows.csv"
+        path.write_text(",instruction,output\n0,a,1\n1,b,2\n")
+        kept = list(read_dataset("alpaca", [path], source="s", on_bad_row="error"))
+        assert [read.messages[1].content for read in kept] == ["1", "2"]

@@ -63,16 +63,22 @@ def read_configuration(
     Mappings are merged, everything else is replaced. Raises ConfigurationError that lists every
     problem with file, line, key path, what was found and what is allowed.
     """
-    documents = [open_document(file) for file in files]
-    if problems := [str(problem) for document in documents for problem in document.problems]:
-        raise ConfigurationError(_headline(problems))
-    layers = [Layer(document.value, document) for document in documents]
+    layers = read_layers(files)
     if given:
         layers.append(Layer(dict(given)))
     merged: dict[str, Any] = {}
     for layer in layers:
         merged = _merged(merged, layer.values)
     return parse_configuration(merged, root, layers)
+
+
+def read_layers(files: Sequence[Path]) -> list[Layer]:
+    """What each file says, unchecked. Raises ConfigurationError with file and line of what cannot
+    be read."""
+    documents = [open_document(file) for file in files]
+    if problems := [str(problem) for document in documents for problem in document.problems]:
+        raise ConfigurationError(_headline(problems))
+    return [Layer(document.value, document) for document in documents]
 
 
 def parse_configuration(

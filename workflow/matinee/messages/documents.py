@@ -180,7 +180,7 @@ class _Builder:
 
     def __init__(self, events: Iterator[Any]) -> None:
         self._events = events
-        self._anchors: dict[str, _Node | None] = {}
+        self._anchors: dict[str | None, _Node | None] = {}
         self._read = 0
 
     def node(self, event: Any, levels: int) -> _Node:

@@ -177,7 +177,11 @@ def _experiment(folder: Path) -> Path:
 
 def _snakemake(folder: Path, *arguments: str) -> None:
     """Snakemake on the checkout's workflow, with the folder's experiment and results."""
+    from matinee.config.checking import read_layers
+
     experiment = _experiment(folder)
+    # Snakemake reads them before the workflow does, and tells no line of what is no YAML.
+    read_layers([PROJECT / "config.yaml", experiment])
     command = [
         *(sys.executable, "-m", "snakemake", "--snakefile", str(PROJECT / "Snakefile")),
         *("--directory", str(folder), *arguments),

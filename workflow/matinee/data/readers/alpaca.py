@@ -5,36 +5,32 @@ from __future__ import annotations
 from matinee.data.readers.base import (
     Account,
     BadRow,
-    Level,
     Reader,
     Row,
     list_of,
     shorten,
     text_of,
 )
-from matinee.data.readers.chat import ABOUT, MEDIA, PREFERENCE, require_good
+from matinee.data.readers.chat import MEDIA, PREFERENCE, good_row, row_level
 from matinee.messages.conversations import Conversation, Message
 
-ROW = Level(
-    "row",
+ROW = row_level(
     {
-        "instruction": ("instruction", "prompt", "query"),
-        "input": ("input",),
-        "output": ("output", "response"),
+        "instruction": ("instruction", "prompt", "query", "question"),
+        "input": ("input", "context"),
+        "output": ("output", "response", "completion", "answer"),
         "history": ("history",),
         "system": ("system",),
     },
-    {"label": ("label", "kto_tag"), "weight": ("weight",)},
-    # `text` is Stanford's own prompt around the other columns.
-    ABOUT | {"text"},
+    # Stanford's own prompt around the other columns.
+    frozenset({"text"}),
     MEDIA | PREFERENCE | {"tools": "this format has no calls; `reader: openai` has"},
 )
 
 
 def convert(row: Row, account: Account) -> Conversation:
     """The input follows the instruction on a new line. There are no tools."""
-    found = ROW.read(row, account)
-    require_good(found)
+    found = good_row(ROW, row, account)
     texts = {name: text_of(value, name) for name, value in found.items() if name in TEXTS}
     messages = [Message("system", texts["system"])] if texts.get("system") else []
     for pair in list_of(found.get("history"), "history"):

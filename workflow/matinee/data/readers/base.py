@@ -42,6 +42,8 @@ def words(text: str) -> frozenset[str]:
 
 # Deeper values end Python's own recursion somewhere behind the readers.
 DEEPEST = 100
+# Where a list in a text is not JSON, so many of the last closing brackets are tried as its end.
+LAST_BRACKETS = 20
 
 
 class BadRow(Exception):
@@ -176,6 +178,20 @@ def literal(text: str, kind: BadKind) -> Any:
     raise BadRow(kind, f"neither JSON nor a literal: {shorten(text)}")
 
 
+def list_in(text: str, start: int) -> tuple[list[Any], int] | None:
+    """The list, JSON's or Python's, that begins with the bracket at `start`, and where it ends."""
+    try:
+        return DECODER.raw_decode(text, start)
+    except (ValueError, RecursionError):
+        ends = [match.end() for match in re.finditer(r"\]", text)]
+    for end in ends[: -LAST_BRACKETS - 1 : -1]:
+        try:
+            return literal(text[start:end], "not_json"), end
+        except BadRow:
+            continue
+    return None
+
+
 def list_of(value: Any, what: str) -> list[Any]:
     """A list, or the list that a JSON text holds; none if it is empty or null."""
     decoded = decode(value, what) if value != "" else None
@@ -184,6 +200,14 @@ def list_of(value: Any, what: str) -> list[Any]:
     if not isinstance(decoded, list):
         raise BadRow("wrong_columns", f"{what} is not a list: {shorten(str(value))}")
     return decoded
+
+
+def flag_of(value: Any) -> bool | None:
+    """True or false, also as a number or in words, as tables of text have it; None for others."""
+    written = str(value).strip().lower()
+    return {"true": True, "1": True, "1.0": True, "false": False, "0": False, "0.0": False}.get(
+        written
+    )
 
 
 def text_of(value: Any, what: str) -> str:

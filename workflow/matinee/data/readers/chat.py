@@ -7,6 +7,7 @@ as turns of their own or as parts of the content.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -17,6 +18,7 @@ from matinee.data.readers.base import (
     Reader,
     Row,
     decode,
+    flag_of,
     list_of,
     shorten,
     text_of,
@@ -35,30 +37,41 @@ ABOUT = words(
 REQUEST = words(
     "model temperature top_p top_k max_tokens max_completion_tokens n stop stream seed "
     "user store presence_penalty frequency_penalty logprobs top_logprobs tool_choice "
-    "service_tier response_format stop_sequences functions_choice"
+    "service_tier response_format stop_sequences functions_choice thinking reasoning_effort"
 )
 MEDIA = dict.fromkeys(
     ("images", "image", "videos", "video", "audios", "audio", "objects"),
     "pictures and sounds cannot be learned here; leave such rows out",
 )
+# What parts that hold them have beside their type.
+MEDIA_PARTS = words("source image image_url audio input_audio video")
 PREFERENCE = dict.fromkeys(
     ("chosen", "rejected", "rejected_response", "rejected_messages", "margin"),
     "rows of preferences are not trained on here; give the good answer alone",
 )
-ROW = Level(
-    "row",
+
+
+def row_level(
+    reads: Mapping[str, tuple[str, ...]],
+    leaves: frozenset[str] = frozenset(),
+    refuses: Mapping[str, str] = MEDIA | PREFERENCE,
+) -> Level:
+    """The keys of a row, with the marks that no reader may pass over."""
+    steers = {
+        "label": ("label", "kto_tag"),
+        "weight": ("weight",),
+        "parallel": ("parallel_tool_calls",),
+    }
+    return Level("row", reads, steers, ABOUT | leaves, refuses)
+
+
+ROW = row_level(
     {
         "messages": ("messages", "conversations", "conversation"),
         "tools": ("tools", "functions"),
         "system": ("system", "system_prompt"),
     },
-    {
-        "label": ("label", "kto_tag"),
-        "weight": ("weight",),
-        "parallel": ("parallel_tool_calls",),
-    },
-    ABOUT | REQUEST,
-    MEDIA | PREFERENCE,
+    REQUEST,
 )
 SUPERVISED = ("weight", "loss_weight", "loss", "training", "train")
 MESSAGE = Level(
@@ -110,8 +123,7 @@ def convert(row: Row, account: Account) -> Conversation:
 
 def read_row(row: Row, account: Account) -> tuple[list[RawTurn], tuple[Tool, ...]]:
     """The turns of a row, its system text first, and its tools. Raises BadRow."""
-    found = ROW.read(row, account)
-    require_good(found)
+    found = good_row(ROW, row, account)
     turns: list[RawTurn] = []
     for number, message in enumerate(list_of(found["messages"], "messages")):
         turns += _turns(message, account, f"messages[{number}]")
@@ -122,13 +134,22 @@ def read_row(row: Row, account: Account) -> tuple[list[RawTurn], tuple[Tool, ...
     return turns, tools_of(found.get("tools"), account)
 
 
-def require_good(found: dict[str, Any]) -> None:
-    """Raises BadRow for a row that is labelled as bad, or weighed otherwise than as one."""
-    label, weight = found.get("label", True), found.get("weight", 1)
-    if label is not True and label != 1:
+def good_row(level: Level, row: Row, account: Account) -> dict[str, Any]:
+    """The row's values by meaning. Raises BadRow for one that is labelled as bad, or weighed
+    otherwise than as one."""
+    found = level.read(row, account)
+    label, weight = (found.get(name, True) for name in ("label", "weight"))
+    if flag_of(label) is False:
         raise BadRow("not_to_learn", f"its label is {label!r}: a bad answer is not to be learned")
-    if weight != 1:
+    if flag_of(label) is None:
+        raise BadRow(
+            "not_supported",
+            f"its label is {shorten(repr(label), 40)}; true (good) and false (bad) are understood. "
+            "Take the column out if it says something else",
+        )
+    if not flag_of(weight):
         raise BadRow("not_supported", f"its weight is {weight!r}; rows weigh 1")
+    return found
 
 
 def _turns(message: Any, account: Account, at: str) -> list[RawTurn]:
@@ -180,7 +201,8 @@ def _turns(message: Any, account: Account, at: str) -> list[RawTurn]:
 
 
 def _calls(found: dict[str, Any], account: Account, at: str) -> list[RawCall]:
-    listed = list_of(found.get("calls"), f"{at}.tool_calls")
+    calls = found.get("calls")
+    listed = [calls] if isinstance(calls, dict) else list_of(calls, f"{at}.tool_calls")
     if single := found.get("call"):
         listed = [*listed, decode(single, f"{at}.function_call", "broken_arguments")]
     return [call_of(call, account, f"{at}.tool_calls[{n}]") for n, call in enumerate(listed)]
@@ -188,16 +210,15 @@ def _calls(found: dict[str, Any], account: Account, at: str) -> list[RawCall]:
 
 def supervision(found: dict[str, Any], role: str, at: str) -> bool:
     """Whether a message is learned, by its mark. Raises BadRow for a mark that is neither."""
-    mark = found.get("supervised")
-    if mark is None:
+    if (given := found.get("supervised")) is None:
         return True
-    if not isinstance(mark, bool | int | float) or mark not in (0, 1):
+    if (mark := flag_of(given)) is None:
         raise BadRow(
-            "not_supported", f"{at}: a weight of {mark!r}; an answer is learned (1) or not (0)"
+            "not_supported", f"{at}: a weight of {given!r}; an answer is learned (1) or not (0)"
         )
     if mark and role != "assistant":
         raise BadRow("not_supported", f"{at}: only answers are learned, not what the {role} says")
-    return bool(mark) or role != "assistant"
+    return mark or role != "assistant"
 
 
 def _content(value: Any, account: Account, at: str, role: str = "user") -> _Content:
@@ -209,13 +230,17 @@ def _content(value: Any, account: Account, at: str, role: str = "user") -> _Cont
         isinstance(part, str) or (isinstance(part, dict) and _kind(part) is not None)
         for part in listed
     )
-    if role == "tool" and not parts:
+    if role == "tool" and not parts and not any(map(_is_media, listed)):
         # A result as values, not as text.
         return _Content(canonical_json(value))
     found = _Content()
     for number, part in enumerate(listed):
         _read_part(part, found, account, f"{at}.content[{number}]")
     return found
+
+
+def _is_media(part: Any) -> bool:
+    return isinstance(part, dict) and not MEDIA_PARTS.isdisjoint(part) and "type" in part
 
 
 def _kind(part: dict[str, Any]) -> str | None:

@@ -12,6 +12,7 @@ from jsonschema.exceptions import UnknownType
 from referencing.exceptions import Unresolvable
 
 from matinee.data.readers.base import BadRow, shorten
+from matinee.messages.any_form import call_in_any_form
 from matinee.messages.conversations import Conversation, Message, Role
 from matinee.messages.json_schemas import validator
 
@@ -106,7 +107,9 @@ def _check_tools(draft: Conversation) -> None:
     for message in draft.messages:
         for call in message.tool_calls:
             if call.name not in names:
-                listed = ", ".join(names) or "none"
+                listed = (
+                    ", ".join(names) or "none; `tools` of the data set gives them to all its rows"
+                )
                 raise BadRow("unlisted_tool", f"calls {call.name}, but the tools are: {listed}")
 
 
@@ -121,17 +124,20 @@ MARKUP = {
 
 def _check_plain_answers(draft: Conversation) -> None:
     """Raises BadRow for an answer that would teach a call's text in place of a call."""
+    names = [tool.name for tool in draft.tools]
     for number, message in enumerate(draft.messages, start=1):
         if message.role != "assistant":
             continue
-        found = next((mark for mark in MARKUP if mark in f"\n{message.content}"), None)
-        reader = MARKUP[found] if found else None
-        if reader is None and any(
-            message.content.lstrip().startswith(f"[{tool.name}(") for tool in draft.tools
-        ):
+        said = message.content
+        reader = next((MARKUP[mark] for mark in MARKUP if mark in f"\n{said}"), None)
+        if any(said.lstrip().startswith(f"[{name}(") for name in names):
             reader = "toolace"
-        if reader is not None:
-            raise BadRow(
-                "broken_arguments",
-                f"message {number} holds a call as plain text; `reader: {reader}` reads such rows",
-            )
+        # The names alone first: the ways to write a call are many to look for.
+        place = call_in_any_form(said, [name for name in names if name in said])
+        if reader is None and place is None:
+            continue
+        advice = f"`reader: {reader}` reads such rows" if reader else "it would be learned as text"
+        raise BadRow(
+            "broken_arguments",
+            f"message {number} holds a call as plain text ({shorten(place or '', 40)}); {advice}",
+        )

@@ -10,7 +10,6 @@ from typing import Any
 from matinee.data.readers.base import (
     Account,
     BadRow,
-    Level,
     Reader,
     Row,
     decode,
@@ -18,7 +17,7 @@ from matinee.data.readers.base import (
     text_of,
     words,
 )
-from matinee.data.readers.chat import ABOUT
+from matinee.data.readers.chat import good_row, row_level
 from matinee.data.readers.markup import Markup
 from matinee.data.readers.schemas import CALL as CALL_LEVEL
 from matinee.data.readers.schemas import TOOL, WORDS, RawCall, call_of
@@ -26,23 +25,23 @@ from matinee.data.readers.turns import RawTurn
 from matinee.messages.conversations import Conversation, Role
 from matinee.messages.strict_json import DECODER
 
-ROW = Level("row", {"system": ("system",), "chat": ("chat",)}, leaves=ABOUT)
+ROW = row_level({"system": ("system",), "chat": ("chat",)})
 MARK = re.compile(r"^[ \t]*(USER|ASSISTANT|FUNCTION RESPONSE):", re.MULTILINE)
 ROLES: dict[str, Role] = {"USER": "user", "ASSISTANT": "assistant", "FUNCTION RESPONSE": "tool"}
 CALL = "<functioncall>"
 HEAD = re.compile(r'\{\s*"name"\s*:\s*"([^"]+)"\s*(?:,\s*"arguments"\s*:\s*(.*))?\}\s*$', re.DOTALL)
 # The set's two sentences around the tools; what else the system text says is kept.
 PROTOCOL = re.compile(
-    r"\A\s*You are a helpful assistant,? with access to the following functions\."
-    r"(?:\s*Use them if required)?[\s\-:]*\Z"
-    r"|\A\s*You are a helpful assistant,? with no access to external functions\.?\s*\Z",
+    r"You are a helpful assistant,? with access to the following functions\."
+    r"(?:\s*Use them if required)?[\s\-:]*"
+    r"|You are a helpful assistant,? with no access to external functions\.?\s*",
     re.IGNORECASE,
 )
 
 
 def convert(row: Row, account: Account) -> Conversation:
     """The system text gives the tools, and is kept where it says more."""
-    found = ROW.read(row, account)
+    found = good_row(ROW, row, account)
     system = text_of(found["system"], "system").strip().removeprefix("SYSTEM:")
     parts = MARK.split(text_of(found["chat"], "chat"))
     if parts[0].strip():

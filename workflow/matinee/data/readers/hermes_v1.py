@@ -51,7 +51,8 @@ def _list_of(text: str) -> list[Any]:
 def read(turn: RawTurn, names: Sequence[str], account: Account, at: str) -> RawTurn | list[RawTurn]:
     """The turn with its calls and thoughts, or the answers that one of a tool holds."""
     text = turn.content
-    if turn.role == "tool" and (answers := RESPONSE.findall(text)):
+    # Rendered as Qwen's templates do it, users hand the answers in.
+    if turn.role in ("tool", "user") and (answers := RESPONSE.findall(text)):
         if beside := RESPONSE.sub("", text).strip():
             raise BadRow("not_supported", f"{at}: text beside <tool_response>: {shorten(beside)}")
         return [_answer(answer.strip()) for answer in answers]
@@ -59,8 +60,12 @@ def read(turn: RawTurn, names: Sequence[str], account: Account, at: str) -> RawT
         return turn
     thought = THOUGHT.match(text)
     text = text[thought.end() :] if thought else text
-    calls = [call_of(literal(call, "broken_arguments"), account, at) for call in CALL.findall(text)]
+    written = [literal(call, "broken_arguments") for call in CALL.findall(text)]
+    listed = [call for one in written for call in (one if isinstance(one, list) else [one])]
+    calls = [call_of(call, account, at) for call in listed]
     rest = CALL.sub("", text) if calls else text
+    if rest.lstrip().startswith("<think>"):
+        raise BadRow("not_supported", f"{at}: a <think> that is not closed")
     if "<tool_call>" in rest or "</tool_call>" in rest:
         raise BadRow("broken_arguments", f"{at}: a <tool_call> that is not closed, or not opened")
     if calls and (after := text.rpartition("</tool_call>")[2].strip()):

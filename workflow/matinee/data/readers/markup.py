@@ -45,7 +45,7 @@ class Markup:
                         )
                     account.spent += [listed] if tools else []
                     tools = inside
-                protocol = tools or self.protocol.fullmatch(rest)
+                protocol = tools or self.protocol.fullmatch(rest.strip())
                 text = self._without_protocol(rest, account) if protocol else turn.content
                 made += [RawTurn("system", text)] if text else []
             elif turn.calls:

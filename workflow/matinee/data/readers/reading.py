@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
@@ -24,6 +24,7 @@ from matinee.data.readers.base import (
     BadRow,
     Numbered,
     Reader,
+    Row,
     language_of,
     list_of,
     lost_pieces,
@@ -37,6 +38,8 @@ from matinee.messages.conversations import Conversation, canonical_json
 from matinee.runtime.errors import DataError
 
 LONGEST_CHARACTERS = 200_000
+# A reader trusts its format; a row that is shaped otherwise fails in these ways.
+SHAPES = (LookupError, TypeError, AttributeError, ValueError, RecursionError)
 # By the names that the configuration uses.
 READERS: dict[str, Reader] = {
     "sharegpt": chat.READER,
@@ -162,8 +165,7 @@ def _convert(name: str, row: Numbered, on_unknown_key: str, report: FormatReport
         draft = reader.convert(value, account)
         check(draft, LONGEST_CHARACTERS)
         _require_text(draft)
-    # A reader trusts its format; a row that is shaped otherwise fails in these ways.
-    except (LookupError, TypeError, AttributeError, ValueError, RecursionError) as error:
+    except SHAPES as error:
         raise BadRow(
             "wrong_columns", f"not shaped as the format says ({type(error).__name__}: {error})"
         ) from error
@@ -199,18 +201,24 @@ def _known_pieces(name: str) -> frozenset[str]:
     return frozenset(pieces(" ".join(known).replace("_", " ")))
 
 
-def _fitting(name: str, row: Mapping[str, Any]) -> str:
+def _fitting(name: str, row: Row) -> str:
     """Which other reader would take the row."""
-    fitting = [
-        other
-        for other, reader in READERS.items()
-        if other != name and reader.gather is None and reader.fits(row)
-    ]
+    fitting = [other for other in READERS if other != name and _takes(READERS[other], row)]
     if all(row.get(key) is not None for key in oasst.COLUMNS):
         fitting.append("oasst")
     written = canonical_json(row)
     marked = [other for mark, other in MARKUP.items() if mark in written and other in fitting]
     return f"; `reader: {(marked or fitting)[0]}` reads such rows" if fitting else ""
+
+
+def _takes(reader: Reader, row: Row) -> bool:
+    if reader.gather is not None or not reader.fits(row):
+        return False
+    try:
+        reader.convert(row, Account())
+    except (BadRow, *SHAPES):
+        return False
+    return True
 
 
 def _require_text(draft: Conversation) -> None:

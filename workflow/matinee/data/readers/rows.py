@@ -162,6 +162,8 @@ def _table(path: Path, text: TextIO, delimiter: str) -> Iterator[Numbered]:
     rows = csv.reader(text, delimiter=delimiter, strict=True)
     try:
         header = next(rows, [])
+        if header and not header[0] and "index" not in header:
+            header[0] = "index"  # as pandas writes it
         if len(set(header)) < len(header) or not all(header):
             raise DataError(f"{path}: its first line must name each column once: {header}")
         for number, cells in enumerate(rows, start=2):

@@ -40,7 +40,7 @@ TOOL = Level(
         "description": ("description",),
         "parameters": (
             *("parameters", "input_schema", "inputSchema", "parameters_schema", "args_schema"),
-            *("arguments", "params", "args", "input"),
+            *("arguments", "params", "args", "input", "schema"),
         ),
         "required": ("required",),
     },
@@ -68,14 +68,16 @@ KEYWORDS = {
 
 def tools_of(value: Any, account: Account, what: str = "tools") -> tuple[Tool, ...]:
     """Tools from a list (or its JSON text) of OpenAI's, Anthropic's, MCP's or bare functions."""
-    listed = list_of(value, what)
+    decoded = decode(value, what) if value != "" else None
+    alone = isinstance(decoded, dict) and not decoded.keys().isdisjoint(("name", "function"))
+    listed = [decoded] if alone else list_of(decoded, what)
     require_shallow(listed)
     return tuple(tool_of(one, account, f"{what}[{n}]") for n, one in enumerate(listed))
 
 
 def tool_of(value: Any, account: Account, at: str) -> Tool:
     """One tool. Raises BadRow with the path of what is no schema."""
-    found = TOOL.read(value, account, at)
+    found = TOOL.read(decode(value, at), account, at)
     if (inner := found.pop("function", None)) is not None:
         if set(found) - {"type"}:
             raise BadRow("wrong_columns", f"{at} names a tool inside and outside of `function`")
@@ -87,6 +89,8 @@ def tool_of(value: Any, account: Account, at: str) -> Tool:
         raise BadRow("wrong_columns", f"{at} has no name: {shorten(str(value))}")
     description = text_of(found.get("description", ""), f"{at}.description")
     given = decode(found.get("parameters", {}), f"{at}.parameters")
+    if isinstance(given, list):
+        given = _by_name(given, f"{at}.parameters")
     if not isinstance(given, dict):
         raise BadRow("broken_schema", f"{at}: the parameters of {name} are no object")
     schema = clean(unflat(given), f"{at}.parameters")
@@ -105,13 +109,31 @@ def unflat(parameters: dict[str, Any]) -> dict[str, Any]:
         for key, value in parameters.items()
     ):
         return parameters
-    properties, required = dict(parameters), []
-    for name, one in parameters.items():
-        if isinstance(one, dict) and isinstance(one.get("required"), bool):
-            properties[name] = {key: value for key, value in one.items() if key != "required"}
-            required += [name] if one["required"] else []
+    properties, required = _without_marks(parameters)
     made = {"type": "object", "properties": properties}
     return made | ({"required": required} if required else {})
+
+
+def _without_marks(properties: Mapping[str, Any]) -> tuple[dict[str, Any], list[str]]:
+    """Properties without the mark `required: true` of earlier drafts, and the names that had it."""
+    made, required = dict(properties), []
+    for name, one in properties.items():
+        if isinstance(one, dict) and isinstance(one.get("required"), bool):
+            made[name] = {key: value for key, value in one.items() if key != "required"}
+            required += [name] if one["required"] else []
+    return made, required
+
+
+def _by_name(listed: list[Any], at: str) -> dict[str, Any]:
+    """Parameters that are a list, each with its name in it."""
+    named = {}
+    for one in listed:
+        if not isinstance(one, dict) or not isinstance(one.get("name"), str):
+            raise BadRow("broken_schema", f"{at} is a list of what has no name: {_shown(one)}")
+        if one["name"] in named:
+            raise BadRow("broken_schema", f"{at} names {one['name']} twice")
+        named[one["name"]] = {key: value for key, value in one.items() if key != "name"}
+    return named
 
 
 def clean(schema: Any, at: str) -> Any:
@@ -126,6 +148,11 @@ def clean(schema: Any, at: str) -> Any:
         raise BadRow("broken_schema", f"{at} is no schema but {shorten(str(schema), 60)}")
     nullable = _takes_null(schema)
     kept: dict[str, Any] = {}
+    if isinstance(schema.get("properties"), dict):
+        properties, required = _without_marks(schema["properties"])
+        schema = {**schema, "properties": properties}
+        if required and isinstance(schema.get("required"), list | None):
+            schema["required"] = list(dict.fromkeys([*(schema.get("required") or ()), *required]))
     for key, value in schema.items():
         if value is None and (key not in ("default", "const") or not nullable):
             continue
@@ -202,10 +229,13 @@ class RawCall:
 
 def call_of(value: Any, account: Account, at: str = "a call") -> RawCall:
     """A call from `{"name": …, "arguments": …}`, with the arguments as values or as JSON text."""
+    value = decode(value, at, "broken_arguments")
     if not isinstance(value, dict):
         raise BadRow("broken_arguments", f"{at} is no call: {shorten(str(value))}")
     found = CALL.read(value, account, at)
     identifier = id_of(found.get("id"), at)
+    if found.get("type") == "custom":
+        raise BadRow("not_supported", f"{at} is of type custom; only functions are called")
     if (inner := found.get("function")) is not None:
         call = call_of(inner, account, f"{at}.function")
         return replace(call, id=identifier or call.id)

@@ -7,11 +7,10 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import Any
 
-from matinee.data.readers.base import Account, BadRow, literal, shorten
+from matinee.data.readers.base import Account, BadRow, list_in, literal, shorten
 from matinee.data.readers.markup import Markup
 from matinee.data.readers.schemas import RawCall
 from matinee.data.readers.turns import RawTurn
-from matinee.messages.strict_json import DECODER
 
 CONSTANTS = {"true": True, "false": False, "null": None, "none": None}
 # How the set tells a model to call: the prompt template says it again in its own words.
@@ -35,13 +34,13 @@ PROTOCOL = re.compile(
 
 def tools_in(system: str) -> tuple[str, list[Any]]:
     """The system text without its list of tools, and this."""
-    if (start := system.find("[{")) < 0:
-        return system, []
-    try:
-        listed, end = DECODER.raw_decode(system, start)
-    except (ValueError, RecursionError) as error:
-        raise BadRow("not_json", f"tool list is not JSON ({error})") from error
-    return system[:start] + "\n" + system[end:], listed
+    begins = [match.start() for match in re.finditer(r"""\[\s*\{\s*["']""", system)]
+    for start in begins:
+        if found := list_in(system, start):
+            return system[:start] + "\n" + system[found[1] :], found[0]
+    if begins:
+        raise BadRow("not_json", f"its list of tools is broken: {shorten(system[begins[0] :])}")
+    return system, []
 
 
 def read(turn: RawTurn, names: Sequence[str], account: Account, at: str) -> RawTurn:
@@ -59,7 +58,9 @@ def calls_in(text: str, names: Sequence[str], at: str) -> tuple[str, tuple[RawCa
         inner = text[start + 1 :].strip()
         called = next((name for name in names if inner.startswith(f"{name}(")), None)
         whole_answer = not text[:start].strip() and inner.endswith(")]")
-        if called is None and not (whole_answer and inner.split("(")[0].isidentifier()):
+        if called is None and not (
+            whole_answer and re.fullmatch(r"[^\W\d][\w.\-/]*", inner.partition("(")[0])
+        ):
             continue
         if not inner.endswith("]"):
             raise BadRow(

@@ -7,20 +7,20 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
-from matinee.data.readers.base import Account, BadRow, literal
+from matinee.data.readers.base import Account, BadRow, list_in, literal, shorten
 from matinee.data.readers.markup import Markup
 from matinee.data.readers.schemas import RawCall
 from matinee.data.readers.turns import RawTurn
 
-TOOLS = re.compile(r"(?:access to the following APIs|following tools)\s*:\s*(\[.*\])", re.DOTALL)
+TOOLS = re.compile(r"(?:access to the following APIs|following tools)\s*:\s*(?=\[)")
 ACTION = re.compile(
     r"(?:Thought:(?P<thought>.*?))?Action:(?P<name>[^\n]*)\n+\s*Action Input:(?P<input>.*)",
     re.DOTALL,
 )
 PROTOCOL = re.compile(
     r"You are AutoGPT, you can use many tools\s*\(functions\) to do the following task\..*?"
-    r"(?=Specifically, you have|$)"
-    r"|(?:Specifically, )?you have access to the following APIs\s*:\s*\Z",
+    r"(?=Specifically, you have|\Z)"
+    r"|(?:Specifically, )?you have access to the following APIs\s*:[ \t]*(?=\n|\Z)",
     re.DOTALL | re.IGNORECASE,
 )
 
@@ -29,7 +29,9 @@ def tools_in(text: str) -> tuple[str, list[Any]]:
     """The system text without its tools, and these."""
     if (match := TOOLS.search(text)) is None:
         return text, []
-    return text[: match.start(1)] + text[match.end(1) :], literal(match[1], "not_json")
+    if (found := list_in(text, match.end())) is None:
+        raise BadRow("not_json", f"its list of tools is broken: {shorten(text[match.end() :])}")
+    return text[: match.end()] + "\n" + text[found[1] :], found[0]
 
 
 def read(turn: RawTurn, names: Sequence[str], account: Account, at: str) -> RawTurn:

@@ -8,27 +8,24 @@ from typing import Any
 from matinee.data.readers.base import (
     Account,
     BadRow,
-    Level,
     Reader,
     Row,
     decode,
     list_of,
     text_of,
 )
-from matinee.data.readers.chat import ABOUT
+from matinee.data.readers.chat import good_row, row_level
 from matinee.data.readers.schemas import CALL, TOOL, WORDS, call_of, tools_of
 from matinee.data.readers.turns import RawTurn, draft_of
 from matinee.messages.conversations import Conversation
 
-ROW = Level(
-    "row", {"query": ("query",), "tools": ("tools",), "answers": ("answers",)}, leaves=ABOUT
-)
+ROW = row_level({"query": ("query",), "tools": ("tools",), "answers": ("answers",)})
 TYPE = re.compile(r",(?![^\[]*\])")
 
 
 def convert(row: Row, account: Account) -> Conversation:
     """`tools` and `answers` are JSON texts; parameters are `name: {type, description, default}`."""
-    found = ROW.read(row, account)
+    found = good_row(ROW, row, account)
     answers = list_of(found["answers"], "answers")
     calls = tuple(call_of(call, account, f"answers[{n}]") for n, call in enumerate(answers))
     listed = [_tool(tool) for tool in list_of(found["tools"], "tools")]
