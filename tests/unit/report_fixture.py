@@ -11,7 +11,12 @@ from typing import Any, get_args
 
 from matinee.config import Configuration
 from matinee.config.checking import parse_configuration
-from matinee.config.subjects import Subject, decoded_subjects, greedy_subjects
+from matinee.config.subjects import (
+    Subject,
+    converted_subjects,
+    decoded_subjects,
+    greedy_subjects,
+)
 from matinee.evaluation.scripted import play_floor
 from matinee.messages.scenarios import Category, Suite
 from matinee.runtime.records import write_json, write_lines
@@ -67,6 +72,7 @@ class Shape:
     compare_with: tuple[str, ...] = ()
     long_line: int = 0
     decodings: bool = False
+    gguf: tuple[str, ...] = ()
 
 
 def configuration(shape: Shape, root: Path) -> Configuration:
@@ -95,8 +101,10 @@ def configuration(shape: Shape, root: Path) -> Configuration:
                 for number in range(shape.references)
             ],
             "constrained": shape.decodings,
+            "gguf": list(shape.gguf),
             "sampling": {"repeats": 4} if shape.decodings else None,
         },
+        "export": {"formats": {"gguf": list(shape.gguf)}},
         "report": {
             "title": "Eleven tools, in Chinese",
             "language": shape.language,
@@ -136,6 +144,11 @@ def make_results(root: Path, shape: Shape = Shape()) -> tuple[Path, Configuratio
     write_json(results / "dataset" / "made" / "run.json", _run("format_dataset", 3.3))
     for subject in greedy_subjects(settings):
         _write_evaluation(results, subject, scenarios, shape)
+    for subject in converted_subjects(settings):
+        _write_evaluation(results, subject, scenarios, shape)
+        files = {kind: {"bytes": 675_713_216} for kind in settings.evaluation.gguf}
+        folder = results / f"merged/{subject.name}/s{subject.seed}/gguf"
+        write_json(folder / "run.json", _run("export_gguf", 41.0, files=files))
     for subject in decoded_subjects(settings):
         _write_decoded(results, subject.id, scenarios)
     for variant in ("chat", "base"):
@@ -199,6 +212,7 @@ def _write_evaluation(
     write_lines(folder / "transcripts.jsonl", transcripts)
     for part in range(2):
         record = _run("run_scenarios", 1.5 * len(scenarios))
+        record["parameters"] |= {"engine": "llama_cpp" if subject.gguf else "transformers"}
         write_json(folder / "parts" / f"{part}.run.json", record)
     write_json(folder / "verdicts.run.json", _run("score_scenarios", 1.2))
 

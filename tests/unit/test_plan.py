@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ from matinee.config import Configuration, PathSource, paths
 from matinee.config.checking import parse_configuration
 from matinee.config.plan import Plan
 from matinee.messages.documents import open_document
+from matinee.runtime.errors import ConfigurationError
 
 ROOT = Path(__file__).parents[2]
 
@@ -138,7 +140,52 @@ def test_jobs_on_gpus_share_the_cores(cores: int | None, gpus: int | None, threa
     assert Plan.gpu_threads(cores, gpus) == threads
 
 
-@pytest.mark.parametrize(("engine", "of_model"), [("transformers", 1), ("gold", 0)])
+def with_engine(engine: str, **evaluation: Any) -> Plan:
+    values = open_document(ROOT / "config.yaml").value
+    values["evaluation"] |= {"engine": engine, **evaluation}
+    values["export"] = {"formats": {"gguf": ["q8_0", "q4_k_m"]}}
+    return Plan(parse_configuration(values, ROOT))
+
+
+@pytest.mark.parametrize(
+    ("devices", "command", "engine"),
+    [
+        (["GPU-1"], "/bin/vllm", "vllm"),
+        ([], "/bin/vllm", "transformers"),
+        (["GPU-1"], None, "transformers"),
+    ],
+)
+def test_vllm_is_the_engine_of_a_gpu_that_has_it(
+    devices: list[str], command: str | None, engine: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("MATINEE_ENGINE", raising=False)
+    monkeypatch.setattr("matinee.config.plan.visible_devices", lambda: devices)
+    monkeypatch.setattr("shutil.which", lambda name: command)
+    found = with_engine("auto", constrained=True)
+    assert found.engine("chat-untuned") == engine
+    # No server keeps to the grammar of every form.
+    assert found.engine("chat-untuned.constrained") == "transformers"
+    monkeypatch.setenv("MATINEE_ENGINE", "vllm" if engine == "transformers" else "transformers")
+    assert found.engine("chat-untuned") != engine, "what the driver found holds for its jobs"
+
+
+def test_every_gguf_file_that_is_to_be_tested_is_a_subject_of_llama_cpp() -> None:
+    found = with_engine("transformers", gguf=["q8_0"])
+    assert found.engine("chat-tuned-s42.q8_0") == "llama_cpp"
+    assert json.loads(found.run_scenarios("chat-tuned-s42.q8_0", "zh", "0"))["server"]
+    assert "server" not in json.loads(found.run_scenarios("chat-tuned-s42", "zh", "0"))
+    file = "results/merged/chat/s42/gguf/q8_0.gguf"
+    assert found.gguf_option("chat-tuned-s42.q8_0") == f"--gguf {file}"
+    assert found.gguf_option("chat-tuned-s42") == ""
+    assert "chat-tuned-s42.q4_k_m" not in found.subjects
+    assert with_engine("gold", gguf=["q8_0"]).engine("chat-tuned-s42.q8_0") == "gold"
+    with pytest.raises(ConfigurationError, match=r"export\.formats\.gguf"):
+        with_engine("transformers", gguf=["f16"])
+
+
+@pytest.mark.parametrize(
+    ("engine", "of_model"), [("transformers", 1), ("vllm", 1), ("llama_cpp", 1), ("gold", 0)]
+)
 def test_only_what_computes_here_takes_a_gpu(engine: str, of_model: int) -> None:
     values = open_document(ROOT / "config.yaml").value
     values["evaluation"]["engine"] = engine

@@ -18,6 +18,7 @@ from matinee.config.checking import parse_configuration
 from matinee.messages.documents import open_document
 from matinee.report import collect, write_report, write_summary, write_tables
 from matinee.report.collect import ReportData
+from matinee.report.formats import format_values
 from matinee.report.page import render_report
 from matinee.report.published import published_variants, settings_here
 from matinee.report.summary import summary
@@ -110,6 +111,41 @@ def test_the_summary_holds_the_runs_with_other_decoding(data: ReportData) -> Non
 def test_without_other_decoding_there_is_none(tmp_path: Path) -> None:
     found = summary(collect(*make_results(tmp_path, Shape(cases=13))))
     assert found["decoding"] == {}
+
+
+def test_a_format_costs_what_its_answers_differ_in(tmp_path: Path) -> None:
+    data = collect(*make_results(tmp_path, Shape(cases=13, gguf=("q8_0",))))
+    folder, file = format_values(data)[:2]
+    assert (folder["subject"], folder["name"], folder["engine"]) == (
+        "chat-tuned-s42",
+        "safetensors",
+        "transformers",
+    )
+    assert (file["subject"], file["engine"], file["bytes"]) == (
+        "chat-tuned-s42.q8_0",
+        "llama_cpp",
+        675_713_216,
+    )
+    said = {
+        subject: {one.case: [step.parse for step in one.steps] for one in run.transcripts}
+        for subject, run in [
+            *((subject, run) for (subject, _), run in data.evaluated.items()),
+            *((subject.id, run) for subject, _, run in data.converted),
+        ]
+    }
+    before, after = said[folder["subject"]], said[file["subject"]]
+    assert file["changed"] == sum(before[case] != after[case] for case in before) > 0
+    assert folder["changed"] is None
+    assert file["correct"] - folder["correct"] == file["gained"] - file["lost"]
+    assert [subject.id for subject in data.subjects] == [
+        "chat-untuned",
+        "chat-tuned-s42",
+        "base-untuned",
+        "base-tuned-s42",
+    ], "the other sections are about the folders"
+    page = render_report(data)
+    assert "What the format costs" in page
+    assert "0.676 GB" in page
 
 
 def test_the_page_shows_every_measure_of_every_subject(page: str) -> None:

@@ -27,6 +27,7 @@ rule run_scenarios:
     input:
         suite=paths.SUITE,
         model=lambda wildcards: plan.subjects[wildcards.subject].folder or [],
+        gguf=lambda wildcards: plan.subjects[wildcards.subject].gguf_folder or [],
         templates=lambda wildcards: plan.subject_templates(wildcards.subject),
         fixtures=lambda wildcards: plan.fixture_files(wildcards.suite),
     output:
@@ -47,9 +48,10 @@ rule run_scenarios:
             wildcards.subject, wildcards.suite, wildcards.part
         ),
         model=lambda wildcards, input: f"--model {input.model}" if input.model else "",
+        gguf=lambda wildcards: plan.gguf_option(wildcards.subject),
     shell:
         "matinee run-scenarios --params {params.settings:q} --suite {input.suite}"
-        " {params.model} --gpus {resources.gpu} --output {output} 3>&2 > {log} 2>&1"
+        " {params.model} {params.gguf} --gpus {resources.gpu} --output {output} 3>&2 > {log} 2>&1"
 
 
 rule score_scenarios:

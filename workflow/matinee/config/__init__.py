@@ -126,6 +126,11 @@ class Configuration(Settings):
             *_repeated("evaluation.references", self.evaluation.references),
             *self._publishing_problems(),
             *self._sweep_problems(),
+            *(
+                f"evaluation.gguf: {kind!r} is not among export.formats.gguf"
+                for kind in self.evaluation.gguf
+                if kind not in self.export.formats.gguf
+            ),
         ]
         for number, variant in enumerate(self.variants):
             key = f"variants[{number}]"

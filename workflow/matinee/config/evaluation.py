@@ -7,6 +7,7 @@ from typing import Annotated, Literal, Self, get_args
 from pydantic import Field, JsonValue, WithJsonSchema, model_validator
 
 from matinee.config.base import Address, Identifier, Seed, Settings, UserPath, VariableName
+from matinee.config.outputs import GgufType
 from matinee.messages.scenarios import BfclCategory
 
 Count = Annotated[int, Field(ge=1)]
@@ -129,6 +130,21 @@ class Limits(Settings):
     )
 
 
+class ServerCommands(Settings):
+    """How servers are called, on the machine where a subject is tested, with flags of your own."""
+
+    vllm: str = Field(
+        default="vllm serve",
+        description="vLLM's, for example in an environment of its own: /opt/vllm/bin/vllm serve "
+        "--max-model-len 8192.",
+    )
+    llama_cpp: str = Field(
+        default="llama-server",
+        description="llama.cpp's; where it is not installed, the one in the wheel xllamacpp "
+        "(requirements-gguf.txt).",
+    )
+
+
 class SampledRuns(Settings):
     """Every subject runs each case again with drawn tokens: is it right each time?"""
 
@@ -146,8 +162,17 @@ class Evaluation(Limits):
     """How every subject is tested."""
 
     suites: list[SuiteSettings] = Field(min_length=1)
-    engine: Literal["transformers", "gold", "null"] = Field(
-        default="transformers", description="gold and null are scripted, for testing the workflow."
+    engine: Literal["auto", "transformers", "vllm", "llama_cpp", "gold", "null"] = Field(
+        default="auto",
+        description="What runs the local subjects. vllm and llama_cpp: a server is started for "
+        "each job, asked and stopped. auto: vllm where the machine has a GPU and the command, else "
+        "transformers. gold and null are scripted, for testing the workflow.",
+    )
+    servers: ServerCommands = ServerCommands()
+    gguf: list[GgufType] = Field(
+        default=[],
+        description="GGUF files of export.formats.gguf that run every suite too, in llama.cpp: the "
+        "report then says what the format costs.",
     )
     references: list[Reference] = Field(default=[])
     constrained: bool = Field(

@@ -89,18 +89,19 @@ class PublishModel(Settings):
 class RunScenarios(Settings):
     """One subject on one part of a suite.
 
-    `fixtures`: what own tools return. What is off is left out, so that nothing is run again for a
-    new way of choosing tokens.
+    `fixtures`: what own tools return. `server`: how the engine's is called. What is off is left
+    out, so that nothing is run again for a new way of choosing tokens.
     """
 
     subject: str
     form: CallForm
     template: PromptTemplate | None
     reference: Reference | None
-    engine: Literal["transformers", "gold", "null"]
+    engine: Literal["transformers", "vllm", "llama_cpp", "gold", "null"]
     fixtures: Path | None
     part: int
     limits: Limits
+    server: str | None = Field(default=None, exclude_if=lambda value: value is None)
     constrained: bool = Field(default=False, exclude_if=lambda value: not value)
     sampling: SampledRuns | None = Field(default=None, exclude_if=lambda value: value is None)
 

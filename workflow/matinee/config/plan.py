@@ -6,21 +6,31 @@ import hashlib
 import json
 import math
 import os
+import shutil
 import sys
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import BaseModel
 
 from matinee import __version__
 from matinee.config import Configuration, Dataset, Formats, PathSource, Variant, parameters, paths
-from matinee.config.subjects import choosing_subjects, decoded_subjects, greedy_subjects
+from matinee.config.subjects import (
+    choosing_subjects,
+    converted_subjects,
+    decoded_subjects,
+    greedy_subjects,
+)
 from matinee.messages.forms import FOLDER as TEMPLATES
 from matinee.messages.forms import NATIVE
+from matinee.runtime.leases import visible_devices
 from matinee.runtime.places import RESOURCES, WORKFLOW
 
 FEW_ROWS = 5000
+ENGINE = "MATINEE_ENGINE"
+EngineName = Literal["transformers", "vllm", "llama_cpp", "gold", "null"]
+LOCAL = ("transformers", "vllm", "llama_cpp")
 # More threads than this help a job on a GPU no further.
 GPU_JOB_THREADS = 8
 
@@ -71,6 +81,18 @@ def _told(model: type[BaseModel], source: object, **more: object) -> str:
     return canonical(model(**same, **more))
 
 
+def automatic_engine() -> Literal["transformers", "vllm"]:
+    """What `evaluation.engine: auto` means here: vLLM where there is a GPU and its command.
+
+    What the driver found holds for its jobs too, on whatever machine they run: another engine
+    would be another parameter.
+    """
+    told = os.environ.get(ENGINE)
+    if told in ("transformers", "vllm"):
+        return "vllm" if told == "vllm" else "transformers"
+    return "vllm" if shutil.which("vllm") and visible_devices() else "transformers"
+
+
 class Plan:
     """The configuration as the rules see it; parameters are JSON texts of one spelling."""
 
@@ -82,7 +104,11 @@ class Plan:
         self.dataset_ids = [dataset.id for dataset in configuration.datasets]
         self.variant_ids = [variant.id for variant in configuration.variants]
         self.suite_ids = [suite.id for suite in configuration.evaluation.suites]
-        tested = [*greedy_subjects(configuration), *decoded_subjects(configuration)]
+        tested = [
+            *greedy_subjects(configuration),
+            *decoded_subjects(configuration),
+            *converted_subjects(configuration),
+        ]
         choosing = list(choosing_subjects(configuration))
         self.subjects = {subject.id: subject for subject in (*tested, *choosing)}
         self.tests = [(subject.id, suite) for subject in tested for suite in self.suite_ids]
@@ -122,8 +148,23 @@ class Plan:
 
     def gpus(self, subject: str) -> int:
         """How many GPUs testing a subject takes; an endpoint computes elsewhere."""
-        local = self.configuration.evaluation.engine == "transformers"
-        return 1 if local and self.subjects[subject].variant else 0
+        return 1 if self.engine(subject) in LOCAL and self.subjects[subject].variant else 0
+
+    def gguf_option(self, subject: str) -> str:
+        """How the stage is told of the GGUF file that it tests; empty where it tests none."""
+        tested = self.subjects[subject]
+        return f"--gguf {tested.gguf_folder}/{tested.gguf}.gguf" if tested.gguf else ""
+
+    def engine(self, subject: str) -> EngineName:
+        """What runs a subject: a GGUF file llama.cpp, constrained decoding transformers."""
+        asked, tested = self.configuration.evaluation.engine, self.subjects[subject]
+        if asked in ("gold", "null"):
+            return asked
+        if tested.gguf:
+            return "llama_cpp"
+        if tested.decoding == "constrained" or not tested.variant:
+            return "transformers"
+        return automatic_engine() if asked == "auto" else asked
 
     def tokenize_threads(self, variant: str) -> int:
         """Cores for tokenizing: few rows are done before a second process has started."""
@@ -353,12 +394,14 @@ class Plan:
     def run_scenarios(self, subject: str, suite: str, part: str) -> str:
         """How one part of a suite is run on one subject."""
         tested, evaluation = self.subjects[subject], self.configuration.evaluation
+        engine = self.engine(subject)
         return _told(
             parameters.RunScenarios,
             tested,
             subject=subject,
             template=tested.variant.template if tested.variant else None,
-            engine=evaluation.engine,
+            engine=engine,
+            server=getattr(evaluation.servers, engine, None),
             fixtures=self.suite(suite).fixtures,
             part=int(part),
             limits=evaluation.limits(),

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Literal
 
-from matinee.config import CALL_FORMS, CallForm, Configuration, Reference, Variant, paths
+from matinee.config import CALL_FORMS, CallForm, Configuration, GgufType, Reference, Variant, paths
 from matinee.messages.forms import NATIVE
 
 Decoding = Literal["greedy", "constrained", "sampled"]
@@ -16,12 +16,14 @@ Decoding = Literal["greedy", "constrained", "sampled"]
 class Subject:
     """A variant's start model (no `seed`), the same after a training, or an endpoint's model.
 
-    `decoding`: how its tokens are chosen; ways other than greedy are named in the id.
+    `decoding`: how its tokens are chosen; ways other than greedy are named in the id. `gguf`: the
+    number format of the file that is tested in place of the folder.
     """
 
     source: Variant | Reference
     seed: int | None = None
     decoding: Decoding = "greedy"
+    gguf: GgufType | None = None
 
     @property
     def variant(self) -> Variant | None:
@@ -48,7 +50,8 @@ class Subject:
             "tuned": f"{self.source.id}-tuned-s{self.seed}",
             "reference": f"ref-{self.source.id}",
         }[self.kind]
-        return name if self.decoding == "greedy" else f"{name}.{self.decoding}"
+        ways = [way for way in (self.decoding, self.gguf) if way not in ("greedy", None)]
+        return ".".join([name, *map(str, ways)])
 
     @property
     def name(self) -> str:
@@ -68,6 +71,11 @@ class Subject:
         if self.seed is None:
             return paths.MODEL.of(model=self.model)
         return paths.MERGED_MODEL.of(variant=self.name, seed=self.seed)
+
+    @property
+    def gguf_folder(self) -> str | None:
+        """Where its GGUF files are; None where it is tested as the folder that it is."""
+        return paths.GGUF.of(variant=self.name, seed=self.seed) if self.gguf else None
 
     @property
     def form(self) -> CallForm:
@@ -104,3 +112,10 @@ def choosing_subjects(configuration: Configuration) -> Iterator[Subject]:
     """The candidates of a sweep that a development suite is to choose from."""
     if configuration.developments:
         yield from (Subject(one, seed) for one in configuration.candidates for seed in one.seeds)
+
+
+def converted_subjects(configuration: Configuration) -> Iterator[Subject]:
+    """Each tuned model once more for each GGUF file that is to be tested."""
+    for subject in greedy_subjects(configuration):
+        if subject.kind == "tuned":
+            yield from (replace(subject, gguf=kind) for kind in configuration.evaluation.gguf)

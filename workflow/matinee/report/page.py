@@ -17,6 +17,7 @@ from matinee import __version__
 from matinee.config import Configuration
 from matinee.report import cases, claims, figures, run_comparison, views, words
 from matinee.report.collect import ReportData
+from matinee.report.formats import formats
 from matinee.report.published import published_view
 from matinee.report.words import Language
 from matinee.runtime.places import PROJECT
@@ -127,6 +128,7 @@ def _context(data: ReportData, language: Language) -> dict[str, Any]:
         "earlier": data.earlier,
         "sweep": data.choice,
         "merge": merges,
+        "formats": data.converted,
         "made": data.runs,
     }
     stages = views.stage_views(data, language)
@@ -164,6 +166,7 @@ def _context(data: ReportData, language: Language) -> dict[str, Any]:
         },
         "published": published,
         "merges": merges,
+        "formats": formats(data),
         "stages": stages,
         "lanes": {
             stage: [view for view in stages if view["stage"] == stage]
@@ -183,7 +186,7 @@ def _context(data: ReportData, language: Language) -> dict[str, Any]:
 
 SECTIONS = (
     *("answer", "before_after", "sweep", "errors", "measures", "cost", "curves"),
-    *("data", "leakage", "published", "earlier", "merge", "cases", "made"),
+    *("data", "leakage", "published", "earlier", "merge", "formats", "cases", "made"),
 )
 
 

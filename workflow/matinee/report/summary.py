@@ -15,6 +15,7 @@ from matinee.evaluation.scoring.metrics import Metrics, aggregate, seconds_per_c
 from matinee.evaluation.scripted import FLOOR
 from matinee.messages.transcripts import Verdict
 from matinee.report.collect import ReportData
+from matinee.report.formats import format_values
 from matinee.runtime.records import write_json
 
 SCHEMA = 2
@@ -53,6 +54,7 @@ def summary(data: ReportData) -> dict[str, Any]:
         },
         "floor": {suite: _floor(data, suite) for suite in data.suites},
         "decoding": decodings(data),
+        "formats": format_values(data),
         "headlines": [
             {
                 "variant": pair.name,

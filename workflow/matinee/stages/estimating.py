@@ -265,9 +265,11 @@ class Estimator:
             for suite in suites
             for part, path in enumerate(self.plan.parts(subject.id, suite))
         ]
-        one, anatomy = Outlay(f"test {subject.id}", runs), self.anatomy(subject.model)
+        engine = self.plan.engine(subject.id)
+        named = f" in {engine}" if engine in ("vllm", "llama_cpp") else ""
+        one, anatomy = Outlay(f"test {subject.id}{named}", runs), self.anatomy(subject.model)
         cases = [count for suite in suites if (count := self._cases(suite)) is not None]
-        if anatomy is None or evaluation.engine != "transformers" or len(cases) < len(suites):
+        if anatomy is None or engine != "transformers" or len(cases) < len(suites):
             return one
         outputs = sum(cases) * min(OUTPUTS, evaluation.max_steps)
         if subject.decoding == "sampled" and evaluation.sampling:

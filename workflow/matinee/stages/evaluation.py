@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -74,6 +76,7 @@ def run_scenarios(
     suite: Input,
     output: Output,
     model: Annotated[Path | None, typer.Option()] = None,
+    gguf: Annotated[Path | None, typer.Option(help="The file to test in its place.")] = None,
     gpus: Gpus = None,
 ) -> None:
     """Let one subject work through (a part of) a suite; keep every raw text."""
@@ -90,8 +93,12 @@ def run_scenarios(
     recorder = records.Recorder("run_scenarios", params)
     repeats = drawn.repeats if drawn else 1
     told_as = f"{params.subject} on {played.id}"
-    engine = _engine(params, played, model)
-    with progress.bar(len(mine) * repeats, f"test {told_as}", "case") as bar:
+    stack = contextlib.ExitStack()
+    if params.engine in ("vllm", "llama_cpp"):
+        engine = _served(params, model, gguf, output.with_suffix(".server.log"), stack)
+    else:
+        engine = _engine(params, played, model)
+    with stack, progress.bar(len(mine) * repeats, f"test {told_as}", "case") as bar:
         transcripts = run_suite(
             played,
             engine,
@@ -143,6 +150,44 @@ def _simulation(fixtures: Path | None, suite: Suite) -> SimulationFactory:
         fixtures, [Tool.from_openai(tool) for tool in suite.all_tools()]
     )
     return lambda today, faults, tools: recorded.anew(faults, tools)
+
+
+def _served(
+    params: RunScenarios,
+    model: Path | None,
+    gguf: Path | None,
+    log: Path,
+    stack: contextlib.ExitStack,
+) -> Engine:
+    """The model in a server of its own; without a GGUF file, llama.cpp is made one for the run."""
+    from matinee.engines.servers import ServedEngine, ServedModel
+    from matinee.models.weights import require_whole
+
+    if model is None or params.template is None or params.server is None:
+        raise EngineError("A local subject needs a model folder, a template and a server.")
+    require_whole(model)
+    os.environ["HF_HUB_OFFLINE"] = "1"
+    limits = params.limits
+    weights = gguf or model
+    if params.engine == "llama_cpp" and gguf is None:
+        from matinee.export.gguf import convert
+
+        log.parent.mkdir(parents=True, exist_ok=True)
+        scratch = stack.enter_context(tempfile.TemporaryDirectory(dir=log.parent))
+        weights = convert(model, Path(scratch) / "auto.gguf", "auto")
+    return ServedEngine(
+        ServedModel(
+            kind="vllm" if params.engine == "vllm" else "llama_cpp",
+            command=params.server,
+            folder=model,
+            weights=weights,
+            template=params.template,
+            precision=limits.precision,
+            batch_size=limits.batch_size,
+            thinking=limits.thinking == "on",
+        ),
+        log,
+    )
 
 
 def _engine(params: RunScenarios, suite: Suite, model: Path | None) -> Engine:
