@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
+import sys
 import threading
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -138,6 +139,135 @@ def test_every_file_arrives_in_a_repository_of_its_own(hub: Received, folder: Pa
     assert hub.tokens == {f"Bearer {TOKEN}"}
 
 
+def test_gguf_files_go_along_in_a_folder_of_their_own(hub: Received, folder: Path) -> None:
+    gguf = folder.parent / "gguf"
+    gguf.mkdir()
+    for name in ("q8_0.gguf", "Modelfile", "run.json"):
+        (gguf / name).write_bytes(name.encode())
+    publish(folder, "owner/chat-s42", private=True, token_env="HF_TOKEN", gguf=gguf)
+    assert hub.files["gguf/q8_0.gguf"] == b"q8_0.gguf"
+    assert "gguf/Modelfile" in hub.files
+    assert "gguf/run.json" not in hub.files
+    assert "config.json" in hub.files
+
+
+@dataclass
+class Site:
+    """ModelScope as its client sees it: what was made, uploaded and committed."""
+
+    address: str = ""
+    status: int = 200
+    tokens: set[str | None] = field(default_factory=set)
+    made: list[dict[str, Any]] = field(default_factory=list)
+    files: dict[str, bytes] = field(default_factory=dict)
+    large: dict[str, bytes] = field(default_factory=dict)
+
+
+@pytest.fixture
+def modelscope(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Site]:
+    pytest.importorskip("modelscope_hub", reason="the optional ModelScope client is not installed")
+    site = Site()
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.answer({"Code": 200, "Data": site.made[0]} if site.made else {}, not site.made)
+
+        def do_POST(self) -> None:
+            said = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+            site.tokens.add(self.headers["Authorization"])
+            if self.path == "/api/v1/models":
+                if site.status == 200 and not site.made:
+                    site.made.append(said)
+                self.answer({"Code": 200, "Data": said})
+            elif self.path.endswith("/owner/chat-s42/info/lfs/objects/batch"):
+                self.answer({"Data": {"objects": [self.offer(one) for one in said["objects"]]}})
+            else:
+                assert self.path.endswith("/api/v1/repos/models/owner/chat-s42/commit/master")
+                for one in said["actions"]:
+                    content = site.large.get(one["sha256"])
+                    site.files[one["path"]] = content or base64.b64decode(one["content"])
+                self.answer({"Code": 200, "Data": {}, "Success": True})
+
+        def do_PUT(self) -> None:
+            content = self.rfile.read(int(self.headers["Content-Length"]))
+            site.large[self.path.rsplit("/", 1)[1]] = content
+            self.answer({})
+
+        def offer(self, wanted: dict[str, Any]) -> dict[str, Any]:
+            place = {"href": f"{site.address}/large/{wanted['oid']}"}
+            return {"oid": wanted["oid"], "actions": {"upload": place}}
+
+        def answer(self, value: dict[str, Any], missing: bool = False) -> None:
+            content = json.dumps(value).encode()
+            self.send_response(404 if missing else site.status)
+            self.send_header("Content-Type", "application/json")
+            self.send_header("Content-Length", str(len(content)))
+            self.end_headers()
+            self.wfile.write(content)
+
+        def log_message(self, *arguments: Any) -> None:
+            """Keeps the tests' output quiet."""
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    site.address = f"http://127.0.0.1:{server.server_port}"
+    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+    monkeypatch.setenv("MODELSCOPE_ENDPOINT", site.address)
+    monkeypatch.setenv("MODELSCOPE_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setenv("MODELSCOPE_HOME", str(tmp_path / "home"))
+    monkeypatch.setenv("MODELSCOPE_API_TOKEN", "only-for-this-test")
+    threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
+    yield site
+    server.shutdown()
+    server.server_close()
+
+
+def on_modelscope(folder: Path, **more: Any) -> dict[str, str]:
+    return publish(
+        folder,
+        "owner/chat-s42",
+        private=True,
+        token_env="MODELSCOPE_API_TOKEN",
+        hub="modelscope",
+        **more,
+    )
+
+
+def test_every_file_arrives_on_modelscope(modelscope: Site, folder: Path) -> None:
+    before = sorted(folder.iterdir())
+    gguf = folder.parent / "gguf"
+    gguf.mkdir()
+    (gguf / "q8_0.gguf").write_bytes(b"GGUF")
+    facts = on_modelscope(folder, gguf=gguf)
+    expected = {path.name: path.read_bytes() for path in before} | {"gguf/q8_0.gguf": b"GGUF"}
+    assert modelscope.files == expected
+    assert list(modelscope.large) == [hashlib.sha256(WEIGHTS).hexdigest()]
+    (made,) = modelscope.made
+    assert (made["Path"], made["Name"], made["Visibility"]) == ("owner", "chat-s42", 1)
+    assert made["License"] == "other", "the start model's licence is not the client's to say"
+    assert facts == {"address": f"{modelscope.address}/models/owner/chat-s42", "commit": ""}
+    assert modelscope.tokens == {"Bearer only-for-this-test"}
+    assert sorted(folder.iterdir()) == before, "nothing is left in the model's folder"
+
+
+def test_a_refusal_of_modelscope_names_the_repository_and_not_the_token(
+    modelscope: Site, folder: Path
+) -> None:
+    modelscope.status = 403
+    with pytest.raises(PublishError, match=r"owner/chat-s42 could not be uploaded") as caught:
+        on_modelscope(folder)
+    assert "only-for-this-test" not in str(caught.value)
+    assert modelscope.files == {}
+
+
+def test_the_client_of_modelscope_is_asked_for(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MODELSCOPE_API_TOKEN", "x")
+    monkeypatch.setitem(sys.modules, "modelscope_hub", None)
+    with pytest.raises(PublishError, match="pip install modelscope-hub"):
+        on_modelscope(folder)
+
+
 def test_the_record_says_where_it_went_and_not_the_token(
     hub: Received, folder: Path, tmp_path: Path
 ) -> None:
@@ -168,3 +298,9 @@ def test_a_refusal_names_the_repository_and_not_the_token(hub: Received, folder:
 def test_the_name_tells_variant_and_seed() -> None:
     assert Publish(owner="owner").repository("chat", 42) == "owner/chat-s42"
     assert Publish(owner="owner", name="yi-{variant}").repository("chat", 1) == "owner/yi-chat"
+
+
+def test_each_hub_has_its_own_variable_for_the_token() -> None:
+    assert Publish(owner="owner").token_variable == "HF_TOKEN"
+    assert Publish(owner="owner", hub="modelscope").token_variable == "MODELSCOPE_API_TOKEN"
+    assert Publish(owner="owner", token_env="MINE").token_variable == "MINE"

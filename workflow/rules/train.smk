@@ -135,6 +135,7 @@ rule publish_model:
         # Of the certificate, so that nothing is published without its proof.
         certificate=paths.CERTIFICATE,
         model=paths.MERGED_MODEL,
+        gguf=lambda wildcards: plan.published_gguf(wildcards.variant, wildcards.seed),
     output:
         record=paths.PUBLISHED,
     log:
@@ -146,6 +147,7 @@ rule publish_model:
         runtime=growing(120),
     params:
         settings=lambda wildcards: plan.publish_model(wildcards.variant, wildcards.seed),
+        gguf=lambda wildcards, input: f"--gguf {input.gguf}" if input.gguf else "",
     shell:
         "matinee publish-model --params {params.settings:q} --model {input.model}"
-        " --output {output.record} 3>&2 > {log} 2>&1"
+        " {params.gguf} --output {output.record} 3>&2 > {log} 2>&1"

@@ -46,8 +46,13 @@ class Export(Settings):
 
 
 class Publish(Settings):
-    """Upload of every merged model to the Hugging Face hub, or to the hub in HF_ENDPOINT."""
+    """Upload of every merged model to a hub."""
 
+    hub: Literal["hf", "modelscope"] = Field(
+        default="hf",
+        description="hf: Hugging Face, or the hub in HF_ENDPOINT. modelscope: ModelScope, or "
+        "MODELSCOPE_ENDPOINT (pip install modelscope-hub).",
+    )
     owner: str = Field(pattern=r"^[\w.-]+$", description="User or organisation on the hub.")
     name: str = Field(
         default="{variant}-s{seed}",
@@ -55,9 +60,20 @@ class Publish(Settings):
         description="Name of the repository; it must tell variants and seeds apart.",
     )
     private: bool = Field(default=True, description="Whether a new repository is private.")
-    token_env: VariableName = Field(
-        default="HF_TOKEN", description="Name of the variable with the token, not the token."
+    gguf: bool = Field(
+        default=True, description="Whether the GGUF files of export.formats go along, in gguf/."
     )
+    token_env: VariableName | None = Field(
+        default=None,
+        description="Name of the variable with the token, not the token. Absent: HF_TOKEN, or "
+        "MODELSCOPE_API_TOKEN.",
+    )
+
+    @property
+    def token_variable(self) -> str:
+        """The variable with the token."""
+        usual = "HF_TOKEN" if self.hub == "hf" else "MODELSCOPE_API_TOKEN"
+        return self.token_env or usual
 
     def repository(self, variant: str, seed: int) -> str:
         """owner/name of one merged model."""

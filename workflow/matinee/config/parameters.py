@@ -84,6 +84,7 @@ class PublishModel(Settings):
     repository: str
     private: bool
     token_env: str
+    hub: Literal["hf", "modelscope"] = "hf"
 
 
 class RunScenarios(Settings):

@@ -306,6 +306,12 @@ class Plan:
         ]
         return list(dict.fromkeys(made))
 
+    def published_gguf(self, variant: str, seed: str) -> list[str]:
+        """The folder of the GGUF files that go along with a model; none where none do."""
+        settings, made = self.configuration.publish, self.configuration.export.formats.gguf
+        along = settings is not None and settings.gguf and made
+        return [paths.GGUF.of(variant=variant, seed=seed)] if along else []
+
     def compared(self) -> list[str]:
         """The summaries of earlier runs that the report looks back on."""
         return list(map(str, self.configuration.report.compare_with))
@@ -385,7 +391,8 @@ class Plan:
         settings = self.configuration.publish
         assert settings is not None
         repository = settings.repository(variant, int(seed))
-        return _told(parameters.PublishModel, settings, repository=repository)
+        token = settings.token_variable
+        return _told(parameters.PublishModel, settings, repository=repository, token_env=token)
 
     def prepare_suite(self, suite: str) -> str:
         """What a suite holds."""

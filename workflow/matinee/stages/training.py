@@ -241,13 +241,16 @@ def export_gguf(
 
 @app.command()
 def publish_model(
-    params: Annotated[PublishModel, told(PublishModel)], model: Input, output: Output
+    params: Annotated[PublishModel, told(PublishModel)],
+    model: Input,
+    output: Output,
+    gguf: Annotated[Path | None, typer.Option(help="Its GGUF files, which go along.")] = None,
 ) -> None:
     """Upload a merged model to a hub, with a token from the environment."""
     from matinee.export.publishing import publish
 
     recorder = records.Recorder("publish_model", params)
-    facts = publish(model, params.repository, private=params.private, token_env=params.token_env)
+    facts = publish(model, **params.model_dump(), gguf=gguf)
     recorder.add(**facts)
     recorder.write(output)
     progress.say(f"✓ published {facts['address']}, {recorder.summary()}")
