@@ -94,6 +94,19 @@ class TestLoraProducts:
             assert mine.dtype == torch.float32
             assert torch.cosine_similarity(mine.flatten(), theirs.flatten(), 0) > 0.999
 
+    def test_in_bf16_so_are_the_layers_below_the_adapter_but_not_the_head(self) -> None:
+        import peft
+
+        model = peft.get_peft_model(llama(), lora_config(training(lora={"layers": 0.5}), 2))
+        logits, _ = self.outcome(model)
+        use_lora_products(model, torch.bfloat16)
+        rounded, _ = self.outcome(model)
+        below, adapted = (layer.mlp.up_proj for layer in model.get_base_model().model.layers)
+        assert below.weight.dtype == adapted.base_layer.weight.dtype == torch.bfloat16
+        assert model.get_output_embeddings().weight.dtype == torch.float32
+        assert model.get_input_embeddings().weight.dtype == torch.float32
+        torch.testing.assert_close(rounded, logits, rtol=0, atol=0.02 * logits.abs().max().item())
+
     def test_layers_with_dropout_are_left_to_peft(self) -> None:
         assert use_lora_products(self.adapted(r=4, dropout=0.1)) == 0
 

@@ -17,7 +17,7 @@ from matinee.runtime.errors import MergeError
 if TYPE_CHECKING:
     from torch import Tensor
 
-NEW_TOKENS = 16
+NEW_TOKENS = 4
 # Units in the last place of fp32 that two orders of summing a delta may differ by.
 _SUMMED = 32
 
@@ -39,7 +39,7 @@ def certify(
 
     Returns prompts, largest_logit_difference (of the fp32 merge) and rounding_logit_difference (of
     the folder), both relative to the largest logit, tolerance, weights (the types of the changed
-    ones), difference_from_start_model and identical_greedy (how many prompts get the same next 16
+    ones), difference_from_start_model and identical_greedy (how many prompts get the same next 4
     tokens; rounding may change one, so it is counted and no failure). Raises MergeError where a
     difference passes its bound, where a logit is no finite number, or where the merged model's
     logits are the base's.

@@ -24,7 +24,7 @@ from matinee.stages.options import Gpus, Input, Output, hold_devices, told
 if TYPE_CHECKING:
     from matinee.training import Job
 
-CERTIFIED_PROMPTS = 4
+CERTIFIED_PROMPTS = 2
 
 app = typer.Typer()
 

@@ -8,6 +8,7 @@ Imports torch at the top: only a training process imports this module.
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import torch
@@ -17,9 +18,9 @@ from torch import Tensor
 def use_lora_products(model: Any, dtype: torch.dtype = torch.float32) -> int:
     """Makes the LoRA layers of an fp32 peft model compute so; returns how many do.
 
-    `dtype`: of the frozen weights and their products; sums, activations and the adapter stay in
-    fp32. Layers that are quantised or not in fp32, with dropout, DoRA, a trained bias, or more than
-    one adapter are left as they are.
+    `dtype`: of the frozen weights and their products, those of layers without an adapter too, but
+    for the head; sums, activations and the adapter stay in fp32. Layers that are quantised or not
+    in fp32, with dropout, DoRA, a trained bias, or more than one adapter are left as they are.
     """
     from peft.tuners.lora import Linear
 
@@ -28,7 +29,26 @@ def use_lora_products(model: Any, dtype: torch.dtype = torch.float32) -> int:
     for module in chosen:
         module.forward = _Forward(module)
         module.base_layer.weight.data = module.base_layer.weight.data.to(dtype)
+    if dtype != torch.float32:
+        left = {*(module.base_layer for module in modules), model.get_output_embeddings()}
+        for module in model.modules():
+            if module not in left and _is_frozen(module):
+                module.weight.data = module.weight.data.to(dtype)
+                module.forward = partial(_frozen_product, module)
     return len(chosen)
+
+
+def _is_frozen(module: Any) -> bool:
+    return type(module) is torch.nn.Linear and not any(
+        parameter.requires_grad or parameter.dtype != torch.float32
+        for parameter in module.parameters()
+    )
+
+
+def _frozen_product(module: torch.nn.Linear, x: Tensor) -> Tensor:
+    """x Wᵀ + b in fp32, the product in the weight's type."""
+    y = torch.nn.functional.linear(x.to(module.weight.dtype), module.weight).float()
+    return y if module.bias is None else y + module.bias
 
 
 def _is_plain(module: Any) -> bool:

@@ -10,6 +10,9 @@ from matinee.data.synthesis.catalogue import CatalogueTool, Parameter
 from matinee.data.synthesis.values import join_words
 from matinee.data.synthesis.wording import fill
 
+# Rows of a list that an answer reads out.
+MOST_NAMED = 3
+
 
 def wrapped(data: Any, envelope: str) -> Any:
     """The answer as an interface sends it: bare, or with a status beside it."""
@@ -28,9 +31,11 @@ def reply(tool: CatalogueTool, data: Any, words: dict[str, str], language: Langu
     if tool.reply is not None:
         return fill(tool.reply[language], {**words, **_texts(rows[0], language)})
     names = [str(row[tool.rows.name]) for row in rows] if tool.rows else []
+    count, more = len(names), len(names) > MOST_NAMED
     if language == "zh":
-        return f"共有{len(names)}个：{'、'.join(names)}。"
-    return f"There are {len(names)}: {join_words(names, 'en')}."
+        return f"共有{count}个：{'、'.join(names[:MOST_NAMED])}{'等' if more else ''}。"
+    listed = join_words(names[:MOST_NAMED], "en")
+    return f"There are {count}, such as {listed}." if more else f"There are {count}: {listed}."
 
 
 def _texts(row: dict[str, Any], language: Language) -> dict[str, str]:
