@@ -15,11 +15,11 @@ from matinee.config.checking import read_configuration
 from matinee.config.plan import Plan
 from matinee.data.tokens import as_batch, token_writer
 from matinee.messages.rendering import TokenRow
-from matinee.models.anatomy import folder_anatomy, named_anatomy
+from matinee.models.anatomy import folder_anatomy, gigabytes, named_anatomy
 from matinee.models.machines import Machine, named_gpu
 from matinee.runtime.errors import ConfigurationError
 from matinee.stages import experiments
-from matinee.stages.estimating import START, Estimator, Outlay, estimate
+from matinee.stages.estimating import START, Estimator, Outlay, estimate, usual_machine
 
 ROOT = Path(__file__).parents[2]
 CPU = Machine("a made-up CPU", False, 8.0, {"fp32": 1e11})
@@ -252,3 +252,18 @@ def test_a_folder_without_an_experiment_is_told_how_to_begin(tmp_path: Path) -> 
     done = CliRunner().invoke(experiments.app, ["estimate", str(tmp_path)])
     assert done.exit_code == 1
     assert "matinee init" in done.output
+
+
+def test_a_models_size_is_that_of_its_files_or_of_its_name(tmp_path: Path) -> None:
+    folder = tiny.save(tmp_path / "start")
+    size = (folder / "model.safetensors").stat().st_size / 1e9
+    assert gigabytes([tmp_path / "none", folder], ["Yi-6B"]) == size
+    assert gigabytes([tmp_path], ["mine", "Yi-6B"]) == 12
+    assert gigabytes([tmp_path], ["mine"]) is None
+
+
+def test_the_times_are_those_of_the_gpu_that_a_variant_asks_for(tmp_path: Path) -> None:
+    asked = plan(tmp_path)
+    first = asked.configuration.variants[0].model_copy(update={"gpu_model": "a100"})
+    asked.configuration.variants[:] = [first]
+    assert usual_machine(asked) == named_gpu("A100")

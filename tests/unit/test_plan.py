@@ -120,6 +120,28 @@ def test_variants_that_start_or_mix_alike_share_what_is_the_same() -> None:
     assert found.with_rows(paths.TOKENS) == [found.tokens("chat"), found.tokens("other")]
 
 
+def test_the_results_can_be_named() -> None:
+    found = plan([made(10)], [{"dataset": "made"}])
+    named = Plan(found.configuration.model_copy(update={"results": "mine"}))
+    files = [*named.everything(), *named.subject_model("chat-tuned-s42"), named.tokens("chat")]
+    assert {file.split("/")[0] for file in files} == {"mine"}
+    assert paths.under("mine").TOKENS.of(variant="chat") == named.tokens("chat")
+    # The name is no parameter of a stage.
+    assert named.train_adapter("chat", "42") == found.train_adapter("chat", "42")
+
+
+def test_each_variant_asks_for_its_kind_of_gpu() -> None:
+    values = open_document(ROOT / "config.yaml").value
+    values["variants"][0]["gpu_model"] = "a100"
+    found = Plan(parse_configuration(values, ROOT))
+    assert found.asked_for(variant="chat", seed="42") == ("yi_6b_chat", "a100")
+    assert found.asked_for(subject="chat-tuned-s42", suite="zh") == ("yi_6b_chat", "a100")
+    assert found.asked_for(subject="base-untuned") == ("yi_6b", "")
+    assert found.asked_for(model="yi_6b") == ("yi_6b", "")
+    # Another machine trains the same.
+    assert "a100" not in found.train_adapter("chat", "42")
+
+
 def test_the_validation_share_reaches_the_mix() -> None:
     found = plan([made(10)], [{"dataset": "made"}])
     assert '"validation_share":0.0' in found.mix_data("chat")

@@ -1,11 +1,13 @@
 # The checked configuration, and the few paths that more than one rule needs.
+import atexit
 import os
 import sys
 
 from snakemake.utils import min_version
 
 min_version("9.0")
-sys.path.insert(0, str(Path(workflow.basedir) / "workflow"))
+RULES = Path(workflow.current_basedir.get_path_or_uri(secret_free=True))
+sys.path.insert(0, str(RULES.parent))
 
 from matinee.runtime import driver
 from matinee.config.checking import configuration_files, read_configuration
@@ -13,6 +15,7 @@ from matinee.data.sources import require_sources
 from matinee.runtime.errors import UserError
 from matinee.config import paths
 from matinee.config.plan import Plan
+from matinee.models.anatomy import gigabytes
 
 deployment = workflow.deployment_settings
 with_conda = "conda" in map(str, deployment.deployment_method)
@@ -29,20 +32,34 @@ try:
         driver.require_conda()
     # Not `configfile:`, which reads YAML 1.1, lets the last of two equal keys win, and tells no line.
     settings = workflow.config_settings
-    files = configuration_files(
-        settings.configfiles, alone=settings.replace_workflow_config
-    )
-    plan = Plan(read_configuration(files, settings.config, Path.cwd()))
-    require_sources(plan.configuration, Path("results"))
+    if workflow.modifier.skip_configfile:
+        # A module of another workflow: what that one gives it lies over our configuration.
+        files, given = [RULES.parents[1] / "config.yaml"], dict(config)
+    else:
+        files = configuration_files(
+            settings.configfiles, alone=settings.replace_workflow_config
+        )
+        given = settings.config
+    plan = Plan(read_configuration(files, given, Path.cwd()))
+    RESULTS = Path(plan.configuration.results)
+    paths = paths.under(plan.configuration.results)
+    require_sources(plan.configuration, RESULTS)
     if runs_jobs:
-        driver.require_writable(Path("results"))
+        driver.require_writable(RESULTS)
         # The name keeps the file open, and with it the lock, until this process ends.
         held = driver.hold(Path.cwd())
-        if moved := driver.mend_clock(Path("results")):
+        if moved := driver.mend_clock(RESULTS):
             print(moved, file=sys.stderr)
 except UserError as error:
     # Not a WorkflowError: that one is silent under `--quiet all`, and shows a line of this file.
     sys.exit(str(error))
+
+# What a run takes, beneath what a dry run says to a person; `--quiet` leaves it out.
+output = workflow.output_settings
+if output.dryrun and not output.quiet and sys.stderr.isatty():
+    from matinee.stages.estimating import tell_estimate
+
+    atexit.register(tell_estimate, plan)
 
 # What `snakemake --report` shows.
 config.update(plan.configuration.model_dump(mode="json"))
@@ -58,9 +75,27 @@ CACHED = "omit-software" if "SNAKEMAKE_OUTPUT_CACHE" in os.environ else False
 shell.prefix("set -euo pipefail; trap : TERM; ")
 
 
-def growing(amount):
-    """A resource that grows with each attempt, for profiles with `retries`."""
-    return lambda wildcards, attempt: amount * attempt
+# GB of weights of each start model; where nothing tells, as the published ones.
+SIZES = {
+    model: gigabytes(plan.model_folders(model, RESULTS), plan.model_names(model)) or 12
+    for model in plan.model_ids
+}
+
+
+def growing(amount, per_gigabyte=0):
+    """A resource that grows with each attempt, for profiles with `retries`, and with the weights
+    that the job works on: 14 and 1.5 are 32 for those of Yi-6B, 12 GB."""
+
+    def resource(wildcards, attempt):
+        size = SIZES.get(plan.asked_for(**wildcards)[0], 0) if per_gigabyte else 0
+        return attempt * round(amount + per_gigabyte * size)
+
+    return resource
+
+
+def gpu_model(wildcards):
+    """The kind of GPU that a variant asks for; empty for any."""
+    return plan.asked_for(**wildcards)[1]
 
 
 # Where several GPUs are given (`--cores 8 --resources gpu=2`), their jobs share the cores.

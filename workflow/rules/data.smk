@@ -11,8 +11,8 @@ rule fetch_model:
     conda:
         ENVIRONMENT
     resources:
-        mem_mb=growing(8000),
-        runtime=growing(120),
+        mem_mb=growing(2000, 500),
+        runtime=growing(24, 8),
     params:
         settings=lambda wildcards: plan.fetch_model(wildcards.model),
     shell:

@@ -26,8 +26,8 @@ rule prepare_suite:
 rule run_scenarios:
     input:
         suite=paths.SUITE,
-        model=lambda wildcards: plan.subjects[wildcards.subject].folder or [],
-        gguf=lambda wildcards: plan.subjects[wildcards.subject].gguf_folder or [],
+        model=lambda wildcards: plan.subject_model(wildcards.subject),
+        gguf=lambda wildcards: plan.subject_gguf(wildcards.subject),
         templates=lambda wildcards: plan.subject_templates(wildcards.subject),
         fixtures=lambda wildcards: plan.fixture_files(wildcards.suite),
     output:
@@ -41,8 +41,9 @@ rule run_scenarios:
     threads: GPU_THREADS
     resources:
         gpu=lambda wildcards: plan.gpus(wildcards.subject),
-        mem_mb=growing(32000),
-        runtime=growing(240),
+        gpu_model=gpu_model,
+        mem_mb=growing(8000, 2000),
+        runtime=growing(60, 15),
     params:
         settings=lambda wildcards: plan.run_scenarios(
             wildcards.subject, wildcards.suite, wildcards.part

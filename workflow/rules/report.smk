@@ -24,7 +24,7 @@ rule render_report:
         ),
         summary=paths.SUMMARY,
     log:
-        "results/logs/render_report.log",
+        RESULTS / "logs/render_report.log",
     conda:
         ENVIRONMENT
     resources:
@@ -32,6 +32,7 @@ rule render_report:
         runtime=growing(30),
     params:
         settings=lambda wildcards: plan.render_report(),
+        results=RESULTS,
     shell:
-        "matinee render-report --params {params.settings:q} --results results"
+        "matinee render-report --params {params.settings:q} --results {params.results}"
         " 3>&2 > {log} 2>&1"

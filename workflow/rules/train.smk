@@ -36,8 +36,9 @@ rule train_adapter:
     threads: GPU_THREADS
     resources:
         gpu=lambda wildcards: plan.variant(wildcards.variant).training.devices,
-        mem_mb=growing(32000),
-        runtime=growing(720),
+        gpu_model=gpu_model,
+        mem_mb=growing(8000, 2000),
+        runtime=growing(120, 50),
     params:
         settings=lambda wildcards: plan.train_adapter(wildcards.variant, wildcards.seed),
         # Snakemake deletes a job's declared outputs before it runs again; these must survive.
@@ -72,8 +73,9 @@ if plan.sweep:
             runtime=growing(10),
         params:
             settings=plan.choose_variant(),
+            results=RESULTS,
         shell:
-            "matinee choose-variant --params {params.settings:q} --results results"
+            "matinee choose-variant --params {params.settings:q} --results {params.results}"
             " --output {output.choice} 3>&2 > {log} 2>&1"
 
 
@@ -100,8 +102,9 @@ rule merge_model:
     threads: GPU_THREADS
     resources:
         gpu=1,
-        mem_mb=growing(32000),
-        runtime=growing(60),
+        gpu_model=gpu_model,
+        mem_mb=growing(8000, 4000),
+        runtime=growing(12, 4),
     params:
         settings=lambda wildcards: plan.merge_model(wildcards.variant),
         folder=paths.MERGED,
@@ -121,8 +124,8 @@ rule export_gguf:
     conda:
         ENVIRONMENT
     resources:
-        mem_mb=growing(16000),
-        runtime=growing(60),
+        mem_mb=growing(4000, 1000),
+        runtime=growing(12, 4),
     params:
         settings=plan.export_gguf(),
     shell:
@@ -144,7 +147,7 @@ rule publish_model:
         ENVIRONMENT
     resources:
         mem_mb=growing(4000),
-        runtime=growing(120),
+        runtime=growing(24, 8),
     params:
         settings=lambda wildcards: plan.publish_model(wildcards.variant, wildcards.seed),
         gguf=lambda wildcards, input: f"--gguf {input.gguf}" if input.gguf else "",

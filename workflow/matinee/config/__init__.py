@@ -89,7 +89,7 @@ __all__ = [
 
 Named = TypeVar("Named", Model, Dataset, Variant, SuiteSettings)
 # What of a variant its rows do not depend on.
-OF_TRAINING = {"id", "training", "seeds", "shuffle_rows"}
+OF_TRAINING = {"id", "training", "seeds", "shuffle_rows", "gpu_model"}
 
 
 class Configuration(Settings):
@@ -103,6 +103,12 @@ class Configuration(Settings):
         description="What happens when a test tool or question is found in the training data. "
         "same_tools: the tools are the same by intent, such as your own; only a question is an "
         "error.",
+    )
+    results: str = Field(
+        default="results",
+        pattern=r"^\w[\w.-]*$",
+        exclude_if=lambda value: value == "results",
+        description="Name of the folder that everything is written to, in the folder of the run.",
     )
     models: list[Model] = Field(min_length=1)
     datasets: list[Dataset] = Field(min_length=1)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from types import SimpleNamespace
 
 
 class Artefact(str):
@@ -11,6 +12,11 @@ class Artefact(str):
     def of(self, **names: object) -> str:
         """The path of one artefact."""
         return self.format(**names)
+
+    def at(self, results: str) -> Artefact:
+        """The same pattern with another name of the folder of results."""
+        _, _, rest = self.rpartition("results/")
+        return Artefact(f"{results}/{rest}") if rest != self else self
 
     def below(self, results: Path, **names: object) -> Path:
         """The same in another folder of results."""
@@ -48,3 +54,9 @@ TABLES = Artefact("results/tables")
 # Not declared to Snakemake, which deletes a job's outputs before it runs again.
 CHECKPOINTS = Artefact("results/.checkpoints/{variant}-s{seed}-{digest}")
 LOG = Artefact("results/logs/{rule}/{job}.log")
+
+
+def under(results: str) -> SimpleNamespace:
+    """Every artefact, in a folder of results of that name."""
+    found = {name: value for name, value in globals().items() if isinstance(value, Artefact)}
+    return SimpleNamespace(**{name: value.at(results) for name, value in found.items()})

@@ -15,7 +15,16 @@ from typing import Any, Literal
 from pydantic import BaseModel
 
 from matinee import __version__
-from matinee.config import Configuration, Dataset, Formats, PathSource, Variant, parameters, paths
+from matinee.config import (
+    Configuration,
+    Dataset,
+    Formats,
+    HubSource,
+    PathSource,
+    Variant,
+    parameters,
+    paths,
+)
 from matinee.config.subjects import (
     choosing_subjects,
     converted_subjects,
@@ -65,14 +74,6 @@ def _named(*files: Path | None) -> list[str]:
 
 def _seeded(variants: Iterable[Variant]) -> list[tuple[Variant, int]]:
     return [(variant, seed) for variant in variants for seed in variant.seeds]
-
-
-def _of_runs(artefacts: Iterable[paths.Artefact], runs: Sequence[tuple[Variant, int]]) -> list[str]:
-    return [one.of(variant=variant.id, seed=seed) for one in artefacts for variant, seed in runs]
-
-
-def _of_tests(artefacts: Iterable[paths.Artefact], tests: Sequence[tuple[str, str]]) -> list[str]:
-    return [one.of(subject=subject, suite=suite) for one in artefacts for subject, suite in tests]
 
 
 def _told(model: type[BaseModel], source: object, **more: object) -> str:
@@ -152,8 +153,8 @@ class Plan:
 
     def gguf_option(self, subject: str) -> str:
         """How the stage is told of the GGUF file that it tests; empty where it tests none."""
-        tested = self.subjects[subject]
-        return f"--gguf {tested.gguf_folder}/{tested.gguf}.gguf" if tested.gguf else ""
+        folders = self.subject_gguf(subject)
+        return f"--gguf {folders[0]}/{self.subjects[subject].gguf}.gguf" if folders else ""
 
     def engine(self, subject: str) -> EngineName:
         """What runs a subject: a GGUF file llama.cpp, constrained decoding transformers."""
@@ -166,6 +167,14 @@ class Plan:
             return "transformers"
         return automatic_engine() if asked == "auto" else asked
 
+    def asked_for(
+        self, *, model: str = "", variant: str = "", subject: str = "", **others: str
+    ) -> tuple[str, str]:
+        """The start model of the job with these wildcards, and the kind of GPU that it asks for."""
+        tested = self.subjects[subject].variant if subject else None
+        owner = self.variant(variant) if variant else tested
+        return (owner.model, owner.gpu_model or "") if owner else (model, "")
+
     def tokenize_threads(self, variant: str) -> int:
         """Cores for tokenizing: few rows are done before a second process has started."""
         most = 0.0
@@ -174,6 +183,26 @@ class Plan:
             limits = [part.max_samples, made.conversations if made else None]
             most += min((limit for limit in limits if limit is not None), default=math.inf)
         return 1 if most <= FEW_ROWS else 8
+
+    # Paths
+
+    def at(self, artefact: paths.Artefact, **names: object) -> str:
+        """The path of one artefact, in the folder that the configuration names."""
+        return artefact.at(self.configuration.results).of(**names)
+
+    def _of_runs(
+        self, artefacts: Iterable[paths.Artefact], runs: Sequence[tuple[Variant, int]]
+    ) -> list[str]:
+        return [self.at(one, variant=of.id, seed=seed) for one in artefacts for of, seed in runs]
+
+    def _of_tests(
+        self, artefacts: Iterable[paths.Artefact], tests: Sequence[tuple[str, str]]
+    ) -> list[str]:
+        return [
+            self.at(one, subject=subject, suite=suite)
+            for one in artefacts
+            for subject, suite in tests
+        ]
 
     # Wildcards
 
@@ -197,6 +226,31 @@ class Plan:
         """The same for a start model."""
         return _files(self.configuration.model(model).sources)
 
+    def subject_model(self, subject: str) -> list[str]:
+        """The folder of a subject's model; none for an endpoint."""
+        tested = self.subjects[subject]
+        if tested.variant is None:
+            return []
+        if tested.seed is None:
+            return [self.start_model(tested.name)]
+        return [self.at(paths.MERGED_MODEL, variant=tested.name, seed=tested.seed)]
+
+    def subject_gguf(self, subject: str) -> list[str]:
+        """The folder of the GGUF files that a subject is one of; none where it is no file."""
+        one = self.subjects[subject]
+        return [self.at(paths.GGUF, variant=one.name, seed=one.seed)] if one.gguf else []
+
+    def model_folders(self, model: str, results: Path) -> list[Path]:
+        """Where a start model's files lie, if they are on this machine."""
+        sources = self.configuration.model(model).sources
+        local = [source.path for source in sources if isinstance(source, PathSource)]
+        return [paths.MODEL.below(results, model=model), *local]
+
+    def model_names(self, model: str) -> list[str]:
+        """What a start model is called: on hubs, and in the configuration."""
+        sources = self.configuration.model(model).sources
+        return [*(source.repo for source in sources if isinstance(source, HubSource)), model]
+
     def dataset_tools(self, dataset: str) -> list[str]:
         """The file with the tools of a data set whose rows list none."""
         return _named(self.configuration.dataset(dataset).tools)
@@ -208,15 +262,15 @@ class Plan:
 
     def mix_inputs(self, variant: str) -> list[str]:
         """The row files that a variant is mixed from."""
-        return [paths.ROWS.of(dataset=part.dataset) for part in self.variant(variant).data]
+        return [self.at(paths.ROWS, dataset=part.dataset) for part in self.variant(variant).data]
 
     def start_model(self, variant: str) -> str:
         """The folder of a variant's start model."""
-        return paths.MODEL.of(model=self.variant(variant).model)
+        return self.at(paths.MODEL, model=self.variant(variant).model)
 
     def tokens(self, variant: str) -> str:
         """The token rows that a variant trains on."""
-        return paths.TOKENS.of(variant=self.rows_of(variant))
+        return self.at(paths.TOKENS, variant=self.rows_of(variant))
 
     def template_files(self, variant: str) -> list[str]:
         """The Jinja files that spell a variant's prompts."""
@@ -245,7 +299,7 @@ class Plan:
     def parts(self, subject: str, suite: str) -> list[str]:
         """The files that a suite is scattered over."""
         parts = range(self.configuration.evaluation.parts)
-        return [paths.PART.of(subject=subject, suite=suite, part=part) for part in parts]
+        return [self.at(paths.PART, subject=subject, suite=suite, part=part) for part in parts]
 
     def trainings(self) -> list[tuple[Variant, int]]:
         """Every training: a variant with a seed. A swept variant's are those of its candidates."""
@@ -260,33 +314,33 @@ class Plan:
 
     def trained(self, *artefacts: paths.Artefact) -> list[str]:
         """Files of every variant and seed."""
-        return _of_runs(artefacts, _seeded(self.configuration.variants))
+        return self._of_runs(artefacts, _seeded(self.configuration.variants))
 
     def tested(self, *artefacts: paths.Artefact) -> list[str]:
         """Files of every tuned model that is tested."""
-        return _of_runs(artefacts, _seeded(self.configuration.tested))
+        return self._of_runs(artefacts, _seeded(self.configuration.tested))
 
     def candidates(self, *artefacts: paths.Artefact) -> list[str]:
         """Files of every training of the sweep."""
-        return _of_runs(artefacts, _seeded(self.configuration.candidates))
+        return self._of_runs(artefacts, _seeded(self.configuration.candidates))
 
     def chosen(self, *artefacts: paths.Artefact) -> list[str]:
         """Files of the swept variant, which are those of the candidate that was chosen."""
         swept = [self.variant(self.sweep.variant)] if self.sweep else []
-        return _of_runs(artefacts, _seeded(swept))
+        return self._of_runs(artefacts, _seeded(swept))
 
     def with_rows(self, *artefacts: paths.Artefact) -> list[str]:
         """Files of every mix; variants may share one."""
         owners = dict.fromkeys(map(self.rows_of, self.variant_ids))
-        return [artefact.of(variant=owner) for artefact in artefacts for owner in owners]
+        return [self.at(artefact, variant=owner) for artefact in artefacts for owner in owners]
 
     def evaluated(self, *artefacts: paths.Artefact) -> list[str]:
         """Files of every subject on every suite."""
-        return _of_tests(artefacts, self.tests)
+        return self._of_tests(artefacts, self.tests)
 
     def choosing(self) -> list[str]:
         """What a candidate is chosen by."""
-        return _of_tests([paths.VERDICTS], self.trials) or self.candidates(paths.METRICS)
+        return self._of_tests([paths.VERDICTS], self.trials) or self.candidates(paths.METRICS)
 
     def everything(self) -> list[str]:
         """All that is made on the way to the report, so that what was deleted is made again."""
@@ -295,7 +349,7 @@ class Plan:
             *map(self.start_model, self.variant_ids),
             *(file for variant in self.variant_ids for file in self.mix_inputs(variant)),
             *self.with_rows(paths.MIXED, paths.TOKENS, paths.PROFILE, paths.LEAKAGE),
-            *(paths.SUITE.of(suite=suite) for suite in self.suite_ids),
+            *(self.at(paths.SUITE, suite=suite) for suite in self.suite_ids),
             *self.trained(paths.ADAPTER, paths.METRICS, paths.TRAINER_STATE),
             *self.tested(paths.ADAPTER, paths.CERTIFICATE),
             *(self.tested(paths.MERGED_MODEL) if export.keep == "models" else ()),
@@ -310,7 +364,7 @@ class Plan:
         """The folder of the GGUF files that go along with a model; none where none do."""
         settings, made = self.configuration.publish, self.configuration.export.formats.gguf
         along = settings is not None and settings.gguf and made
-        return [paths.GGUF.of(variant=variant, seed=seed)] if along else []
+        return [self.at(paths.GGUF, variant=variant, seed=seed)] if along else []
 
     def compared(self) -> list[str]:
         """The summaries of earlier runs that the report looks back on."""
@@ -360,7 +414,7 @@ class Plan:
             *(self.dataset(part.dataset) for part in self.variant(variant).data),
         ]
         digest = hashlib.sha256(canonical(values).encode()).hexdigest()[:16]
-        return paths.CHECKPOINTS.of(variant=variant, seed=seed, digest=digest)
+        return self.at(paths.CHECKPOINTS, variant=variant, seed=seed, digest=digest)
 
     def choose_variant(self) -> str:
         """What one candidate of the sweep is chosen from and by."""

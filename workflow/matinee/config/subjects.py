@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Literal
 
-from matinee.config import CALL_FORMS, CallForm, Configuration, GgufType, Reference, Variant, paths
+from matinee.config import CALL_FORMS, CallForm, Configuration, GgufType, Reference, Variant
 from matinee.messages.forms import NATIVE
 
 Decoding = Literal["greedy", "constrained", "sampled"]
@@ -62,20 +62,6 @@ class Subject:
     def model(self) -> str:
         """The id of the start model, or the model's name at the endpoint."""
         return self.source.model
-
-    @property
-    def folder(self) -> str | None:
-        """Where the model's files are; None for an endpoint."""
-        if self.variant is None:
-            return None
-        if self.seed is None:
-            return paths.MODEL.of(model=self.model)
-        return paths.MERGED_MODEL.of(variant=self.name, seed=self.seed)
-
-    @property
-    def gguf_folder(self) -> str | None:
-        """Where its GGUF files are; None where it is tested as the folder that it is."""
-        return paths.GGUF.of(variant=self.name, seed=self.seed) if self.gguf else None
 
     @property
     def form(self) -> CallForm:

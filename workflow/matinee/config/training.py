@@ -172,6 +172,13 @@ class Variant(Settings):
     cutoff_length: int = Field(default=1024, ge=32, description="Longest row in tokens.")
     training: Training
     seeds: list[Seed] = Field(default=[42], min_length=1, description="One training run per seed.")
+    gpu_model: str | None = Field(
+        default=None,
+        pattern=r"^[A-Za-z0-9_.]+$",
+        exclude_if=lambda value: value is None,
+        description="The kind of GPU that its jobs ask a cluster for, as the cluster names it, "
+        "such as a100.",
+    )
 
     @model_validator(mode="after")
     def _validation_is_not_spread(self) -> Self:

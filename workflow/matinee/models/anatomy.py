@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -77,3 +77,12 @@ def named_anatomy(name: str) -> Anatomy | None:
     head = min(64_000 * width, size / 4)
     linear = layers * (8 * width + 3 * 3.7 * width)
     return Anatomy(size - 2 * head, head, layers, width, 2.7 * width, linear, 2 * size / 1e9, True)
+
+
+def gigabytes(folders: Iterable[Path], names: Iterable[str]) -> float | None:
+    """GB of a model's weights: of its files where a folder has them, else by a name that tells."""
+    for folder in folders:
+        if files := list(folder.glob("*.safetensors")):
+            return sum(file.stat().st_size for file in files) / 1e9
+    found = next(filter(None, map(named_anatomy, names)), None)
+    return found.stored if found else None

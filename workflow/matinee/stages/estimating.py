@@ -6,8 +6,10 @@ files that are here is computed. All else is assumed, by the constants below.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import math
+import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
@@ -16,7 +18,6 @@ from typing import Any
 
 from matinee.config import (
     Dataset,
-    HubSource,
     PackageSource,
     PathSource,
     Variant,
@@ -27,9 +28,10 @@ from matinee.config.subjects import Subject
 from matinee.data.tokens import read_tokens
 from matinee.messages.conversations import parse_row
 from matinee.models.anatomy import Anatomy, folder_anatomy, named_anatomy
-from matinee.models.machines import Machine
+from matinee.models.machines import Machine, named_gpu, this_machine
 from matinee.models.packing import MaskedIds, shared_groups
 from matinee.runtime import records
+from matinee.runtime.errors import ConfigurationError, UserError
 from matinee.runtime.places import RESOURCES
 from matinee.runtime.progress import duration
 from matinee.training import Job
@@ -43,6 +45,8 @@ TOOL_TOKENS, PLAIN_TOKENS = 673.0, 200.0
 # eight rows over one list, the share of tokens that is left to compute; the supervised share.
 BYTES_PER_TOKEN, SHARED_SHARE, SUPERVISED_SHARE = 5.8, 0.25, 0.06
 SAMPLE = 64
+# Of the prompts that a merge is proved with: 223 to 345 in the demo.
+PROOF_TOKENS = 300
 # Published sets that hold fewer rows than are usually asked for (config.yaml).
 PUBLISHED_ROWS = {"oaast_sft_zh": 689}
 # Of a test case: outputs, tokens read and written in each, seconds a token at least on a GPU.
@@ -76,12 +80,20 @@ class Outlay:
 class Estimator:
     """The outlays of a plan on a machine, with what is under `results`."""
 
-    def __init__(self, plan: Plan, machine: Machine, results: Path = Path("results")) -> None:
-        self.plan, self.machine, self.results = plan, machine, results
+    def __init__(self, plan: Plan, machine: Machine, results: Path | None = None) -> None:
+        self.plan, self.machine = plan, machine
+        self.results = results or Path(plan.configuration.results)
         self.anatomy = cache(self._anatomy)
         self._base = GPU_BASE if machine.gpu else CPU_BASE
-        trainings = [self._train(variant, seed) for variant, seed in plan.trainings()]
-        self.calibrated = machine.here and any(map(self._calibrate, trainings))
+        trainings = (
+            [self._train(*training) for training in plan.trainings()] if machine.here else []
+        )
+        # Other work on the machine only ever makes a training slower.
+        factor = max(map(self._speed_up, trainings), default=0.0)
+        self.calibrated = factor > 0
+        if self.calibrated:
+            speeds = {form: speed * factor for form, speed in machine.speeds.items()}
+            self.machine = replace(machine, speeds=speeds)
 
     def outlays(self) -> Iterator[Outlay]:
         """Every job that takes more than moments, in the order of the workflow."""
@@ -96,34 +108,26 @@ class Estimator:
             found = [_record(*run) for run in one.runs]
             yield _measured(one, found) if all(found) else one
 
-    def _calibrate(self, training: Outlay) -> bool:
-        """Takes the speed from a training that ran here, where arithmetic was most of its time."""
+    def _speed_up(self, training: Outlay) -> float:
+        """How much faster than expected a training ran here; 0 where none did, or where arithmetic
+        was not most of its time."""
         record = _record(*training.runs[0])
         told = record["facts"].get("metrics") if record else None
         if not told or told["device"] != ("cuda" if self.machine.gpu else "cpu"):
-            return False
+            return 0.0
         expected = training.seconds - START
         expected *= (1 - told["resumed_from_step"] / told["steps"]) / told["processes"]
-        if expected < LEAST_SECONDS:
-            return False
-        factor = expected / told["runtime_seconds"]
-        speeds = {form: speed * factor for form, speed in self.machine.speeds.items()}
-        self.machine = replace(self.machine, speeds=speeds)
-        return True
+        return expected / told["runtime_seconds"] if expected >= LEAST_SECONDS else 0.0
 
     def _folder(self, model: str) -> Path | None:
         """Where the model's files are on this machine, if they are."""
-        sources = self.plan.configuration.model(model).sources
-        local = [source.path for source in sources if isinstance(source, PathSource)]
-        folders = (paths.MODEL.below(self.results, model=model), *local)
+        folders = self.plan.model_folders(model, self.results)
         return next((folder for folder in folders if (folder / "config.json").is_file()), None)
 
     def _anatomy(self, model: str) -> Anatomy | None:
         if (folder := self._folder(model)) is not None:
             return folder_anatomy(folder)
-        sources = self.plan.configuration.model(model).sources
-        names = [source.repo for source in sources if isinstance(source, HubSource)]
-        return next(filter(None, map(named_anatomy, [*names, model])), None)
+        return next(filter(None, map(named_anatomy, self.plan.model_names(model))), None)
 
     def _rows(self, variant: Variant) -> tuple[float, float, Sequence[MaskedIds]] | None:
         """Rows to train on: how many, their mean tokens, and themselves where they are here. None
@@ -248,7 +252,7 @@ class Estimator:
         if (anatomy := self.anatomy(variant.model)) is None:
             return one
         # Four prompts through four models in fp32, two of them held at once.
-        work = 4 * 4 * TOOL_TOKENS * 2 * anatomy.products
+        work = 4 * 4 * PROOF_TOKENS * 2 * anatomy.products
         seconds = START + 6 * anatomy.stored + self.machine.seconds(work, "fp32")
         memory = self._base + 4 * anatomy.stored
         return replace(one, disk=anatomy.stored, memory=memory, seconds=seconds)
@@ -259,11 +263,13 @@ class Estimator:
         suites = [suite for tested, suite in runs_on if tested == subject.id]
         runs = [
             (
-                paths.Artefact(path).below(self.results).with_suffix(".run.json"),
+                paths.PART.below(
+                    self.results, subject=subject.id, suite=suite, part=part
+                ).with_suffix(".run.json"),
                 self.plan.run_scenarios(subject.id, suite, str(part)),
             )
             for suite in suites
-            for part, path in enumerate(self.plan.parts(subject.id, suite))
+            for part in range(evaluation.parts)
         ]
         engine = self.plan.engine(subject.id)
         named = f" in {engine}" if engine in ("vllm", "llama_cpp") else ""
@@ -343,7 +349,7 @@ def _packed(job: Job) -> tuple[int, float, int]:
     return max(sizes), sum(sizes) / whole, whole
 
 
-def estimate(plan: Plan, machine: Machine, results: Path = Path("results")) -> Iterator[str]:
+def estimate(plan: Plan, machine: Machine, results: Path | None = None) -> Iterator[str]:
     """The lines that `matinee estimate` prints: what cannot be done before all else."""
     estimator = Estimator(plan, machine, results)
     outlays = list(estimator.outlays())
@@ -357,10 +363,12 @@ def estimate(plan: Plan, machine: Machine, results: Path = Path("results")) -> I
         **dict.fromkeys(("steps", "tokens"), "{:,.0f}".format),
         "seconds": duration,
     }
-    yield f"{f'  on {machine.name}':26}" + "".join(f"{name:>13}" for name in columns)
+    yield f"{f'  on {machine.name}':26}" + "".join(
+        f"{name.replace('seconds', 'time'):>14}" for name in columns
+    )
     for one in outlays:
         known = [(getattr(one, name), write) for name, write in columns.items()]
-        cells = "".join(f"{write(value) if value else '':>13}" for value, write in known)
+        cells = "".join(f"{write(value) if value else '':>14}" for value, write in known)
         yield f"{'✓' if one.measured else '~'} {one.job:24}{cells}".rstrip()
     download, disk, seconds = (
         sum(getattr(one, name) for one in outlays) for name in ("download", "disk", "seconds")
@@ -376,3 +384,21 @@ def estimate(plan: Plan, machine: Machine, results: Path = Path("results")) -> I
     if unknown := [one.job for one in outlays if not (one.seconds or one.disk)]:
         yield f"not known before it is here, and not counted: {', '.join(unknown)}"
     yield "✓ measured   ~ estimated (docs/estimate.md)"
+
+
+def usual_machine(plan: Plan) -> Machine:
+    """The kind of GPU that a variant asks for, where its speed is known; else this machine."""
+    for variant in plan.configuration.variants:
+        if variant.gpu_model:
+            with contextlib.suppress(ConfigurationError):
+                return named_gpu(variant.gpu_model)
+    return this_machine()
+
+
+def tell_estimate(plan: Plan) -> None:
+    """Prints the estimate on standard error, beneath what a dry run says."""
+    try:
+        lines = list(estimate(plan, usual_machine(plan)))
+    except UserError as error:
+        lines = [f"no estimate: {error}"]
+    print("", *lines, sep="\n", file=sys.stderr)

@@ -80,8 +80,9 @@ def estimate(
     """Say what an experiment takes: downloads, disk, memory, steps, tokens, time, money."""
     from matinee.config.checking import configuration_files, read_configuration
     from matinee.config.plan import Plan
-    from matinee.models.machines import named_gpu, this_machine
+    from matinee.models.machines import named_gpu
     from matinee.stages.estimating import estimate as lines
+    from matinee.stages.estimating import usual_machine
 
     given = [file.absolute() for file in configfile or []]
     if folder is not None:
@@ -89,7 +90,7 @@ def estimate(
     with chdir(folder or Path()):
         files = configuration_files(given, alone=folder is not None)
         plan = Plan(read_configuration(files, {}, Path.cwd()))
-        for line in lines(plan, named_gpu(gpu) if gpu else this_machine()):
+        for line in lines(plan, named_gpu(gpu) if gpu else usual_machine(plan)):
             typer.echo(line)
 
 
