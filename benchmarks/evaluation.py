@@ -21,18 +21,20 @@ from pathlib import Path
 from typing import Any, Literal
 
 import yaml
+from transformers import AutoTokenizer
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT / "workflow"))
 
 from matinee.config import CALL_FORMS  # noqa: E402
 from matinee.engines.base import Completion, Engine, Reply, Request  # noqa: E402
-from matinee.engines.transformers import TransformersEngine, load  # noqa: E402
+from matinee.engines.transformers import TransformersEngine  # noqa: E402
 from matinee.evaluation.playing import Play, run_suite  # noqa: E402
 from matinee.evaluation.suites import load_suite, select  # noqa: E402
 from matinee.messages.rendering import Renderer  # noqa: E402
 from matinee.messages.scenarios import Suite  # noqa: E402
 from matinee.models.devices import place  # noqa: E402
+from matinee.models.loading import load_model  # noqa: E402
 from matinee.models.memory import keep_freed  # noqa: E402
 from matinee.runtime.records import hardware, versions, write_json  # noqa: E402
 
@@ -188,8 +190,9 @@ def measure(arguments: argparse.Namespace) -> dict[str, Any]:
     placement = place(arguments.precision)
     loaded = load_suite(RESOURCES / "scenarios", RESOURCES / "tools.json")
     suite = select(loaded, limit=arguments.cases, categories=DEMO["suites"][0]["categories"])
-    model, renderer, _ = load(arguments.model, arguments.template, placement)
-    one = OneByOne(model, renderer)
+    model = load_model(arguments.model, placement)
+    tokenizer = AutoTokenizer.from_pretrained(arguments.model)
+    one = OneByOne(model, Renderer(tokenizer, arguments.template))
     fast = TransformersEngine.load(arguments.model, arguments.template, placement, arguments.batch)
     warm = select(loaded, limit=1)
     rounds = []

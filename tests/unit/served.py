@@ -13,8 +13,7 @@ from typing import Any
 
 import pytest
 
-from matinee.engines.base import Completion, Request
-from matinee.engines.live import Event, Listener, Ticket, Written
+from matinee.engines.base import Completion, Event, Listener, Request, Ticket, Written
 from matinee.messages.conversations import ToolCall, canonical_json
 from matinee.messages.parsing import CallForm, write_calls
 

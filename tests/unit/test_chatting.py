@@ -26,8 +26,7 @@ from matinee.apps.chatting.showing import Block, blocks
 from matinee.apps.chatting.terminal import Terminal
 from matinee.apps.chatting.tools import ChatTools, listed_tools
 from matinee.apps.chatting.wording import Words, preferred
-from matinee.engines.base import Request
-from matinee.engines.live import Failure, TooLong
+from matinee.engines.base import Failure, Request, TooLong
 from matinee.evaluation.suites import check_suite, load_suite
 from matinee.messages.conversations import ToolCall
 from matinee.messages.parsing import write_calls

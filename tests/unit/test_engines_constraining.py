@@ -189,7 +189,7 @@ def served(constrained: CallForm | None, questions: list[str]) -> dict[str, str]
     model = FAMILIES["llama"](seed=9, vocabulary=len(made))
     renderer = Renderer(made, "chatml_hermes")
     limit = Constrainer(renderer, constrained, len(made)) if constrained else None
-    engine = TransformersEngine(model, renderer, 4, limit)
+    engine = TransformersEngine(model, renderer, 4, constrainer=limit)
     texts: dict[str, str] = {}
 
     def reply(asked: Request, completion: Completion) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import queue
 import random
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -12,23 +12,12 @@ import pytest
 from test_engines_transformers import Numbers, one_by_one, prompts
 from tiny import FAMILIES, tokenizer
 
-from matinee.engines.base import Completion, Request
-from matinee.engines.live import Event, Failure, LiveTransformersEngine, TooLong, Written
+from matinee.engines.base import Completion, Event, Failure, Request, TooLong, Written
+from matinee.engines.live import LiveTransformersEngine
 from matinee.engines.sampling import Sampling
 from matinee.messages.rendering import Renderer
 
 PATIENCE = 60  # seconds until a test gives up waiting for an event
-
-
-class Listed(Numbers):
-    """Prompts given as numbers: those of the tools, then those of the messages."""
-
-    def prompt(self, messages: Iterable[dict[str, Any]], tools: Iterable[Any] = ()) -> list[int]:
-        words = [word for message in messages for word in message["content"].split()]
-        if "broken" in words:
-            raise ValueError("no template spells this")
-        ids = [int(word) if word.isdigit() else 3 + ord(word) % 290 for word in words]
-        return [number for tool in tools for number in tool["ids"]] + ids
 
 
 class Heard:
@@ -69,7 +58,7 @@ def live(
 ) -> Iterator[LiveTransformersEngine]:
     engine = LiveTransformersEngine(
         FAMILIES[family](seed=3),
-        Listed(stop),  # type: ignore[arg-type]
+        Numbers(stop),  # type: ignore[arg-type]
         batch_size,
         context,
     )

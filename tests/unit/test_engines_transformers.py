@@ -14,23 +14,31 @@ from matinee.engines.base import Completion, Request
 from matinee.engines.transformers import TransformersEngine
 from matinee.messages.rendering import Renderer
 
+HEAD = 60  # tokens of a prompt that stand for its tools, where it has more
+
 
 class Numbers:
-    """A renderer whose prompts are given as numbers, so that tests choose every token."""
+    """Prompts given as numbers: those of the tools, then those of the messages."""
 
     def __init__(self, stop_ids: frozenset[int] = frozenset()) -> None:
         self.tokenizer = self
         self.stop_ids = stop_ids
 
     def prompt(self, messages: Iterable[dict[str, Any]], tools: Iterable[Any] = ()) -> list[int]:
-        return [int(word) for message in messages for word in message["content"].split()]
+        words = [word for message in messages for word in message["content"].split()]
+        if "broken" in words:
+            raise ValueError("no template spells this")
+        ids = [int(word) if word.isdigit() else 3 + ord(word) % 290 for word in words]
+        return [number for tool in tools for number in tool["ids"]] + ids
 
     def decode(self, ids: list[int]) -> str:
         return " ".join(map(str, ids))
 
 
 def request(key: str, ids: list[int], new: int = 6) -> Request:
-    return Request(key, ({"role": "user", "content": " ".join(map(str, ids))},), (), new)
+    head = ids[:HEAD] if len(ids) > HEAD else []
+    content = " ".join(map(str, ids[len(head) :]))
+    return Request(key, ({"role": "user", "content": content},), ({"ids": head},), new)
 
 
 def one_by_one(model: Any, ids: list[int], new: int, stop: frozenset[int] = frozenset()) -> str:
@@ -137,7 +145,7 @@ def test_a_conversation_goes_on_from_what_is_kept(
     def follow(asked: Request, completion: Completion, turn: int) -> Request | None:
         if turn == 3:
             return None
-        ids = [int(word) for word in asked.messages[0]["content"].split()]
+        ids = Numbers().prompt(asked.messages, asked.tools)
         return request(asked.key, change(ids, [int(w) for w in completion.text.split()]), 5)
 
     started = [request(str(number), ids, 5) for number, ids in enumerate(beginnings)]

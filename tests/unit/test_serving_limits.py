@@ -15,7 +15,7 @@ from served import ScriptedLive, site
 from test_serving import TIME, WEATHER
 
 from matinee.apps.serving import running
-from matinee.engines.live import Failure, TooLong
+from matinee.engines.base import Failure, TooLong
 
 USER = {"role": "user", "content": "你好"}
 CALLED: dict[str, Any] = {

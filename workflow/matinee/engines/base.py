@@ -1,4 +1,4 @@
-"""The one interface of all engines."""
+"""The one interface of all engines: requests in, answers out, whole or as they grow."""
 
 from __future__ import annotations
 
@@ -66,4 +66,59 @@ class Engine(Protocol):
         Where `reply` returns a further request (the next step of the same conversation), the
         engine answers that too. Returns when nothing is left.
         """
+        ...
+
+
+@dataclass(frozen=True)
+class Written:
+    """Text that was added to the answer."""
+
+    text: str
+
+
+@dataclass(frozen=True)
+class TooLong:
+    """The prompt does not fit: its tokens, and how many fit."""
+
+    tokens: int
+    limit: int
+
+
+@dataclass(frozen=True)
+class Failure:
+    """No answer will come; `reason` is a sentence for whoever asked.
+
+    `of_request`: the request is at fault and would fail again, not the model. `cause`: the error.
+    """
+
+    reason: str
+    of_request: bool = False
+    cause: Exception | None = None
+
+
+# An answer is any number of Written and then one of the others.
+Event = Written | Completion | TooLong | Failure
+Listener = Callable[[Event], None]
+
+
+@dataclass
+class Ticket:
+    """An answer under way; `cancelled`: nobody waits for it any more."""
+
+    cancelled: bool = False
+
+    def cancel(self) -> None:
+        """Stops the work; the listener hears nothing more after the step that is running."""
+        self.cancelled = True
+
+
+class LiveEngine(Protocol):
+    """Answers one request at a time from the caller's view, many at once from its own."""
+
+    def submit(self, request: Request, listener: Listener) -> Ticket:
+        """Begins an answer. `listener` is called from another thread and must return at once."""
+        ...
+
+    def close(self) -> None:
+        """Ends the work; whoever still waits gets a Failure."""
         ...

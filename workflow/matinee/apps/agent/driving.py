@@ -9,9 +9,8 @@ from typing import Any, TypeVar
 
 from matinee.apps.agent.events import Event
 from matinee.apps.agent.thinking import Play
-from matinee.engines.base import Completion, Engine, Request
-from matinee.engines.live import Event as Heard
-from matinee.engines.live import Failure, LiveEngine, TooLong, Written
+from matinee.engines.base import Completion, Engine, Failure, LiveEngine, Request, TooLong, Written
+from matinee.engines.base import Event as Heard
 from matinee.runtime.errors import EngineError
 
 Result = TypeVar("Result")

@@ -22,7 +22,7 @@ from matinee.apps.agent.loop import Agent
 from matinee.apps.agent.memory import LongTermMemory
 from matinee.apps.agent.planning import Planner
 from matinee.apps.chatting.tools import ChatTools
-from matinee.engines.live import LiveEngine, Written
+from matinee.engines.base import LiveEngine, Written
 from matinee.messages.conversations import Message
 from matinee.messages.parsing import CallForm
 from matinee.runtime.errors import UserError

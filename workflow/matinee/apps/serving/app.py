@@ -22,8 +22,7 @@ from starlette.types import Receive, Scope, Send
 from matinee.apps.serving.answering import Head, Pieces, completion_message
 from matinee.apps.serving.prompting import Asked, ask
 from matinee.apps.serving.wire import ApiError, read_body
-from matinee.engines.base import Completion
-from matinee.engines.live import Event, Failure, LiveEngine, Ticket, TooLong, Written
+from matinee.engines.base import Completion, Event, Failure, LiveEngine, Ticket, TooLong, Written
 from matinee.messages.conversations import canonical_json
 from matinee.messages.parsing import CallForm
 
