@@ -144,7 +144,8 @@ def run_arm(arguments: argparse.Namespace, arm: str, seed: int) -> dict[str, Any
 
 def train_arm(arguments: argparse.Namespace, arm: str, seed: int, scratch: Path) -> dict[str, Any]:
     """Leaves `scratch/adapter`; returns what was trained on and the trainer's metrics."""
-    from matinee.training import Job, train
+    from matinee.training.batching import Job
+    from matinee.training.run import train
 
     rows = token_rows(arguments, arm, seed, scratch)
     batch = max(1, round(len(rows) / arguments.steps))

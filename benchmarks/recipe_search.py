@@ -167,7 +167,8 @@ def counted(cases: Sequence[Case]) -> dict[str, Any]:
 def trained(model: Path, renderer: Renderer, recipe: dict[str, Any], folder: Path) -> Path:
     """The adapter, made where it is not there yet; its metrics lie beside it."""
     from matinee.config import Training
-    from matinee.training import Job, train
+    from matinee.training.batching import Job
+    from matinee.training.run import train
 
     output = folder / "output"
     if (output / "metrics.json").exists():

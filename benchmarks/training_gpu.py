@@ -236,8 +236,8 @@ def _run_ours(
 ) -> tuple[Timed, dict[str, Any]]:
     from matinee.config import Training
     from matinee.models.devices import place
-    from matinee.training import Job
-    from matinee.training.trainer import make_trainable, make_trainer
+    from matinee.training.batching import Job
+    from matinee.training.trainer import PackedTrainer, make_trainable
 
     settings = Training.model_validate(
         {
@@ -254,7 +254,7 @@ def _run_ours(
     )
     model = make_trainable(_random_model(config, device), settings)
     job = Job(Path(), rows, settings, 42, False, scratch, scratch, "training_gpu")
-    trainer = make_trainer(job, settings, place(settings.precision), model)
+    trainer = PackedTrainer(job, settings, place(settings.precision), model)
     clock = _clock(rows, range(len(rows)), seconds, device)
     trainer.add_callback(clock)
     trainer.train()

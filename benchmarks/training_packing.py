@@ -79,7 +79,8 @@ def _rows(arguments: argparse.Namespace) -> list[Any]:
 
 def _train(arguments: argparse.Namespace) -> dict[str, Any]:
     from matinee.config import Training
-    from matinee.training import Job, train
+    from matinee.training.batching import Job
+    from matinee.training.run import train
 
     settings = Training.model_validate(
         {

@@ -30,8 +30,8 @@ def main() -> None:
 def ours(run: dict[str, Any], scratch: Path) -> dict[str, Any]:
     sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "workflow"))
     from matinee.config import Training
-    from matinee.training import Job, train
-    from matinee.training.batching import deal_by_tokens
+    from matinee.training.batching import Job, deal_by_tokens
+    from matinee.training.run import train
 
     settings = Training.model_validate(
         {

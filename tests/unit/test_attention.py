@@ -9,12 +9,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tiny import FAMILIES, WINDOW, random_rows, training
 
-from matinee.models.attention import branch_mask, use_layouts
+from matinee.models.attention import use_layouts
 from matinee.models.packing import MaskedIds
 from matinee.runtime.errors import EngineError
-from matinee.training.head_loss import release_head
 from matinee.training.lora_product import use_lora_products
-from matinee.training.loss import collate, supervised_loss
+from matinee.training.loss import collate, release_head, supervised_loss
 from matinee.training.trainer import lora_config
 
 PACKINGS = ["none", "plain", "shared_prefix"]
@@ -100,16 +99,6 @@ def test_loss_and_gradient_equal_those_of_single_rows(
 )
 def test_for_any_rows(seed: int, family: str, packing: str, prefix: int) -> None:
     assert_same(family, random_rows(seed, 5, prefix=prefix, longest=20), packing)
-
-
-@pytest.mark.parametrize("window", [None, 3])
-def test_a_branch_sees_its_prefix_and_itself_only(window: int | None) -> None:
-    mask = branch_mask(2, (2, 1), window)
-    # Columns: two prefix tokens, two tokens of the first branch, one of the second.
-    without_window = [[1, 1, 1, 0, 0], [1, 1, 1, 1, 0], [1, 1, 0, 0, 1]]
-    with_window = [[1, 1, 1, 0, 0], [0, 1, 1, 1, 0], [1, 1, 0, 0, 1]]
-    expected = without_window if window is None else with_window
-    assert mask.int().tolist() == expected
 
 
 def test_a_row_without_a_supervised_token_adds_nothing() -> None:

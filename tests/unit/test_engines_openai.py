@@ -14,7 +14,7 @@ from playing import call, gold, scenario, suite, turn
 
 from matinee.config import RequestForm
 from matinee.engines.base import Completion, Request
-from matinee.engines.openai import OpenAIEngine, wire_messages
+from matinee.engines.openai import LONGEST_NAME, OpenAIEngine, wire_messages, wire_names
 from matinee.engines.sampling import GREEDY, Sampling
 from matinee.evaluation.playing import Play, run_suite
 from matinee.evaluation.scoring import score
@@ -393,3 +393,17 @@ def test_reasoning_is_kept_apart_from_the_answer(
     read = parse("hermes", answer.text)
     assert (read.content, read.calls, read.error) == ("晴。", (), None)
     assert "先查" in read.reasoning
+
+
+def test_allowed_tool_names_stay() -> None:
+    assert wire_names(["get_weather", "a-2"]) == {"get_weather": "get_weather", "a-2": "a-2"}
+
+
+def test_no_two_tools_are_sent_under_one_name() -> None:
+    own = ["a.b", "a_b", "a/b", "天气", "时间", "", "x" * 70, "x" * 71]
+    names = wire_names(own)
+    assert set(names) == set(own)
+    assert len(set(names.values())) == len(own)
+    assert all(0 < len(name) <= LONGEST_NAME for name in names.values())
+    assert names["a_b"] == "a_b"
+    assert wire_names(["math.factorial"]) == {"math.factorial": "math_factorial"}

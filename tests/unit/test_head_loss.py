@@ -8,8 +8,8 @@ import pytest
 import torch
 from torch.nn.functional import cross_entropy
 
-from matinee.training import head_loss as module
-from matinee.training.head_loss import CPU_COLUMNS, head_loss
+from matinee.training import loss as module
+from matinee.training.loss import CPU_COLUMNS, head_loss
 
 VOCABULARY = 2 * CPU_COLUMNS + 77
 

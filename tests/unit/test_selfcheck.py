@@ -128,7 +128,8 @@ def test_training_falls_back_to_padded_rows_and_says_so(
 ) -> None:
     from tiny import random_rows, training
 
-    from matinee.training import Job, train
+    from matinee.training.batching import Job
+    from matinee.training.run import train
 
     tiny("lfm2").save_pretrained(tmp_path / "model")
     rows = random_rows(1, 8)

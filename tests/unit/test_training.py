@@ -14,10 +14,10 @@ from trainee import adapter_bytes, job
 
 from matinee.models.devices import Placement
 from matinee.runtime.errors import EngineError, TrainingError
-from matinee.training import batching, train
+from matinee.training import batching
 from matinee.training import trainer as module
 from matinee.training.checkpoints import discard_run
-from matinee.training.run import mean_loss
+from matinee.training.run import mean_loss, train
 
 
 @pytest.fixture

@@ -13,11 +13,12 @@ import torch
 from tiny import llama, random_rows, save, training
 from trainee import job
 
-from matinee.training import batching, train
+from matinee.training import batching
 from matinee.training import trainer as module
 from matinee.training.batching import deal_by_tokens
 from matinee.training.lora_product import use_lora_products
 from matinee.training.pace import pace_for
+from matinee.training.run import train
 from matinee.training.side_by_side import SideBySide
 from matinee.training.trainer import lora_config
 

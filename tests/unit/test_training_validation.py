@@ -11,8 +11,8 @@ import pytest
 from tiny import random_rows, save, training
 from trainee import adapter_bytes, job
 
-from matinee.training import train
 from matinee.training.curves import draw_loss
+from matinee.training.run import train
 
 HELD_OUT = random_rows(5, 7, prefix=40, longest=12)
 

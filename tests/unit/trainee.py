@@ -17,7 +17,7 @@ from matinee.config import Training
 
 def job(folder: Path, settings: Training, *, seed: int = 42, rows: int = 40) -> Any:
     """A run over seeded rows with `folder/model` as its start model."""
-    from matinee.training import Job
+    from matinee.training.batching import Job
 
     return Job(
         model=folder / "model",
@@ -41,7 +41,7 @@ def run(folder: Path, settings: Training, environment: dict[str, str], options: 
         import torch
 
         from matinee.runtime.errors import UserError
-        from matinee.training import train
+        from matinee.training.run import train
 
         torch.set_num_threads(1)
         try:

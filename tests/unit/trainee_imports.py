@@ -4,13 +4,11 @@ import peft
 import torch
 from transformers import AutoModelForCausalLM, LlamaForCausalLM, Trainer, TrainingArguments
 
-import matinee.training
-import matinee.training.callbacks
+import matinee.training.run
 
 torch.set_num_threads(1)
 LOADED = (
-    matinee.training,
-    matinee.training.callbacks,
+    matinee.training.run,
     peft,
     AutoModelForCausalLM,
     LlamaForCausalLM,

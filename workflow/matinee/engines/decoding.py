@@ -8,12 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
 
-from matinee.models.attention import AttentionCall, branch_mask, repeat_heads
+import torch
+from torch import Tensor
+from torch.nn.functional import scaled_dot_product_attention
 
-if TYPE_CHECKING:
-    from torch import Tensor
+from matinee.models.attention import AttentionCall
+from matinee.models.cpu_attention import visible
 
 
 @dataclass
@@ -60,21 +61,11 @@ class PrefixLayout:
 
     def attend(self, call: AttentionCall) -> Tensor:
         """Attention output (1, heads, P, D)."""
-        from torch.nn.functional import scaled_dot_product_attention
-
         query, key, value = call.states
         self.cache.prefix[call.layer] = (key, value)
-        length = query.shape[2]
-        windowed = call.window is not None and length > call.window
-        mask = branch_mask(0, (length,), call.window).to(query.device) if windowed else None
-        return scaled_dot_product_attention(
-            query,
-            repeat_heads(key, query.shape[1]),
-            repeat_heads(value, query.shape[1]),
-            attn_mask=mask,
-            is_causal=mask is None,
-            scale=call.scaling,
-        )
+        places = torch.arange(query.shape[2], device=query.device)
+        mask = visible(places, places, call.window)
+        return _grouped_attention(query, key, value, mask, call.scaling)
 
 
 @dataclass(frozen=True)
@@ -89,8 +80,6 @@ class PrefillLayout:
 
     def attend(self, call: AttentionCall) -> Tensor:
         """Attention output (1, heads, sum of new tokens, D)."""
-        import torch
-
         query, key, value = call.states
         need = max(kept + new for _, _, kept, new in self.parts)
         own_key, own_value = self.cache.own(call.layer, need, key)
@@ -110,11 +99,8 @@ class PrefillLayout:
                 seen.insert(0, prefix_key[:, :, first:shared])
                 seen_values.insert(0, prefix_value[:, :, first:shared])
             total = shared + kept + new
-            place = torch.arange(total - new, total, device=query.device)
-            distance = place[:, None] - torch.arange(first, total, device=query.device)[None, :]
-            mask = distance >= 0
-            if call.window is not None:
-                mask &= distance < call.window
+            places = torch.arange(first, total, device=query.device)
+            mask = visible(places[-new:], places, call.window)
             outputs.append(
                 _grouped_attention(
                     query[:, :, start:end],
@@ -136,8 +122,6 @@ def _grouped_attention(
     Heads of one group are laid behind each other as if they were tokens, because repeating keys
     and values for each head would copy the prefix several times.
     """
-    from torch.nn.functional import scaled_dot_product_attention
-
     _, heads, length, size = query.shape
     kv_heads = key.shape[1]
     group = heads // kv_heads
@@ -166,8 +150,6 @@ class DecodeLayout:
         Scores over the prefix are one product for all slots; the softmax runs over prefix and own
         tokens together, so the result is that of plain attention.
         """
-        import torch
-
         query, key, value = call.states
         batch, heads, size = query.shape[2], query.shape[1], query.shape[3]
         kv_heads = key.shape[1]
@@ -179,16 +161,16 @@ class DecodeLayout:
         top = mine.amax(dim=-1, keepdim=True)
         ahead = self._ahead(call.layer, asked, call.window)
         if ahead is not None:
-            top = torch.maximum(top, ahead.scores.amax(dim=-1, keepdim=True))
+            top = torch.maximum(top, ahead[0].amax(dim=-1, keepdim=True))
         # In place from here on: over a long prefix, passes over the scores cost as much as they.
         weights = mine.sub_(top).exp_()
         total = weights.sum(dim=-1, keepdim=True)
         output = own.mix(weights.to(value.dtype)).float()
         if ahead is not None:
-            common = ahead.scores.sub_(top).exp_()
+            common = ahead[0].sub_(top).exp_()
             total = total + common.sum(dim=-1, keepdim=True)
             flat = common.transpose(0, 1).flatten(1, 2).to(value.dtype)
-            part = torch.matmul(flat, ahead.values).float()
+            part = torch.matmul(flat, ahead[1]).float()
             output = output + part.view(kv_heads, batch, -1, size).transpose(0, 1)
         output = (output / total).to(value.dtype)
         return output.reshape(batch, heads, size).transpose(0, 1)[None]
@@ -207,10 +189,8 @@ class DecodeLayout:
         kind = OwnTokens if keys.device.type == "cpu" else PaddedOwnTokens
         return kind(keys, values, spans)
 
-    def _ahead(self, layer: int, asked: Tensor, window: int | None) -> _Ahead | None:
-        """Scores over the part of the shared prefix that any row may see."""
-        import torch
-
+    def _ahead(self, layer: int, asked: Tensor, window: int | None) -> tuple[Tensor, Tensor] | None:
+        """Scores (B, K, G, P) and values (K, P, D) of the prefix, as far as any row may see it."""
         held = self.cache.prefix.get(layer)
         if held is None:
             return None
@@ -232,15 +212,7 @@ class DecodeLayout:
             if window is not None:
                 hidden = hidden | (shared + kept - index >= window)
             scores.masked_fill_(hidden[:, None, None, :], float("-inf"))
-        return _Ahead(scores, values)
-
-
-@dataclass(frozen=True)
-class _Ahead:
-    """Scores (B, K, G, P) over the prefix and its values (K, P, D)."""
-
-    scores: Tensor
-    values: Tensor
+        return scores, values
 
 
 @dataclass(frozen=True)
@@ -257,8 +229,6 @@ class OwnTokens:
 
     def scores(self, asked: Tensor) -> Tensor:
         """(B, K, G, longest span) for (B, K, G, D); -inf behind a row's span."""
-        import torch
-
         longest = max(end - first for _, first, end in self.spans)
         scores = torch.full((*asked.shape[:3], longest), float("-inf"), device=asked.device)
         for row, (number, first, end) in enumerate(self.spans):
@@ -268,8 +238,6 @@ class OwnTokens:
 
     def mix(self, weights: Tensor) -> Tensor:
         """(B, K, G, D): values summed by weights (B, K, G, longest span)."""
-        import torch
-
         return torch.stack(
             [
                 torch.matmul(weights[row, :, :, : end - first], self.values[number, :, first:end])
@@ -283,8 +251,6 @@ class PaddedOwnTokens(OwnTokens):
 
     def scores(self, asked: Tensor) -> Tensor:
         """(B, K, G, longest end) for (B, K, G, D); -inf outside of a row's span."""
-        import torch
-
         numbers, first, end = torch.tensor(self.spans, device=asked.device).T
         keys = self.keys[:, :, : self._longest]
         # Idle slots are computed too: picking the running ones out would copy the whole cache.
@@ -295,8 +261,6 @@ class PaddedOwnTokens(OwnTokens):
 
     def mix(self, weights: Tensor) -> Tensor:
         """(B, K, G, D): values summed by weights (B, K, G, longest end)."""
-        import torch
-
         numbers = [number for number, _, _ in self.spans]
         return torch.matmul(self._spread(weights), self.values[:, :, : self._longest])[numbers]
 

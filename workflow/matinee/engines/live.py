@@ -12,7 +12,7 @@ import torch
 
 from matinee.engines.base import Listener, Request, Ticket
 from matinee.engines.constraining import Constrainer
-from matinee.engines.transformers import GenerationRun, Job, TransformersEngine
+from matinee.engines.transformers import GenerationRun, Pending, TransformersEngine
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -34,13 +34,13 @@ class LiveTransformersEngine(TransformersEngine):
         constrainer: Constrainer | None = None,
     ) -> None:
         super().__init__(model, renderer, batch_size, context, constrainer)
-        self._inbox: queue.SimpleQueue[Job | None] = queue.SimpleQueue()
+        self._inbox: queue.SimpleQueue[Pending | None] = queue.SimpleQueue()
         self._thread = threading.Thread(target=self._work, name="engine", daemon=True)
         self._thread.start()
 
     def submit(self, request: Request, listener: Listener) -> Ticket:
         """Begins an answer; see `LiveEngine`."""
-        job = Job(request, listener, Ticket())
+        job = Pending(request, listener, Ticket())
         self._inbox.put(job)
         return job.ticket
 

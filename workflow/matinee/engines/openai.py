@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import os
 import re
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit, urlunsplit
 
 from matinee.config import RequestForm
 from matinee.engines.base import Completion, Reply, Request
-from matinee.engines.wire_names import WireNames
 from matinee.messages.conversations import canonical_json
 from matinee.messages.parsing import printable, write_calls
 from matinee.messages.transcripts import ParsedCall
@@ -26,6 +27,9 @@ _AS_USUAL = RequestForm()
 _REFUSED = re.compile(
     r"unsupported|not support|unknown|unrecogni[sz]ed|invalid|only the default|not permitted"
 )
+# What the API's reference says of tool names: letters, digits, underscores, dashes, at most 64.
+_UNFIT = re.compile(r"[^a-zA-Z0-9_-]")
+LONGEST_NAME = 64
 _SECRET = re.compile(r"\b(sk|key|Bearer)[-_ ][\w*.-]{6,}", re.IGNORECASE)
 
 
@@ -99,7 +103,7 @@ class OpenAIEngine:
     async def _complete(self, client: AsyncOpenAI, request: Request) -> Completion:
         from openai import OpenAIError
 
-        names = WireNames(request.tools)
+        names = wire_names(str(tool["function"]["name"]) for tool in request.tools)
         body: dict[str, Any] = {
             "model": self._model,
             "messages": wire_messages(request.messages, names),
@@ -109,7 +113,10 @@ class OpenAIEngine:
         if request.sampling.temperature:
             body |= {"top_p": request.sampling.top_p, "seed": request.sampling.seed}
         if request.tools:
-            body["tools"] = names.tools(request.tools)
+            body["tools"] = [
+                tool | {"function": tool["function"] | {"name": names[tool["function"]["name"]]}}
+                for tool in request.tools
+            ]
         for name in self._form.omit:
             body.pop(self._form.limit if name == "max_tokens" else name, None)
         began = time.perf_counter()
@@ -121,9 +128,10 @@ class OpenAIEngine:
             raise self._failure(error) from None  # the cause's text may hold the key
         except ValueError as error:  # a body that says it is JSON and is not
             raise self._malformed(str(error)) from None
-        return self._completion(response, names, time.perf_counter() - began)
+        meant = {sent: name for name, sent in names.items()}
+        return self._completion(response, meant, time.perf_counter() - began)
 
-    def _completion(self, response: Any, names: WireNames, seconds: float) -> Completion:
+    def _completion(self, response: Any, meant: Mapping[str, str], seconds: float) -> Completion:
         # The client does not check what a server sends: every part may be of any type.
         choices = getattr(response, "choices", None)
         first = choices[0] if isinstance(choices, list) and choices else None
@@ -132,22 +140,23 @@ class OpenAIEngine:
             raise self._malformed("no choices with a message")
         usage = getattr(response, "usage", None)
         return Completion(
-            text=self._text(message, names),
+            text=self._text(message, meant),
             prompt_tokens=_count(usage, "prompt_tokens"),
             completion_tokens=_count(usage, "completion_tokens"),
             finish="length" if getattr(first, "finish_reason", None) == "length" else "stop",
             seconds=seconds,
         )
 
-    def _text(self, message: Any, names: WireNames) -> str:
+    def _text(self, message: Any, meant: Mapping[str, str]) -> str:
         calls = []
         for call in getattr(message, "tool_calls", None) or []:
             function = getattr(call, "function", None)
             name = getattr(function, "name", None)
             if not isinstance(name, str):
                 raise self._malformed("a tool call without a function's name")
-            meant = names.meant(printable(name))
-            calls.append(ParsedCall(name=meant, arguments=_arguments_text(function)))
+            name = printable(name)
+            found = meant.get(name, name)
+            calls.append(ParsedCall(name=found, arguments=_arguments_text(function)))
         content = getattr(message, "content", None)
         said = write_calls("hermes", calls, printable(content) if isinstance(content, str) else "")
         # DeepSeek and DashScope call it reasoning_content, vLLM and OpenRouter reasoning.
@@ -198,11 +207,7 @@ class OpenAIEngine:
 def _advice(error: APIStatusError) -> str:
     """What to change where the endpoint refused a parameter."""
     said = error.message.lower()
-    refused = error.status_code in (400, 422) and re.search(
-        r"unsupported|not support|unknown|unrecogni[sz]ed|invalid|only the default|not permitted",
-        said,
-    )
-    if not refused:
+    if error.status_code not in (400, 422) or not _REFUSED.search(said):
         return ""
     if "max_completion_tokens" in said:
         return "Set `request: {limit: max_completion_tokens}` for this reference."
@@ -217,13 +222,12 @@ def _advice(error: APIStatusError) -> str:
 
 
 def wire_messages(
-    messages: Iterable[dict[str, Any]], names: WireNames | None = None
+    messages: Iterable[dict[str, Any]], names: Mapping[str, str] = MappingProxyType({})
 ) -> list[dict[str, Any]]:
     """Messages as the API wants them: arguments as JSON text, results bound to calls by id.
 
     A result without a call before it (the answer to an unreadable call) becomes a user message.
     """
-    names = names or WireNames(())
     sent: list[dict[str, Any]] = []
     open_ids: list[str] = []
     for position, message in enumerate(messages):
@@ -243,7 +247,7 @@ def wire_messages(
                     "id": identifier,
                     "type": "function",
                     "function": {
-                        "name": names.sent(call["name"]),
+                        "name": names.get(call["name"]) or _fitted(call["name"]),
                         "arguments": canonical_json(call["arguments"]),
                     },
                 }
@@ -251,6 +255,25 @@ def wire_messages(
             ]
         sent.append(copied)
     return sent
+
+
+def wire_names(names: Iterable[str]) -> dict[str, str]:
+    """By each tool's name the one that the API takes, unlike all others: no `math.factorial`."""
+    own = list(names)
+    sent = {name: name for name in own if name == _fitted(name)}
+    for name in own:
+        for number in itertools.count(1):
+            if name in sent:
+                break
+            ending = f"_{number}" if number > 1 else ""
+            tried = _fitted(name)[: LONGEST_NAME - len(ending)] + ending
+            if tried not in sent.values():
+                sent[name] = tried
+    return sent
+
+
+def _fitted(name: str) -> str:
+    return _UNFIT.sub("_", name)[:LONGEST_NAME] or "_"
 
 
 def _arguments_text(function: Any) -> str:

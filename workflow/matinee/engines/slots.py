@@ -6,6 +6,9 @@ import inspect
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+import torch
+from torch import Tensor
+
 from matinee.engines.decoding import DecodeLayout, PrefillLayout, PrefixLayout, SlotCache
 from matinee.models.selfcheck import (
     alone,
@@ -18,7 +21,6 @@ from matinee.models.selfcheck import (
 from matinee.runtime import progress
 
 if TYPE_CHECKING:
-    from torch import Tensor
     from transformers import PreTrainedModel
 
 
@@ -83,13 +85,9 @@ class OwnCaches:
 
     def logits(self, slots: Sequence[tuple[int, list[int]]]) -> Tensor:
         """Logits (slots, V) behind all tokens of each conversation, given by its slot."""
-        import torch
-
         return torch.stack([self._after(number, ids) for number, ids in slots])
 
     def _after(self, number: int, ids: list[int]) -> Tensor:
-        import torch
-
         known, cache = self._kept.pop(number, ([], None))
         if cache is None or known != ids[:-1]:
             cache, known = None, []

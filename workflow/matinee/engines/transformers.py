@@ -125,8 +125,10 @@ class TransformersEngine:
         """Answers each request and the further ones that `reply` returns; see `Engine`."""
         run = GenerationRun(self)
 
-        def job(request: Request) -> Job:
-            return Job(request, partial(hear, request), least=request.max_new_tokens, told=False)
+        def job(request: Request) -> Pending:
+            return Pending(
+                request, partial(hear, request), least=request.max_new_tokens, told=False
+            )
 
         def hear(request: Request, event: Event) -> None:
             if isinstance(event, Failure) and event.cause is not None:
@@ -146,7 +148,7 @@ class TransformersEngine:
 
 
 @dataclass(frozen=True)
-class Job:
+class Pending:
     """A request, and who waits for its answer.
 
     `least`: tokens that there must be room for behind the prompt. `told`: whether the answer is
@@ -167,7 +169,7 @@ class Running:
     `chooser` is None where the likeliest token is taken.
     """
 
-    job: Job
+    job: Pending
     number: int
     slot: DecodingSlot
     prompt: list[int]
@@ -188,7 +190,7 @@ class GenerationRun:
     """
 
     def __init__(self, engine: TransformersEngine) -> None:
-        self.queue: deque[Job] = deque()
+        self.queue: deque[Pending] = deque()
         self._engine = engine
         self._model = engine.model
         self._own = engine.own_caches
@@ -203,7 +205,7 @@ class GenerationRun:
         self._known_heads: dict[str, list[int]] = {}
 
     @property
-    def asked(self) -> list[Job]:
+    def asked(self) -> list[Pending]:
         """Everything that has no answer yet."""
         return [*(row.job for row in self._running.values()), *self.queue]
 
@@ -243,7 +245,7 @@ class GenerationRun:
         work.widest = max(work.widest, len(self._running))
         return fresh
 
-    def _seat(self, job: Job) -> Running | None:
+    def _seat(self, job: Pending) -> Running | None:
         """A slot for the job; None where it cannot be answered, and the asker is told."""
         request = job.request
         try:

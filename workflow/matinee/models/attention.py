@@ -12,15 +12,16 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
+import torch
+from torch import Tensor
+from torch.nn.functional import scaled_dot_product_attention
+
+from matinee.models.cpu_attention import QueryBlock, additive, attend_blocks, causal_blocks, visible
 from matinee.models.packing import Group
 from matinee.runtime.errors import EngineError
 
 if TYPE_CHECKING:
-    import torch
-    from torch import Tensor
     from transformers import PreTrainedModel
-
-    from matinee.models.cpu_attention import QueryBlock
 
 NAME = "matinee_layout"
 # Arguments that some architectures pass and that change the result; none may be dropped silently.
@@ -72,17 +73,14 @@ def _attention(
     key: Tensor,
     value: Tensor,
     attention_mask: Tensor | None,
-    scaling: float | None = None,
-    dropout: float = 0.0,
-    sliding_window: int | None = None,
-    **kwargs: Any,
+    **options: Any,
 ) -> tuple[Tensor, None]:
     for name in UNSUPPORTED:
-        if kwargs.get(name) is not None:
+        if options.get(name) is not None:
             raise EngineError(f"this architecture uses {name!r} in attention, which ours lacks")
     layer: int = module.layer_idx  # type: ignore[assignment]
-    call = AttentionCall(layer, query, key, value, scaling, sliding_window, dropout)
-    output = kwargs["layout"].attend(call)
+    known = options.get("scaling"), options.get("sliding_window"), options.get("dropout", 0.0)
+    output = options["layout"].attend(AttentionCall(layer, query, key, value, *known))
     return output.transpose(1, 2).contiguous(), None
 
 
@@ -106,8 +104,6 @@ class PackedLayout:
 
     def attend(self, call: AttentionCall) -> Tensor:
         """Attention output (1, heads, L, head size) for a packed sequence of L tokens."""
-        import torch
-
         full = call.query.dtype in (torch.float32, torch.float64)
         full = full and not torch.is_autocast_enabled(call.query.device.type)
         if full and call.query.device.type == "cpu" and call.dropout == 0:
@@ -115,8 +111,6 @@ class PackedLayout:
         return self._attend_by_pieces(call)
 
     def _attend_on_cpu(self, call: AttentionCall) -> Tensor:
-        from matinee.models.cpu_attention import attend_blocks, causal_blocks
-
         # Every layer with that window asks for the same blocks.
         if (call.window or 0) not in self._blocks:
             starts = list(itertools.accumulate(self._lengths, initial=0))
@@ -135,14 +129,11 @@ class PackedLayout:
         return attend_blocks(*call.states, self._blocks[call.window or 0], scale)
 
     def _attend_by_pieces(self, call: AttentionCall) -> Tensor:
-        from torch import cat, split
-        from torch.nn.functional import scaled_dot_product_attention
-
         query, key, value = call.states
         key, value = repeat_heads(key, query.shape[1]), repeat_heads(value, query.shape[1])
         # Split, not sliced: the gradient of each slice would be a tensor of the whole length.
         queries, keys, values = (
-            split(states, self._lengths, dim=2) for states in (query, key, value)
+            torch.split(states, self._lengths, dim=2) for states in (query, key, value)
         )
         outputs = []
         for prefix, place in self._places:
@@ -152,8 +143,8 @@ class PackedLayout:
                 # One call per branch: a call over all of them would spend most of its time on
                 # pairs of branches that may not see each other.
                 seen = (
-                    cat([keys[prefix], keys[place]], dim=2),
-                    cat([values[prefix], values[place]], dim=2),
+                    torch.cat([keys[prefix], keys[place]], dim=2),
+                    torch.cat([values[prefix], values[place]], dim=2),
                 )
                 mask = self._mask(self._lengths[prefix], length, call.window, query)
             elif call.window is not None and length > call.window:
@@ -168,36 +159,16 @@ class PackedLayout:
                     dropout_p=call.dropout,
                 )
             )
-        return cat(outputs, dim=2)
+        return torch.cat(outputs, dim=2)
 
     def _mask(self, prefix: int, length: int, window: int | None, like: Tensor) -> Tensor:
         # Every layer asks for the same masks, so they are made once per batch.
         key = (prefix, length, window or 0)
         if key not in self._masks:
-            self._masks[key] = additive(branch_mask(prefix, (length,), window), like)
+            end = prefix + length
+            seen = visible(torch.arange(prefix, end), torch.arange(end), window)
+            self._masks[key] = additive(seen, like.dtype).to(like.device)
         return self._masks[key]
-
-
-def additive(seen: Tensor, like: Tensor) -> Tensor:
-    """0 where a token may be seen and -inf elsewhere, in the type and on the device of `like`."""
-    import torch
-
-    mask = torch.zeros(seen.shape, dtype=like.dtype)
-    return mask.masked_fill_(~seen, float("-inf")).to(like.device)
-
-
-def branch_mask(prefix: int, branches: Sequence[int], window: int | None) -> Tensor:
-    """Boolean mask (B, prefix + B) with B = sum(branches); True where a token may be seen."""
-    import torch
-
-    owner = torch.repeat_interleave(torch.arange(len(branches)), torch.tensor(branches))
-    position = prefix + torch.cat([torch.arange(length) for length in branches])
-    key_position = torch.cat([torch.arange(prefix), position])
-    key_owner = torch.cat([torch.full((prefix,), -1), owner])
-    mine = (key_owner[None, :] == -1) | (key_owner[None, :] == owner[:, None])
-    distance = position[:, None] - key_position[None, :]
-    seen = mine & (distance >= 0)
-    return seen if window is None else seen & (distance < window)
 
 
 def repeat_heads(states: Tensor, heads: int) -> Tensor:

@@ -61,21 +61,22 @@ def causal_blocks(
         for place, position, count in pieces:
             low = 0 if window is None else max(0, first + begin - window + 1 - position)
             if low < count:
-                theirs = torch.arange(position + low, position + count)
-                mask = _mask(positions, theirs, window, dtype)
+                seen = visible(positions, torch.arange(position + low, position + count), window)
+                mask = None if seen.all() else additive(seen, dtype)
                 keys.append(Keys(place + low, place + count, mask))
         yield QueryBlock(start + begin, start + end, tuple(keys))
 
 
-def _mask(queries: Tensor, keys: Tensor, window: int | None, dtype: torch.dtype) -> Tensor | None:
-    """0 and -inf by the positions of queries and keys; None where all is seen."""
+def visible(queries: Tensor, keys: Tensor, window: int | None) -> Tensor:
+    """Which keys each query sees (Q, K), by their positions (Q) and (K) in one row."""
     distance = queries[:, None] - keys[None, :]
-    hidden = distance < 0
-    if window is not None:
-        hidden |= distance >= window
-    if not hidden.any():
-        return None
-    return torch.zeros(hidden.shape, dtype=dtype).masked_fill_(hidden, float("-inf"))
+    seen = distance >= 0
+    return seen if window is None else seen & (distance < window)
+
+
+def additive(seen: Tensor, dtype: torch.dtype) -> Tensor:
+    """0 where a token may be seen and -inf elsewhere."""
+    return torch.zeros(seen.shape, dtype=dtype).masked_fill_(~seen, float("-inf"))
 
 
 def attend_blocks(

@@ -10,15 +10,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
+
+import torch
+from torch import Tensor
+from torch.nn.attention import varlen
 
 from matinee.models.attention import AttentionCall, Layout, PackedLayout
 from matinee.models.devices import Placement
 from matinee.models.packing import Group
-
-if TYPE_CHECKING:
-    import torch
-    from torch import Tensor
 
 Kernel = Literal["sdpa", "varlen", "flex"]
 # Share of the largest value by which a kernel in 16 bits may differ from SDPA in 32.
@@ -68,9 +68,6 @@ class VarlenLayout:
 
     def attend(self, call: AttentionCall) -> Tensor:
         """Attention output (1, heads, L, head size) for a packed sequence of L tokens."""
-        import torch
-        from torch.nn.attention import varlen
-
         query, key, value = call.states
         if self._starts is None:
             ends = torch.tensor(self._lengths, dtype=torch.int32).cumsum(0, dtype=torch.int32)
@@ -122,7 +119,6 @@ class FlexLayout:
 @cache
 def _flex(device: str) -> Any:
     """FlexAttention; fused on CUDA, where the plain form would hold all scores."""
-    import torch
     from torch.nn.attention.flex_attention import flex_attention
 
     return torch.compile(flex_attention) if device == "cuda" else flex_attention
@@ -130,7 +126,6 @@ def _flex(device: str) -> Any:
 
 def block_mask(groups: Sequence[Group], window: int | None, device: torch.device) -> Any:
     """FlexAttention's mask: a token sees its own branch up to itself, and its group's prefix."""
-    import torch
     from torch.nn.attention.flex_attention import create_block_mask
 
     # Per token: where its group starts, where the group's prefix ends, where its own piece starts,
@@ -209,8 +204,6 @@ def _difference_from_sdpa(
     seed: int,
 ) -> float:
     """Largest difference of output and gradients from SDPA in fp32, relative to its largest."""
-    import torch
-
     length = groups[-1].end
     chance = torch.Generator().manual_seed(seed)
     shapes = [(1, count, length, heads.size) for count in (heads.queries, heads.keys, heads.keys)]

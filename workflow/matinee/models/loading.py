@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import importlib.util
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
+
+import torch
+from transformers import AutoModelForCausalLM, BitsAndBytesConfig, PreTrainedModel
+from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
 
 from matinee.models.devices import Placement
 from matinee.runtime import records
 from matinee.runtime.errors import EngineError
-
-if TYPE_CHECKING:
-    from transformers import BitsAndBytesConfig, PreTrainedModel
 
 Quantization = Literal["none", "8bit", "4bit"]
 
@@ -24,8 +25,6 @@ def load_model(
     `spread`: leave it in main memory, for FSDP to spread over the devices. Raises EngineError for
     an architecture that needs code of its own, and for quantisation where it cannot be done.
     """
-    from transformers import AutoModelForCausalLM
-
     require_known_architecture(folder)
     if quantization == "none":
         model: Any = AutoModelForCausalLM.from_pretrained(folder, dtype=placement.dtype)
@@ -36,7 +35,7 @@ def load_model(
         dtype=placement.dtype,
         quantization_config=quantization_config(quantization, placement),
         # The whole model on the device of this process.
-        device_map={"": placement.device if placement.device == "cpu" else _current_device()},
+        device_map={"": torch.cuda.current_device() if placement.device == "cuda" else "cpu"},
     )
 
 
@@ -46,8 +45,6 @@ def require_known_architecture(folder: Path) -> None:
     Code that comes with a model is not run, even if it is trusted: packed training and shared
     prompts replace attention in transformers' own models, and such code would ignore that.
     """
-    from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
-
     kind = records.read_json(folder / "config.json").get("model_type")
     if kind not in MODEL_FOR_CAUSAL_LM_MAPPING_NAMES:
         raise EngineError(
@@ -73,8 +70,6 @@ def require_quantization(placement: Placement, quantization: Quantization) -> No
 
 def quantization_config(quantization: Quantization, placement: Placement) -> BitsAndBytesConfig:
     """How bitsandbytes keeps the frozen weights; 4 bits as in QLoRA (arXiv:2305.14314)."""
-    from transformers import BitsAndBytesConfig
-
     if quantization == "8bit":
         return BitsAndBytesConfig(load_in_8bit=True)  # type: ignore[no-untyped-call]
     return BitsAndBytesConfig(  # type: ignore[no-untyped-call]
@@ -83,9 +78,3 @@ def quantization_config(quantization: Quantization, placement: Placement) -> Bit
         bnb_4bit_use_double_quant=True,
         bnb_4bit_compute_dtype=placement.dtype,
     )
-
-
-def _current_device() -> int:
-    import torch
-
-    return torch.cuda.current_device()

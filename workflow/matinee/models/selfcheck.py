@@ -11,11 +11,13 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
+import torch
+from torch import Tensor
+
 from matinee.models.attention import PackedLayout, use_layouts
 from matinee.models.packing import Group
 
 if TYPE_CHECKING:
-    from torch import Tensor
     from transformers import PreTrainedModel
 
 # Share of the largest logit by which two ways of computing may differ, and by which a row may
@@ -62,8 +64,6 @@ def lend_layouts(model: PreTrainedModel) -> str | None:
 
 def padded_problem(model: PreTrainedModel) -> str | None:
     """What speaks against padding rows to one length, by transformers' own attention."""
-    import torch
-
     rows = sample_rows(model)
     longest = max(map(len, rows))
     ids = torch.tensor([row + [0] * (longest - len(row)) for row in rows], device=model.device)
@@ -95,8 +95,6 @@ def forward(
     model: PreTrainedModel, ids: Sequence[int], positions: Sequence[int] | None = None, **more: Any
 ) -> Tensor:
     """Logits (tokens, V) of one sequence."""
-    import torch
-
     if positions is not None:
         more["position_ids"] = torch.tensor([positions], device=model.device)
     with torch.no_grad():

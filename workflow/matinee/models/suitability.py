@@ -5,17 +5,19 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+from safetensors import safe_open
+from torch import nn
+from transformers import AutoTokenizer
 
 from matinee.messages.forms import NATIVE, forms
+from matinee.messages.rendering import Renderer
 from matinee.models.devices import place
 from matinee.models.loading import load_model
 from matinee.models.selfcheck import forward, lend_layouts, padded_problem
 from matinee.models.weights import read_entries
 from matinee.runtime.errors import TrainingError
-
-if TYPE_CHECKING:
-    from matinee.messages.rendering import Renderer
 
 # Rows of tokens that were never trained are left as they were drawn, or shrink: in
 # Qwen2.5-Coder-0.5B those of <tool_call> have 0.63 of the average norm, and could not be learnt.
@@ -28,8 +30,6 @@ def unlearnable(folder: Path, renderer: Renderer) -> dict[str, float]:
 
     Only marks that are tokens of their own; the rows are read from the weight files.
     """
-    from safetensors import safe_open
-
     tokenizer: Any = renderer.tokenizer
     marks = [*forms()[renderer.form].marks]
     ids = {mark: tokenizer.encode(mark, add_special_tokens=False) for mark in marks}
@@ -68,8 +68,6 @@ def warning(folder: Path, renderer: Renderer) -> str | None:
 
 def refuse_targets(model: Any, targets: str | list[str]) -> None:
     """Raises TrainingError for LoRA targets that no adapter can be put on and merged."""
-    from torch import nn
-
     if isinstance(targets, str):
         return
     heads = {id(model.get_output_embeddings()), id(model.get_input_embeddings())}
@@ -96,10 +94,6 @@ def refuse_targets(model: Any, targets: str | list[str]) -> None:
 
 def describe(folder: Path, template: str) -> Iterator[str]:
     """What there is to know of a model before it is trained, line by line."""
-    from transformers import AutoTokenizer
-
-    from matinee.messages.rendering import Renderer
-
     renderer = Renderer(AutoTokenizer.from_pretrained(folder), template)
     form = forms()[renderer.form]
     model = load_model(folder, place("auto"))

@@ -34,9 +34,7 @@ from matinee.runtime import records
 from matinee.runtime.errors import ConfigurationError, UserError
 from matinee.runtime.places import RESOURCES
 from matinee.runtime.progress import duration
-from matinee.training import Job
-from matinee.training.batching import CPU_TOKENS, rows_per_pass
-from matinee.training.trainer import epoch_batches
+from matinee.training.batching import CPU_TOKENS, Job, epoch_batches, rows_per_pass
 
 # Tokens a row of a set that is not here: measured on 16 rows of glaive_toolcall_en_demo; assumed of
 # sets without tools.

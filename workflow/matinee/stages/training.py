@@ -22,7 +22,7 @@ from matinee.runtime import process, progress, records
 from matinee.stages.options import Gpus, Input, Output, hold_devices, told
 
 if TYPE_CHECKING:
-    from matinee.training import Job
+    from matinee.training.batching import Job
 
 CERTIFIED_PROMPTS = 2
 
@@ -57,7 +57,7 @@ def train_adapter(
         from matinee.data.tokens import read_tokens
         from matinee.models.devices import describe_build
         from matinee.models.weights import require_whole
-        from matinee.training import Job
+        from matinee.training.batching import Job
 
         require_whole(model)
         progress.say(f"train {label}: {describe_build()}")
@@ -99,9 +99,9 @@ def _prepare_environment(run: str, output: Path) -> None:
 
 
 def _train(job: Job, recorder: records.Recorder) -> None:
-    from matinee.training import train
     from matinee.training.curves import draw_loss
     from matinee.training.parallel import is_main
+    from matinee.training.run import train
 
     metrics = train(job)
     if not is_main():

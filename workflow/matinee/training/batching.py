@@ -1,14 +1,39 @@
-"""Which rows make a micro-batch, in which order: the same for every way of packing."""
+"""One training run, and which of its rows make a micro-batch, in which order."""
 
 from __future__ import annotations
 
+import itertools
 import random
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
 
+from matinee.config import Training
 from matinee.models.packing import MaskedIds, shared_groups
+from matinee.training.parallel import processes
 
 # More packed tokens at once make a CPU no faster; fetching memory for them makes it slower.
 CPU_TOKENS = 1024
+
+
+@dataclass(frozen=True)
+class Job:
+    """One training run.
+
+    `rows`: (token ids, mask); `checkpoints`: a folder that survives a kill; `validation`: rows
+    whose loss is measured and not learned from.
+    """
+
+    model: Path
+    rows: Sequence[MaskedIds]
+    settings: Training
+    seed: int
+    shuffle: bool
+    checkpoints: Path
+    output: Path
+    label: str
+    report_to_wandb: bool = False
+    validation: Sequence[MaskedIds] = ()
 
 
 def plan_batches(
@@ -121,12 +146,41 @@ class EpochBatches:
         order = None if self._seed is None else random.Random(f"{self._seed}/{self._epoch}")
         planned = plan_batches(self._groups, self.batch_size, self._accumulation, order)
         if self._lengths is None:
-            return iter(planned)
-        return iter(self._dealt(planned, self._lengths))
-
-    def _dealt(self, planned: list[list[int]], lengths: Sequence[int]) -> list[list[int]]:
-        dealt = []
+            yield from planned
+            return
         for start in range(0, len(planned), self._accumulation):
             step = [row for batch in planned[start : start + self._accumulation] for row in batch]
-            dealt += deal_by_length(step, lengths, self.batch_size, padded=self._padded)
-        return dealt
+            yield from deal_by_length(step, self._lengths, self.batch_size, padded=self._padded)
+
+
+def epoch_batches(job: Job, settings: Training) -> EpochBatches:
+    """The run's micro-batches, dealt out over the processes that train together.
+
+    With `loss: row` a row's weight depends on the rows beside it, which are left as they come; with
+    `shared_prefix` rows with a common beginning must stay together.
+    """
+    by_length = settings.loss == "token" and settings.packing != "shared_prefix"
+    return EpochBatches(
+        prefix_groups(job.rows, share=settings.packing == "shared_prefix"),
+        settings.batch_size,
+        settings.gradient_accumulation * processes(),
+        job.seed if job.shuffle else None,
+        [len(ids) for ids, _ in job.rows] if by_length else None,
+        padded=settings.packing == "none",
+    )
+
+
+def planned(job: Job, settings: Training, steps: int) -> dict[str, int]:
+    """Samples and tokens of the whole run, however often it was killed and went on."""
+    batches = epoch_batches(job, settings)
+    counts = {"samples": 0, "tokens": 0, "supervised_tokens": 0}
+    accumulation = settings.gradient_accumulation * processes()
+    steps_per_epoch = -(-len(batches) // accumulation)
+    for epoch in range(-(-steps // steps_per_epoch)):
+        batches.set_epoch(epoch)
+        left = (steps - epoch * steps_per_epoch) * accumulation
+        for batch in itertools.islice(batches, left):
+            counts["samples"] += len(batch)
+            counts["tokens"] += sum(len(job.rows[row][0]) for row in batch)
+            counts["supervised_tokens"] += sum(sum(job.rows[row][1][1:]) for row in batch)
+    return counts

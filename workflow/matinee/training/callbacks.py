@@ -5,16 +5,15 @@ from __future__ import annotations
 import math
 import signal
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+import torch
+import torch.distributed
 from transformers import TrainerCallback
 
 from matinee.runtime import progress
 from matinee.runtime.errors import TrainingError
 from matinee.training.checkpoints import last_checkpoint, mark_complete
-
-if TYPE_CHECKING:
-    import torch
 
 
 class WithoutHarm:
@@ -55,23 +54,17 @@ class CompleteCheckpoints(TrainerCallback):
 
     def on_save(self, args: Any, state: Any, control: Any, **_: Any) -> None:
         if _together():
-            import torch.distributed
-
             torch.distributed.barrier()
         if state.is_world_process_zero:
             mark_complete(Path(str(args.output_dir)) / f"checkpoint-{state.global_step}")
 
 
 def _together() -> bool:
-    import torch.distributed
-
     return torch.distributed.is_available() and torch.distributed.is_initialized()
 
 
 def _any_process(flag: bool, device: torch.device) -> bool:
     """Whether any process says yes; all of them get the same answer."""
-    import torch.distributed
-
     if not _together():
         return flag
     votes = torch.tensor(int(flag), device=device)

@@ -11,7 +11,7 @@ from matinee.config import Training
 from matinee.models.devices import place
 from matinee.models.packing import MaskedIds
 from matinee.training import batching
-from matinee.training.job import Job
+from matinee.training.batching import Job
 from matinee.training.parallel import processes
 
 

@@ -3,23 +3,25 @@
 from __future__ import annotations
 
 import gc
-import itertools
 import math
 import time
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
+import torch
+from transformers import set_seed
+
 from matinee.config import Training
 from matinee.models.devices import place
 from matinee.models.memory import keep_freed
 from matinee.runtime import progress, records
 from matinee.runtime.errors import TrainingError
+from matinee.training.batching import Job, planned
 from matinee.training.checkpoints import discard_broken, discard_run, last_checkpoint, step_of
-from matinee.training.job import Job
 from matinee.training.pace import Pace, one_after_another, pace_for, split
 from matinee.training.parallel import processes, take_own_device
-from matinee.training.trainer import UnfitError, epoch_batches, load_trainable, make_trainer
+from matinee.training.trainer import PackedTrainer, UnfitError, load_trainable
 
 
 def train(job: Job) -> dict[str, Any]:
@@ -107,25 +109,18 @@ def _smaller(job: Job, asked: Training, pace: Pace, shortages: Sequence[str]) ->
 
 
 def _is_out_of_memory(error: BaseException) -> bool:
-    import torch
-
     return isinstance(error, torch.OutOfMemoryError | MemoryError) or (
         "DefaultCPUAllocator: can't allocate memory" in str(error)
     )
 
 
 def _free_memory() -> None:
-    import torch
-
     gc.collect()
     if torch.cuda.is_available():
         torch.cuda.empty_cache()
 
 
 def _train_once(job: Job, pace: Pace, shortages: Sequence[str] = ()) -> dict[str, Any]:
-    import torch
-    from transformers import set_seed
-
     settings = pace.settings
     set_seed(job.seed)
     take_own_device()
@@ -134,7 +129,7 @@ def _train_once(job: Job, pace: Pace, shortages: Sequence[str] = ()) -> dict[str
     keep_freed()  # now: what loading freed is given back
     # peft counts a quantised weight by what it stands for, not by its bytes.
     trainable, total = model.get_nb_trainable_parameters()
-    trainer = make_trainer(job, settings, placement, model, pace.lanes)
+    trainer = PackedTrainer(job, settings, placement, model, pace.lanes)
     if trainer.is_world_process_zero():
         discard_broken(job.checkpoints)
     checkpoint = last_checkpoint(job.checkpoints)
@@ -186,22 +181,6 @@ def _train_once(job: Job, pace: Pace, shortages: Sequence[str] = ()) -> dict[str
         records.write_json(job.output / "metrics.json", metrics)
         discard_run(job.checkpoints)
     return metrics
-
-
-def planned(job: Job, settings: Training, steps: int) -> dict[str, int]:
-    """Samples and tokens of the whole run, however often it was killed and went on."""
-    batches = epoch_batches(job, settings)
-    counts = {"samples": 0, "tokens": 0, "supervised_tokens": 0}
-    accumulation = settings.gradient_accumulation * processes()
-    steps_per_epoch = -(-len(batches) // accumulation)
-    for epoch in range(-(-steps // steps_per_epoch)):
-        batches.set_epoch(epoch)
-        left = (steps - epoch * steps_per_epoch) * accumulation
-        for batch in itertools.islice(batches, left):
-            counts["samples"] += len(batch)
-            counts["tokens"] += sum(len(job.rows[row][0]) for row in batch)
-            counts["supervised_tokens"] += sum(sum(job.rows[row][1][1:]) for row in batch)
-    return counts
 
 
 def mean_loss(history: Sequence[dict[str, Any]]) -> float:

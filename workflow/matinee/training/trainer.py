@@ -8,7 +8,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+import peft
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader
+from transformers import PreTrainedModel, Trainer, TrainingArguments
 
 from matinee.config import Training
 from matinee.models.devices import Placement
@@ -18,17 +24,17 @@ from matinee.models.packing import MaskedIds
 from matinee.models.selfcheck import lend_layouts, padded_problem
 from matinee.models.suitability import refuse_targets
 from matinee.runtime.errors import TrainingError
-from matinee.training.batching import EpochBatches, prefix_groups
-from matinee.training.head_loss import release_head
-from matinee.training.job import Job
-from matinee.training.loss import collate, collate_parts, supervised_loss
-from matinee.training.parallel import processes
-
-if TYPE_CHECKING:
-    import torch
-    from torch import Tensor
-    from transformers import PreTrainedModel, TrainerCallback, TrainingArguments
-
+from matinee.training.batching import EpochBatches, Job, epoch_batches, prefix_groups
+from matinee.training.callbacks import (
+    CompleteCheckpoints,
+    ProgressBar,
+    SoundLoss,
+    StopOnSignal,
+    WithoutHarm,
+)
+from matinee.training.lora_product import use_lora_products
+from matinee.training.loss import collate, collate_parts, release_head, supervised_loss
+from matinee.training.side_by_side import SideBySide
 
 # Share of the optimizer steps between two measurements of the validation loss.
 VALIDATION_EVERY = 0.1
@@ -53,16 +59,12 @@ def load_trainable(folder: Path, settings: Training, placement: Placement) -> Pr
     model = load_model(folder, loaded_as, settings.quantization, spread=spread)
     trainable = make_trainable(model, settings)
     if placement.device == "cpu" and not spread:
-        from matinee.training.lora_product import use_lora_products
-
         use_lora_products(trainable, placement.dtype)
     return trainable
 
 
 def make_trainable(model: Any, settings: Training) -> PreTrainedModel:
     """The model with a fresh adapter, its own weights frozen, and attention as packing needs it."""
-    import peft
-
     refuse_targets(model, settings.lora.target)
     model.config.use_cache = False
     if settings.packing != "none" and (problem := lend_layouts(model)) is not None:
@@ -75,8 +77,6 @@ def make_trainable(model: Any, settings: Training) -> PreTrainedModel:
 
 def lora_config(settings: Training, layers: int = 0) -> Any:
     """The settings as peft's LoraConfig, for a model of so many layers."""
-    import peft
-
     # The first number in a module's name is its layer's; peft's own layers_to_transform does not
     # go with `all-linear`.
     lower = "|".join(map(str, range(layers - math.ceil(layers * settings.lora.layers))))
@@ -92,8 +92,6 @@ def lora_config(settings: Training, layers: int = 0) -> Any:
 
 def training_arguments(job: Job, settings: Training, placement: Placement) -> TrainingArguments:
     """The settings as transformers' TrainingArguments."""
-    from transformers import TrainingArguments
-
     arguments = TrainingArguments(
         output_dir=str(job.checkpoints),
         per_device_train_batch_size=settings.batch_size,
@@ -138,23 +136,6 @@ def _schedule(settings: Training) -> str:
     return "constant_with_warmup" if warms_up else settings.schedule
 
 
-def epoch_batches(job: Job, settings: Training) -> EpochBatches:
-    """The run's micro-batches, dealt out over the processes that train together.
-
-    With `loss: row` a row's weight depends on the rows beside it, which are left as they come; with
-    `shared_prefix` rows with a common beginning must stay together.
-    """
-    by_length = settings.loss == "token" and settings.packing != "shared_prefix"
-    return EpochBatches(
-        prefix_groups(job.rows, share=settings.packing == "shared_prefix"),
-        settings.batch_size,
-        settings.gradient_accumulation * processes(),
-        job.seed if job.shuffle else None,
-        [len(ids) for ids, _ in job.rows] if by_length else None,
-        padded=settings.packing == "none",
-    )
-
-
 def attention_kernel(model: Any, settings: Training, placement: Placement) -> Choice:
     """What will compute attention, and why."""
     if settings.packing == "none":
@@ -177,132 +158,125 @@ def validation_batches(
     return batches[process::of]
 
 
-def make_trainer(
-    job: Job, settings: Training, placement: Placement, model: Any, lanes: int = 1
-) -> Any:
-    """A transformers Trainer that feeds packed batches and weighs the loss as configured.
+class PackedTrainer(Trainer):
+    """Feeds packed batches, weighs the loss as configured, and measures held-out rows.
 
     `lanes`: how many parts of a micro-batch are computed side by side, see `side_by_side.py`.
     """
-    import torch
-    from torch.utils.data import DataLoader
-    from transformers import Trainer
 
-    pad = model.config.pad_token_id or 0
-    head = release_head(model.get_base_model())
-    if head is not None:
+    def __init__(
+        self, job: Job, settings: Training, placement: Placement, model: Any, lanes: int = 1
+    ) -> None:
+        head = release_head(model.get_base_model())
+        super().__init__(
+            model=model,
+            args=training_arguments(job, settings, placement),
+            train_dataset=list(job.rows),
+            eval_dataset=list(job.validation) or None,
+            callbacks=[
+                ProgressBar(f"train {job.label}"),
+                StopOnSignal(),
+                SoundLoss(job.checkpoints, model.config.get_text_config().vocab_size),
+                CompleteCheckpoints(),
+            ],
+        )
+        self.job, self.settings = job, settings
+        self.choice = attention_kernel(model, settings, placement)
+        self.first_step = 0
+        self.seen: tuple[int, ...] = (0, 0, 0)
+        self.measured: Mapping[int, dict[str, float]] = {}
+        self.pad = model.config.pad_token_id or 0
         # With FSDP the model itself is still in main memory; on a CPU in bf16 it is in fp32.
-        head = head.to(placement.device, placement.dtype)
-    attention = attention_kernel(model, settings, placement)
-    side_by_side = None
-    if lanes > 1:
-        from matinee.training.side_by_side import SideBySide
+        self.head = None if head is None else head.to(placement.device, placement.dtype)
+        self.side_by_side = None
+        if lanes > 1:
+            trained = [p for p in model.parameters() if p.requires_grad]
+            self.side_by_side = SideBySide(lanes, trained)
+        # compute_loss divides by the tokens (or micro-batches) of the step itself.
+        self.model_accepts_loss_kwargs = True
+        self.callback_handler.callbacks = [
+            WithoutHarm(callback) if type(callback).__name__ == "WandbCallback" else callback
+            for callback in self.callback_handler.callbacks
+        ]
 
-        side_by_side = SideBySide(lanes, [p for p in model.parameters() if p.requires_grad])
+    def get_train_dataloader(self) -> DataLoader[Any]:
+        batches = epoch_batches(self.job, self.settings)
+        loader: DataLoader[Any] = DataLoader(
+            _Rows(self.job.rows, batches),  # type: ignore[arg-type]
+            batch_sampler=batches,
+            collate_fn=partial(
+                collate if self.side_by_side is None else collate_parts,
+                packing=self.settings.packing,
+                pad=self.pad,
+            ),
+        )
+        return self.accelerator.prepare(loader)  # type: ignore[no-any-return]
 
-    def collated(rows: Sequence[MaskedIds]) -> dict[str, Any]:
-        if side_by_side is None:
-            return collate(rows, settings.packing, pad)
-        return collate_parts(rows, settings.packing, pad)
+    def get_batch_samples(
+        self, epoch_iterator: Any, num_batches: int, device: torch.device
+    ) -> tuple[list[Any], Tensor]:
+        batches = list(itertools.islice(epoch_iterator, num_batches))
+        for batch in batches:
+            self.seen = tuple(map(sum, zip(self.seen, batch["counts"], strict=True)))
+        count = torch.tensor(sum(len(batch["targets"]) for batch in batches), device=device)
+        # At least 1: a step without a supervised token has the loss 0, not 0 / 0.
+        return batches, self.accelerator.gather(count).sum().clamp_min(1)
 
-    class PackedTrainer(Trainer):
-        first_step = 0
-        choice = attention
-        seen: tuple[int, ...] = (0, 0, 0)
-        measured: Mapping[int, dict[str, float]] = {}
+    def save_adapter(self, folder: Path) -> None:
+        """Writes the adapter in peft's format; every process takes part where it is spread."""
+        weights = None
+        if self.settings.sharding == "fsdp":
+            weights = self.accelerator.get_state_dict(self.model)
+        if self.is_world_process_zero():
+            adapted = self.accelerator.unwrap_model(self.model)
+            adapted.save_pretrained(str(folder), state_dict=weights)
 
-        def get_train_dataloader(self) -> DataLoader[Any]:
-            batches = epoch_batches(job, settings)
-            loader: DataLoader[Any] = DataLoader(
-                _Rows(job.rows, batches),  # type: ignore[arg-type]
-                batch_sampler=batches,
-                collate_fn=collated,
-            )
-            return self.accelerator.prepare(loader)  # type: ignore[no-any-return]
+    def totals(self) -> list[int]:
+        """Samples, tokens and computed tokens of this run, over all processes."""
+        mine = torch.tensor([self.seen], device=self.args.device)
+        return [int(count) for count in self.accelerator.gather(mine).sum(dim=0)]
 
-        def get_batch_samples(
-            self, epoch_iterator: Any, num_batches: int, device: torch.device
-        ) -> tuple[list[Any], Tensor]:
-            batches = list(itertools.islice(epoch_iterator, num_batches))
-            for batch in batches:
-                self.seen = tuple(map(sum, zip(self.seen, batch["counts"], strict=True)))
-            count = torch.tensor(sum(len(batch["targets"]) for batch in batches), device=device)
-            # At least 1: a step without a supervised token has the loss 0, not 0 / 0.
-            return batches, self.accelerator.gather(count).sum().clamp_min(1)
+    def compute_loss(
+        self,
+        model: Any,
+        inputs: dict[str, Any],
+        return_outputs: bool = False,
+        num_items_in_batch: Tensor | int | None = None,
+    ) -> Any:
+        assert num_items_in_batch is not None  # get_batch_samples counted them
+        if self.side_by_side is not None:
+            parts = [partial(self.summed_loss, model, part) for part in inputs["parts"]]
+            return self.side_by_side.sum(parts) / num_items_in_batch
+        losses = supervised_loss(model, inputs, self.head, self.choice.kernel)
+        if self.settings.loss == "row":
+            mean = losses.sum() / max(1, len(losses))
+            return mean / self.current_gradient_accumulation_steps
+        # Data-parallel training averages gradients over processes; the count is over all.
+        return losses.sum() * self.accelerator.num_processes / num_items_in_batch
 
-        def save_adapter(self, folder: Path) -> None:
-            """Writes the adapter in peft's format; every process takes part where it is spread."""
-            weights = None
-            if settings.sharding == "fsdp":
-                weights = self.accelerator.get_state_dict(self.model)
-            if self.is_world_process_zero():
-                adapted = self.accelerator.unwrap_model(self.model)
-                adapted.save_pretrained(str(folder), state_dict=weights)
+    def summed_loss(self, model: Any, batch: dict[str, Any]) -> Tensor:
+        return supervised_loss(model, batch, self.head, self.choice.kernel).sum()
 
-        def totals(self) -> list[int]:
-            """Samples, tokens and computed tokens of this run, over all processes."""
-            mine = torch.tensor([self.seen], device=self.args.device)
-            return [int(count) for count in self.accelerator.gather(mine).sum(dim=0)]
+    def evaluate(self, *arguments: Any, **options: Any) -> dict[str, float]:
+        """The mean loss of a supervised token of the held-out rows, logged as `eval_loss`."""
+        # Trainer may ask twice at the last step.
+        if self.state.global_step not in self.measured:
+            self.measured = {self.state.global_step: {"eval_loss": self.held_out_loss()}}
+            self.log(self.measured[self.state.global_step])
+        return self.measured[self.state.global_step]
 
-        def compute_loss(
-            self,
-            model: Any,
-            inputs: dict[str, Any],
-            return_outputs: bool = False,
-            num_items_in_batch: Tensor | int | None = None,
-        ) -> Any:
-            assert num_items_in_batch is not None  # get_batch_samples counted them
-            if side_by_side is not None:
-                parts = [partial(self.summed_loss, model, part) for part in inputs["parts"]]
-                return side_by_side.sum(parts) / num_items_in_batch
-            losses = supervised_loss(model, inputs, head, attention.kernel)
-            if settings.loss == "row":
-                mean = losses.sum() / max(1, len(losses))
-                return mean / self.current_gradient_accumulation_steps
-            # Data-parallel training averages gradients over processes; the count is over all.
-            return losses.sum() * self.accelerator.num_processes / num_items_in_batch
-
-        def summed_loss(self, model: Any, batch: dict[str, Any]) -> Tensor:
-            return supervised_loss(model, batch, head, attention.kernel).sum()
-
-        def evaluate(self, *arguments: Any, **options: Any) -> dict[str, float]:
-            """The mean loss of a supervised token of the held-out rows, logged as `eval_loss`."""
-            # Trainer may ask twice at the last step.
-            if self.state.global_step not in self.measured:
-                self.measured = {self.state.global_step: {"eval_loss": self.held_out_loss()}}
-                self.log(self.measured[self.state.global_step])
-            return self.measured[self.state.global_step]
-
-        def held_out_loss(self) -> float:
-            sums = torch.zeros(2, dtype=torch.float64, device=self.args.device)
-            mine = self.accelerator.process_index, self.accelerator.num_processes
-            self.model.eval()  # type: ignore[union-attr]
-            with torch.no_grad(), self.compute_loss_context_manager():
-                for rows in validation_batches(job, settings, *mine):
-                    batch = self._prepare_inputs(collate(rows, settings.packing, pad))
-                    losses = supervised_loss(self.model, batch, head, attention.kernel)
-                    sums += torch.stack([losses.sum(), torch.ones_like(losses).sum()])
-            self.model.train()  # type: ignore[union-attr]
-            total, count = self.accelerator.reduce(sums, "sum").tolist()
-            return float(total / max(1.0, count))
-
-    from matinee.training.callbacks import WithoutHarm
-
-    trainer = PackedTrainer(
-        model=model,
-        args=training_arguments(job, settings, placement),
-        train_dataset=list(job.rows),
-        eval_dataset=list(job.validation) or None,
-        callbacks=_callbacks(job, model.config.get_text_config().vocab_size),
-    )
-    # compute_loss above divides by the tokens (or micro-batches) of the step itself.
-    trainer.model_accepts_loss_kwargs = True
-    handler = trainer.callback_handler
-    handler.callbacks = [
-        WithoutHarm(callback) if type(callback).__name__ == "WandbCallback" else callback
-        for callback in handler.callbacks
-    ]
-    return trainer
+    def held_out_loss(self) -> float:
+        sums = torch.zeros(2, dtype=torch.float64, device=self.args.device)
+        mine = self.accelerator.process_index, self.accelerator.num_processes
+        self.model.eval()  # type: ignore[union-attr]
+        with torch.no_grad(), self.compute_loss_context_manager():
+            for rows in validation_batches(self.job, self.settings, *mine):
+                batch = self._prepare_inputs(collate(rows, self.settings.packing, self.pad))
+                losses = supervised_loss(self.model, batch, self.head, self.choice.kernel)
+                sums += torch.stack([losses.sum(), torch.ones_like(losses).sum()])
+        self.model.train()  # type: ignore[union-attr]
+        total, count = self.accelerator.reduce(sums, "sum").tolist()
+        return float(total / max(1.0, count))
 
 
 class _Rows:
@@ -320,19 +294,3 @@ class _Rows:
 
     def set_epoch(self, epoch: int) -> None:
         self._batches.set_epoch(epoch)
-
-
-def _callbacks(job: Job, vocabulary: int) -> list[TrainerCallback]:
-    from matinee.training.callbacks import (
-        CompleteCheckpoints,
-        ProgressBar,
-        SoundLoss,
-        StopOnSignal,
-    )
-
-    return [
-        ProgressBar(f"train {job.label}"),
-        StopOnSignal(),
-        SoundLoss(job.checkpoints, vocabulary),
-        CompleteCheckpoints(),
-    ]
