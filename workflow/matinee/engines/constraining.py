@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+import torch
+from llguidance import LLMatcher, LLTokenizer
+from torch import Tensor
 
 from matinee.messages.conversations import Tool, canonical_json
 from matinee.messages.forms import forms
 from matinee.messages.forms.grammar import TEXT_ALONE
 from matinee.messages.parsing import CallForm
+from matinee.messages.rendering import Renderer
 from matinee.runtime.errors import EngineError
-
-if TYPE_CHECKING:
-    from llguidance import LLMatcher
-    from torch import Tensor
-
-    from matinee.messages.rendering import Renderer
 
 # Tokens that hold none of these characters can neither end a string nor complete a tag or a line
 # that begins a call, so that a mask is computed for all of them at once.
@@ -44,9 +46,6 @@ class Constraint:
 
     def masked(self, logits: Tensor) -> Tensor:
         """A copy of logits (V) in which what the grammar forbids has no chance."""
-        import numpy as np
-        import torch
-
         bits = np.frombuffer(self._matcher.compute_bitmask(), dtype=np.uint8)
         allowed = np.unpackbits(bits, bitorder="little")[: logits.shape[-1]].astype(bool)
         return logits.masked_fill(~torch.from_numpy(allowed).to(logits.device), float("-inf"))
@@ -68,8 +67,6 @@ class Constrainer:
     """
 
     def __init__(self, renderer: Renderer, form: CallForm, vocabulary: int) -> None:
-        from llguidance import LLTokenizer
-
         tokenizer: Any = renderer.tokenizer
         backend = getattr(tokenizer, "backend_tokenizer", None)
         if backend is None:
@@ -91,42 +88,30 @@ class Constrainer:
             if len(ids := tokenizer.encode(mark, add_special_tokens=False)) == 1
             and self._tokenizer.is_special_token(ids[0])
         }
-        self._compiled: dict[str, LLMatcher] = {}
+        self._of_tools = lru_cache(_MOST_GRAMMARS)(self._compiled)
 
     def answer(self, tools: Sequence[dict[str, Any]]) -> Constraint:
         """The constraint of one answer over these tools.
 
         Raises GrammarError where the grammar library cannot express a tool's schema.
         """
-        key = canonical_json(list(tools))
-        if key not in self._compiled:
-            if len(self._compiled) >= _MOST_GRAMMARS:
-                del self._compiled[next(iter(self._compiled))]
-            self._compiled[key] = self._compile(tools)
-        return Constraint(self._compiled[key].deep_copy())
+        return Constraint(self._of_tools(canonical_json(list(tools))).deep_copy())
 
     def fitting(self, schema: str) -> Constraint:
         """The constraint of an answer that is JSON and fits a schema. Raises GrammarError."""
-        from llguidance import LLMatcher
-
         # Without free white space, in which a model may lose itself.
         options: Any = {"whitespace_flexible": False}
         grammar = LLMatcher.grammar_from_json_schema(schema, overrides=options)
+        return Constraint(self._matcher(grammar, "This schema"))
+
+    def _compiled(self, tools: str) -> LLMatcher:
+        listed = [Tool.from_openai(tool) for tool in json.loads(tools)]
+        rules = self._form.grammar(listed, self._tokens) if listed else TEXT_ALONE
+        return self._matcher(f"%llguidance {{}}\n{rules}\n", "The schemas of these tools")
+
+    def _matcher(self, grammar: str, what: str) -> LLMatcher:
         matcher = LLMatcher(self._tokenizer, grammar, log_level=0)
         if matcher.is_error():
             reason = " ".join(matcher.get_error().split())[:300]
-            raise GrammarError(f"This schema cannot be turned into a grammar: {reason}.")
-        return Constraint(matcher)
-
-    def _compile(self, tools: Sequence[dict[str, Any]]) -> LLMatcher:
-        from llguidance import LLMatcher
-
-        listed = [Tool.from_openai(tool) for tool in tools]
-        rules = self._form.grammar(listed, self._tokens) if listed else TEXT_ALONE
-        matcher = LLMatcher(self._tokenizer, f"%llguidance {{}}\n{rules}\n", log_level=0)
-        if matcher.is_error():
-            reason = " ".join(matcher.get_error().split())[:300]
-            raise GrammarError(
-                f"The schemas of these tools cannot be turned into a grammar: {reason}."
-            )
+            raise GrammarError(f"{what} cannot be turned into a grammar: {reason}.")
         return matcher

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from matinee.engines.decoding import DecodeLayout, PrefillLayout, PrefixLayout, SlotCache
 from matinee.models.selfcheck import (
-    alone,
+    attention_kept,
     compare,
     first_line,
     forward,
@@ -29,20 +29,18 @@ def lend_slots(model: PreTrainedModel) -> str | None:
 
     Beside what training needs, a prefix, two conversations, and a new token for each are tried.
     """
-    own, training = model.config._attn_implementation, model.training
-    model.train(False)
-    rows = sample_rows(model)[:2]
-    expected = [alone(model, row)[-1] for row in rows]
-    problem = lend_layouts(model)
-    if problem is None:
-        try:
-            problem = compare(model, list(_decoded(model, rows)), expected)
-        except Exception as error:  # noqa: BLE001
-            problem = first_line(error)
-        if problem is not None:
-            model.config._attn_implementation = own
-    model.train(training)
-    return problem
+    with attention_kept(model) as keep:
+        rows = sample_rows(model)[:2]
+        expected = [forward(model, row)[-1] for row in rows]
+        problem = lend_layouts(model)
+        if problem is None:
+            try:
+                problem = compare(model, list(_decoded(model, rows)), expected)
+            except Exception as error:  # noqa: BLE001
+                problem = first_line(error)
+        if problem is None:
+            keep()
+        return problem
 
 
 def _decoded(model: PreTrainedModel, rows: list[list[int]]) -> Tensor:

@@ -19,6 +19,7 @@ from torch.nn.attention import varlen
 from matinee.models.attention import AttentionCall, Layout, PackedLayout
 from matinee.models.devices import Placement
 from matinee.models.packing import Group
+from matinee.models.selfcheck import first_line
 
 Kernel = Literal["sdpa", "varlen", "flex"]
 # Share of the largest value by which a kernel in 16 bits may differ from SDPA in 32.
@@ -51,12 +52,9 @@ class Heads:
 
 def packed_layout(kernel: Kernel, groups: Sequence[Group]) -> Layout:
     """The layout of a packed sequence, computed by that kernel."""
-    layouts: dict[Kernel, type[PackedLayout] | type[VarlenLayout] | type[FlexLayout]] = {
-        "sdpa": PackedLayout,
-        "varlen": VarlenLayout,
-        "flex": FlexLayout,
-    }
-    return layouts[kernel](groups)
+    if kernel == "sdpa":
+        return PackedLayout(groups)
+    return VarlenLayout(groups) if kernel == "varlen" else FlexLayout(groups)
 
 
 class VarlenLayout:
@@ -184,42 +182,30 @@ def trial(kernel: Kernel, heads: Heads, device: str, dtype: torch.dtype) -> str 
     ]
     if kernel == "flex":
         sequences += [[Group(0, 90, (30, 21)), Group(141, 0, (64,))]]
-    for number, groups in enumerate(sequences):
+    for seed, groups in enumerate(sequences):
+        chance = torch.Generator().manual_seed(seed)
+        *states, weights = (
+            torch.randn((1, count, groups[-1].end, heads.size), generator=chance).to(device, dtype)
+            for count in (heads.queries, heads.keys, heads.keys, heads.queries)
+        )
         try:
-            difference = _difference_from_sdpa(kernel, groups, heads, device, dtype, number)
+            ours = _with_gradients(packed_layout(kernel, groups), states, weights)
         # Whatever a missing or broken kernel raises, training can go on without it.
         except Exception as error:  # noqa: BLE001
-            return f"{type(error).__name__}: {(str(error).strip() or 'no message').splitlines()[0]}"
+            return first_line(error)
+        exact = [state.float() for state in states]
+        expected = _with_gradients(PackedLayout(groups), exact, weights)
+        difference = max(
+            float((mine.float() - theirs).abs().max() / theirs.abs().max())
+            for mine, theirs in zip(ours, expected, strict=True)
+        )
         if not difference <= TOLERANCE:
             return f"differs from SDPA by {difference:.3f} of the largest value"
     return None
 
 
-def _difference_from_sdpa(
-    kernel: Kernel,
-    groups: Sequence[Group],
-    heads: Heads,
-    device: str,
-    dtype: torch.dtype,
-    seed: int,
-) -> float:
-    """Largest difference of output and gradients from SDPA in fp32, relative to its largest."""
-    length = groups[-1].end
-    chance = torch.Generator().manual_seed(seed)
-    shapes = [(1, count, length, heads.size) for count in (heads.queries, heads.keys, heads.keys)]
-    drawn = [torch.randn(shape, generator=chance).to(device, dtype) for shape in shapes]
-    weights = torch.randn(shapes[0], generator=chance).to(device)
-
-    def computed(layout: Layout, states: list[Tensor]) -> list[Tensor]:
-        leaves = [state.detach().requires_grad_() for state in states]
-        query, key, value = leaves
-        output = layout.attend(AttentionCall(0, query, key, value))
-        (output.float() * weights).sum().backward()  # type: ignore[no-untyped-call]
-        return [output.detach(), *(leaf.grad for leaf in leaves if leaf.grad is not None)]
-
-    ours = computed(packed_layout(kernel, groups), drawn)
-    expected = computed(PackedLayout(groups), [state.float() for state in drawn])
-    return max(
-        float((mine.float() - theirs).abs().max() / theirs.abs().max())
-        for mine, theirs in zip(ours, expected, strict=True)
-    )
+def _with_gradients(layout: Layout, states: Sequence[Tensor], weights: Tensor) -> list[Tensor]:
+    """Output and gradients of query, key and value; `weights` is the gradient of the output."""
+    query, key, value = leaves = [state.detach().requires_grad_() for state in states]
+    output = layout.attend(AttentionCall(0, query, key, value))
+    return [output, *torch.autograd.grad(output, leaves, weights.to(output.dtype))]

@@ -32,7 +32,7 @@ def lend_layouts(model: PreTrainedModel) -> str | None:
     Two rows with a common prefix, and a third, are computed side by side and each alone.
     """
     rows = sample_rows(model)
-    expected = [alone(model, row) for row in rows]
+    expected = [forward(model, row) for row in rows]
 
     def side_by_side(first: list[int], second: list[int], third: list[int]) -> list[Tensor]:
         ids = [*first, *second[4:], *third]
@@ -76,7 +76,7 @@ def padded_problem(model: PreTrainedModel) -> str | None:
     except Exception as error:  # noqa: BLE001
         return first_line(error)
     computed = [one[: len(row)] for one, row in zip(logits, rows, strict=True)]
-    return compare(model, computed, [alone(model, row) for row in rows])
+    return compare(model, computed, [forward(model, row) for row in rows])
 
 
 def sample_rows(model: PreTrainedModel) -> list[list[int]]:
@@ -84,11 +84,6 @@ def sample_rows(model: PreTrainedModel) -> list[list[int]]:
     vocabulary = min(int(model.config.get_text_config().vocab_size), 20_000) - 2
     drawn = [1 + (number * 7919 + 13) % vocabulary for number in range(20)]
     return [drawn[:9], drawn[:4] + drawn[9:14], drawn[14:]]
-
-
-def alone(model: PreTrainedModel, row: Sequence[int]) -> Tensor:
-    """The logits (tokens, V) of one row by itself."""
-    return forward(model, row)
 
 
 def forward(

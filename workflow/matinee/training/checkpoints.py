@@ -33,13 +33,11 @@ def discard_run(folder: Path) -> None:
     Folders are named VARIANT-sSEED-SETTINGS-ROWS, the last two being hashes; other names stay.
     """
     shutil.rmtree(folder, ignore_errors=True)
-    named = re.fullmatch(r"(.+)-[0-9a-f]{16}-[0-9a-f]{8}", folder.name)
-    if named is None or not folder.parent.is_dir():
-        return
-    abandoned = re.compile(re.escape(named[1]) + r"-[0-9a-f]{16}-[0-9a-f]{8}")
-    for other in folder.parent.iterdir():
-        if abandoned.fullmatch(other.name):
-            shutil.rmtree(other, ignore_errors=True)
+    hashes = r"-[0-9a-f]{16}-[0-9a-f]{8}"
+    if named := re.fullmatch(f"(.+){hashes}", folder.name):
+        for other in folder.parent.glob("*"):
+            if re.fullmatch(re.escape(named[1]) + hashes, other.name):
+                shutil.rmtree(other, ignore_errors=True)
 
 
 def step_of(checkpoint: Path) -> int:

@@ -15,6 +15,7 @@ from transformers import set_seed
 from matinee.config import Training
 from matinee.models.devices import place
 from matinee.models.memory import keep_freed
+from matinee.models.selfcheck import first_line
 from matinee.runtime import progress, records
 from matinee.runtime.errors import TrainingError
 from matinee.training.batching import Job, planned
@@ -52,7 +53,7 @@ def train(job: Job) -> dict[str, Any]:
         except (MemoryError, RuntimeError) as error:
             if not _is_out_of_memory(error):
                 raise
-            shortages.append(f"batch_size {pace.settings.batch_size}: {_first_line(error)}")
+            shortages.append(f"batch_size {pace.settings.batch_size}: {first_line(error)}")
         pace = _smaller(job, settings, pace, shortages)
         _free_memory()
 
@@ -79,10 +80,6 @@ def _per_process(settings: Training, rows: int, processes: int) -> Training:
             f"{settings.gradient_accumulation}; train on one device."
         )
     return settings.model_copy(update={"gradient_accumulation": accumulation})
-
-
-def _first_line(error: BaseException) -> str:
-    return (str(error).strip() or type(error).__name__).splitlines()[0]
 
 
 def _smaller(job: Job, asked: Training, pace: Pace, shortages: Sequence[str]) -> Pace:

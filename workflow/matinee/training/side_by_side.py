@@ -28,7 +28,7 @@ class SideBySide:
         self._threads = ThreadPoolExecutor(lanes, thread_name_prefix="side-by-side")
 
     def sum(self, losses: Sequence[Callable[[], Tensor]]) -> Tensor:
-        """The sum of the parts' losses, a scalar whose gradient is computed with it.
+        """The sum of all losses of the parts, a scalar whose gradient is computed with it.
 
         Parts are begun in the order given, so the longest should come first; they are added in
         that order too, whichever ends first, so that a run can be repeated to the bit.
@@ -54,7 +54,7 @@ class SideBySide:
         return total, gradients
 
     def _with_gradient(self, loss: Callable[[], Tensor]) -> tuple[Tensor, list[Tensor]]:
-        value = loss()
+        value = loss().sum()
         gradients = torch.autograd.grad(value, self._parameters, materialize_grads=True)
         return value.detach(), [gradient.contiguous() for gradient in gradients]
 

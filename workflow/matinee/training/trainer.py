@@ -92,6 +92,9 @@ def lora_config(settings: Training, layers: int = 0) -> Any:
 
 def training_arguments(job: Job, settings: Training, placement: Placement) -> TrainingArguments:
     """The settings as transformers' TrainingArguments."""
+    schedule: str = settings.schedule
+    if schedule == "constant" and settings.warmup_steps:
+        schedule = "constant_with_warmup"  # transformers' `constant` would ignore the warm-up
     arguments = TrainingArguments(
         output_dir=str(job.checkpoints),
         per_device_train_batch_size=settings.batch_size,
@@ -99,7 +102,7 @@ def training_arguments(job: Job, settings: Training, placement: Placement) -> Tr
         num_train_epochs=settings.epochs,
         max_steps=settings.max_steps or -1,
         learning_rate=settings.learning_rate,
-        lr_scheduler_type=_schedule(settings),
+        lr_scheduler_type=schedule,
         warmup_steps=settings.warmup_steps,
         weight_decay=settings.weight_decay,
         adam_beta2=settings.adam_beta2,
@@ -128,12 +131,6 @@ def training_arguments(job: Job, settings: Training, placement: Placement) -> Tr
     if arguments.n_gpu > 1:
         arguments._n_gpu = 1
     return arguments
-
-
-def _schedule(settings: Training) -> str:
-    """transformers' name; its `constant` would ignore the warm-up."""
-    warms_up = settings.schedule == "constant" and settings.warmup_steps
-    return "constant_with_warmup" if warms_up else settings.schedule
 
 
 def attention_kernel(model: Any, settings: Training, placement: Placement) -> Choice:
@@ -245,52 +242,41 @@ class PackedTrainer(Trainer):
     ) -> Any:
         assert num_items_in_batch is not None  # get_batch_samples counted them
         if self.side_by_side is not None:
-            parts = [partial(self.summed_loss, model, part) for part in inputs["parts"]]
+            parts = [partial(self.losses, model, part) for part in inputs["parts"]]
             return self.side_by_side.sum(parts) / num_items_in_batch
-        losses = supervised_loss(model, inputs, self.head, self.choice.kernel)
+        losses = self.losses(model, inputs)
         if self.settings.loss == "row":
             mean = losses.sum() / max(1, len(losses))
             return mean / self.current_gradient_accumulation_steps
         # Data-parallel training averages gradients over processes; the count is over all.
         return losses.sum() * self.accelerator.num_processes / num_items_in_batch
 
-    def summed_loss(self, model: Any, batch: dict[str, Any]) -> Tensor:
-        return supervised_loss(model, batch, self.head, self.choice.kernel).sum()
+    def losses(self, model: Any, batch: dict[str, Any]) -> Tensor:
+        return supervised_loss(model, batch, self.head, self.choice.kernel)
 
     def evaluate(self, *arguments: Any, **options: Any) -> dict[str, float]:
         """The mean loss of a supervised token of the held-out rows, logged as `eval_loss`."""
         # Trainer may ask twice at the last step.
         if self.state.global_step not in self.measured:
-            self.measured = {self.state.global_step: {"eval_loss": self.held_out_loss()}}
-            self.log(self.measured[self.state.global_step])
+            sums = torch.zeros(2, dtype=torch.float64, device=self.args.device)
+            mine = self.accelerator.process_index, self.accelerator.num_processes
+            self.model.eval()  # type: ignore[union-attr]
+            with torch.no_grad(), self.compute_loss_context_manager():
+                for rows in validation_batches(self.job, self.settings, *mine):
+                    batch = collate(rows, self.settings.packing, self.pad)
+                    losses = self.losses(self.model, self._prepare_inputs(batch))
+                    sums += torch.stack([losses.sum(), torch.ones_like(losses).sum()])
+            self.model.train()  # type: ignore[union-attr]
+            total, count = self.accelerator.reduce(sums, "sum").tolist()
+            found = {"eval_loss": float(total / max(1.0, count))}
+            self.measured = {self.state.global_step: found}
+            self.log(found)
         return self.measured[self.state.global_step]
 
-    def held_out_loss(self) -> float:
-        sums = torch.zeros(2, dtype=torch.float64, device=self.args.device)
-        mine = self.accelerator.process_index, self.accelerator.num_processes
-        self.model.eval()  # type: ignore[union-attr]
-        with torch.no_grad(), self.compute_loss_context_manager():
-            for rows in validation_batches(self.job, self.settings, *mine):
-                batch = self._prepare_inputs(collate(rows, self.settings.packing, self.pad))
-                losses = supervised_loss(self.model, batch, self.head, self.choice.kernel)
-                sums += torch.stack([losses.sum(), torch.ones_like(losses).sum()])
-        self.model.train()  # type: ignore[union-attr]
-        total, count = self.accelerator.reduce(sums, "sum").tolist()
-        return float(total / max(1.0, count))
 
-
-class _Rows:
+class _Rows(list[MaskedIds]):
     """The rows as a data set that passes the epoch on to the sampler, however it is wrapped."""
 
     def __init__(self, rows: Sequence[MaskedIds], batches: EpochBatches) -> None:
-        self._rows = rows
-        self._batches = batches
-
-    def __len__(self) -> int:
-        return len(self._rows)
-
-    def __getitem__(self, number: int) -> MaskedIds:
-        return self._rows[number]
-
-    def set_epoch(self, epoch: int) -> None:
-        self._batches.set_epoch(epoch)
+        super().__init__(rows)
+        self.set_epoch = batches.set_epoch
