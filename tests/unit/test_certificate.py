@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from test_merging import exact, save_adapter, save_base, tensors
+from test_merging import EXTRAS, exact, save_adapter, save_base, tensors
 
 from matinee.export.certificate import certify
 from matinee.export.merging import merge
@@ -45,6 +45,20 @@ def test_an_adapter_of_the_upper_layers_alone_is_certified(base: Path, tmp_path:
     assert all(".layers.1." in name for name in tensors(adapter))
     merge(base, adapter, tmp_path / "merged", "2GB")
     assert certified(base, adapter, tmp_path / "merged")["difference_from_start_model"] > 0
+
+
+@pytest.mark.parametrize(("tied", "options"), EXTRAS.values(), ids=EXTRAS)
+def test_what_is_trained_beside_factors_is_certified_and_its_lack_is_seen(
+    tmp_path: Path, tied: bool, options: dict[str, Any]
+) -> None:
+    base = save_base(tmp_path / "base", "bfloat16", tied=tied)
+    adapter = save_adapter(base, tmp_path / "adapter", **options)
+    merge(base, adapter, tmp_path / "merged", "2GB")
+    assert certified(base, adapter, tmp_path / "merged")["difference_from_start_model"] > 0.01
+    plain = save_adapter(base, tmp_path / "plain", use_rslora=options.get("use_rslora", False))
+    merge(base, plain, tmp_path / "without", "2GB")
+    with pytest.raises(MergeError, match="further from start model plus adapter"):
+        certified(base, adapter, tmp_path / "without")
 
 
 @pytest.mark.parametrize("dtype", ["bfloat16", "float16"])

@@ -75,6 +75,37 @@ CALLS = (
 )
 
 
+@pytest.mark.parametrize(
+    ("arguments", "taken"),
+    [
+        ('{"price": 3.5}', True),
+        ('{"price": 1e999}', False),
+        ('{"price": null}', True),
+        ('{"about": {"a": [1, {"b": true}]}}', True),
+        ('{"about": {"a": 1e999}}', False),
+        ('{"about": {"a": ' + "[" * 40 + "]" * 40 + "}}", False),
+        ('{"list": ["x", -2]}', True),
+        ('{"list": ' + "[" * 40 + "]" * 40 + "}", False),
+    ],
+    ids=lambda value: str(value)[:40],
+)
+def test_what_the_parser_refuses_the_grammar_refuses(arguments: str, taken: bool) -> None:
+    kinds = {"price": {"type": ["number", "null"]}, "about": {"type": "object"}, "list": {}}
+    schema = {"type": "object", "properties": kinds}
+    tool = Tool("sell", "", json.dumps(schema)).as_openai()
+    made, renderer = constrainer("hermes")
+    text = write_calls("hermes", [ToolCall("sell", arguments)])
+    assert (parse("hermes", text).error is None) == taken
+    constraint = made.answer([tool])
+    ids = renderer.tokenizer.encode(text, add_special_tokens=False)
+    allowed = True
+    for token in [*ids, renderer.end_id]:
+        allowed = allowed and constraint.allows(token)
+        if allowed:
+            constraint.accept(token)
+    assert allowed == taken
+
+
 @pytest.mark.parametrize("kind", TOKENIZERS)
 @pytest.mark.parametrize("form", FORMS)
 @pytest.mark.parametrize("content", ["", "好的，我来查。", "Action 和 <tool 都只是词。"])

@@ -117,6 +117,30 @@ def test_an_answer_stops_before_the_first_stop_text() -> None:
     assert done.completion_tokens == 3
 
 
+class Thinking(Numbers):
+    thought_tokens = (290, 291)
+
+
+@pytest.mark.parametrize("opened", ["by the prompt", "by the model", "not at all"])
+def test_thoughts_are_closed_when_their_budget_is_used_up(opened: str) -> None:
+    model = FAMILIES["llama"](seed=3).eval()
+    (given,) = prompts(43, 1, 0)
+    free = [int(word) for word in one_by_one(model, given, 10).split()]
+    renderer = Thinking()
+    renderer.thought_tokens = (free[1] if opened == "by the model" else 290, 291)
+    prompt = [*given, 290] if opened == "by the prompt" else given
+    first = [int(word) for word in one_by_one(model, prompt, 10).split()]
+    engine = TransformersEngine(FAMILIES["llama"](seed=3), renderer, 2, thinking=4)  # type: ignore[arg-type]
+    found: dict[str, Completion] = {}
+    engine.serve(
+        [asked("a", prompt)],
+        lambda request, done: found.update({request.key: done}),  # type: ignore[func-returns-value]
+    )
+    thoughts = [*first[:4], 291] if opened != "not at all" else first[:5]
+    rest = one_by_one(model, [*prompt, *thoughts], 3)
+    assert found["a"].text == " ".join([*map(str, thoughts), rest])
+
+
 @pytest.mark.parametrize("template", sorted(CALL_FORMS))
 def test_a_demanded_call_begins_as_a_trained_one(template: str) -> None:
     renderer = Renderer(tokenizer(), template)

@@ -38,6 +38,8 @@ def save_adapter(base: Path, folder: Path, **options: Any) -> Path:
         for name, parameter in adapted.named_parameters():
             if "lora_B" in name:
                 parameter.copy_(torch.randn(parameter.shape, generator=chance) * 0.05)
+            elif parameter.requires_grad and "lora_A" not in name:
+                parameter.mul_(1 + torch.rand(parameter.shape, generator=chance) * 0.2)
     adapted.save_pretrained(str(folder))
     return folder
 
@@ -124,6 +126,37 @@ def test_every_way_to_place_and_scale_the_factors(tmp_path: Path, options: dict[
     adapter = save_adapter(base, tmp_path / "adapter", **options)
     merge(base, adapter, tmp_path / "merged", "2GB")
     assert_bit_equal(tmp_path / "merged", merged_by_peft(base, adapter))
+
+
+ROWS = {"model.embed_tokens": [5, 9]}
+EXTRAS: dict[str, tuple[bool, dict[str, Any]]] = {
+    "DoRA": (False, {"use_dora": True}),
+    "rank-stabilised DoRA": (True, {"use_dora": True, "use_rslora": True}),
+    "head": (False, {"modules_to_save": ["lm_head", "model.norm"]}),
+    "tied head": (True, {"modules_to_save": ["lm_head"], "ensure_weight_tying": True}),
+    "rows": (False, {"trainable_token_indices": ROWS | {"lm_head": [5, 9]}}),
+    "tied rows": (True, {"trainable_token_indices": ROWS}),
+}
+
+
+@pytest.mark.parametrize(("tied", "options"), EXTRAS.values(), ids=EXTRAS)
+def test_what_peft_trains_beside_factors_is_merged(
+    tmp_path: Path, tied: bool, options: dict[str, Any]
+) -> None:
+    import torch
+
+    base = save_base(tmp_path / "base", tied=tied)
+    adapter = save_adapter(base, tmp_path / "adapter", **options)
+    merge(base, adapter, tmp_path / "merged", "2GB")
+    expected, before = merged_by_peft(base, adapter), tensors(base)
+    found = tensors(tmp_path / "merged")
+    assert found.keys() == before.keys()
+    for name, weight in found.items():
+        torch.testing.assert_close(weight, expected[name])
+    if "trainable_token_indices" in options:
+        for name in set(found) & {"lm_head.weight", "model.embed_tokens.weight"}:
+            changed = (found[name] != before[name]).any(dim=1).nonzero().flatten().tolist()
+            assert changed == [5, 9]
 
 
 def test_tied_embeddings_stay_tied(tmp_path: Path) -> None:
@@ -256,7 +289,7 @@ def test_an_adapter_that_changes_nothing_is_refused(tmp_path: Path) -> None:
         merge(base, adapter, tmp_path / "merged", "2GB")
 
 
-@pytest.mark.parametrize("key", ["use_dora", "modules_to_save", "fan_in_fan_out", "bias"])
+@pytest.mark.parametrize("key", ["fan_in_fan_out", "bias"])
 def test_an_adapter_that_is_not_a_plain_sum_is_refused(tmp_path: Path, key: str) -> None:
     base = save_base(tmp_path / "base")
     adapter = save_adapter(base, tmp_path / "adapter")

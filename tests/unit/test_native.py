@@ -240,6 +240,17 @@ def test_thoughts_are_written_as_the_family_writes_them_and_trained(name: str) -
 
 
 @pytest.mark.parametrize("name", ["qwen3", "qwen3_5_think", "glm4moe"])
+def test_thoughts_that_are_not_to_be_learned_are_read(name: str) -> None:
+    made = Renderer(renderer(name).tokenizer, "native", thinking=True, learn_thoughts=False)
+    rows = made.rows([thoughtful()])[0]
+    assert any("要查天气" in made.tokenizer.decode(row.ids) for row in rows)
+    texts = [made.tokenizer.decode(span) for row in rows for _, span in spans(row.ids, row.mask)]
+    assert [text.strip()[:2] for text in texts if "天气" not in text] == ["早。", "晴。"]
+    assert not re.search("think|打个招呼|要查天气|查到了", "".join(texts))
+    assert sum("get_weather" in text for text in texts) == 1
+
+
+@pytest.mark.parametrize("name", ["qwen3", "qwen3_5_think", "glm4moe"])
 def test_an_empty_block_of_thoughts_is_never_trained(name: str) -> None:
     made = renderer(name)
     plain = Conversation("c", (Message("user", "早"), Message("assistant", "早。")), TOOLS)
@@ -254,6 +265,8 @@ def test_thinking_is_turned_on_and_off_by_the_templates_own_switch() -> None:
     off, on = (Renderer(tokenizer, "native", thinking=way).prompt(ask) for way in (False, True))
     assert off[: len(on)] == on
     assert "<think>\n\n</think>" in tokenizer.decode(off[len(on) :])
+    assert renderer("qwen3").thought_tokens is not None
+    assert renderer("qwen2_5").thought_tokens is None
     native = renderer("qwen2_5").native
     assert native is not None
     assert not native.switches_thinking

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from matinee.config import Supervise
 from matinee.config.parameters import TokenizeData
 from matinee.data import tokenizing
 from matinee.data.mix_profile import sample_positions
@@ -65,6 +67,51 @@ def test_an_answer_that_is_not_to_be_learned_is_read_but_not_supervised(
     ((ids, mask),) = read_tokens(tmp_path / "tokens.parquet")
     assert "bad<|im_end|>" in decode(ids)
     assert decode([t for t, trained in zip(ids, mask, strict=True) if trained]) == "good<|im_end|>"
+
+
+@pytest.mark.parametrize(
+    ("supervise", "learned"),
+    [("all", ["call", "20", "bye"]), ("last", ["bye"]), ("calls", ["call"])],
+)
+def test_what_of_a_row_is_learned_is_a_setting(
+    tmp_path: Path, prompts: Prompts, supervise: Supervise, learned: list[str]
+) -> None:
+    said = (
+        Message("user", "weather?"),
+        Message("assistant", "call", (ToolCall("weather"),)),
+        Message("tool", "20", name="weather"),
+        Message("assistant", "bad", (ToolCall("weather"),), supervised=False),
+        Message("user", "please"),
+        Message("assistant", "20"),
+        Message("user", "thanks"),
+        Message("assistant", "bye"),
+    )
+    row = Conversation("row", said, (TOOL,))
+    found = run(tmp_path, replace(prompts, supervise=supervise), [row])
+    decode = tokenizing.renderer(prompts).tokenizer.decode
+    ((ids, mask),) = read_tokens(tmp_path / "tokens.parquet")
+    runs = itertools.groupby(zip(ids, mask, strict=True), key=lambda pair: pair[1])
+    texts = [decode([token for token, _ in pairs]) for trained, pairs in runs if trained]
+    assert [text.replace("<|im_end|>", "\n").split("\n")[0] for text in texts] == learned
+    assert [found.tally.counts["all"][name] for name in ("answers", "supervised_answers")] == [
+        4,
+        len(learned),
+    ]
+
+
+def test_a_row_of_which_nothing_is_to_be_learned_leaves_a_silent_one(
+    tmp_path: Path, prompts: Prompts
+) -> None:
+    rows = [conversation(1), replace(conversation(2), messages=conversation(2).messages[:1])]
+    calling = (*conversation(3).messages[:1], Message("assistant", "", (ToolCall("weather"),)))
+    rows.append(replace(conversation(3), messages=calling))
+    found = run(tmp_path, replace(prompts, supervise="calls"), rows)
+    assert [any(mask) for _, mask in read_tokens(tmp_path / "tokens.parquet")] == [
+        False,
+        False,
+        True,
+    ]
+    assert found.dropped == 2
 
 
 def test_a_control_token_that_somebody_wrote_ends_no_turn(tmp_path: Path, prompts: Prompts) -> None:

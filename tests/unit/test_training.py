@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tiny import save, training
+from tiny import save, tokenizer, training
 from trainee import adapter_bytes, job
 
 from matinee.models.devices import Placement
@@ -313,6 +313,62 @@ def test_other_errors_are_not_taken_for_a_lack_of_memory(
     monkeypatch.setattr(module, "supervised_loss", broken)
     with pytest.raises(RuntimeError, match="shape mismatch"):
         run(folder)
+
+
+TOKENS = ["<|im_start|>", "<|im_end|>"]
+
+
+@pytest.mark.parametrize(
+    ("tied", "lora"),
+    [
+        (False, {"rslora": True, "dora": True, "trainable_tokens": TOKENS}),
+        (True, {"trainable_tokens": TOKENS}),
+        (True, {"modules_to_save": ["lm_head", "norm"]}),
+    ],
+    ids=["DoRA and rows", "tied rows", "tied head"],
+)
+def test_whatever_an_adapter_holds_is_trained_resumed_merged_and_certified(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, tied: bool, lora: dict[str, Any]
+) -> None:
+    from matinee.export.certificate import certify
+    from matinee.export.merging import merge
+
+    base = save(tmp_path / "model", tied=tied, vocabulary=len(tokenizer()))
+    tokenizer().save_pretrained(base)
+    options = {"lora": lora, "rows": 32, "save_steps": 2}
+    run(tmp_path, "straight", **options)
+    real, steps = module.PackedTrainer.training_step, []
+
+    def broken(*arguments: Any) -> Any:
+        steps.append(1)
+        if len(steps) == 3:
+            raise RuntimeError("killed")
+        return real(*arguments)
+
+    monkeypatch.setattr(module.PackedTrainer, "training_step", broken)
+    with pytest.raises(RuntimeError, match="killed"):
+        run(tmp_path, **options)
+    (tmp_path / "output").rename(tmp_path / "killed")
+    made = job(tmp_path, training(lora=lora, save_steps=2), rows=32)
+    checkpoints = tmp_path / "killed/checkpoints"
+    metrics = train(replace(made, output=tmp_path / "killed", checkpoints=checkpoints))
+    assert metrics["resumed_from_step"] == 2
+    straight, resumed = adapter(tmp_path, "straight"), adapter(tmp_path, "killed")
+    assert distance(straight, resumed) == 0.0
+    merge(base, tmp_path / "straight/adapter", tmp_path / "merged", "2GB")
+    certify(
+        base,
+        tmp_path / "straight/adapter",
+        tmp_path / "merged",
+        [ids[:30] for ids, _ in made.rows[:2]],
+        placement=Placement("cpu", "fp32", "test"),
+    )
+
+
+def test_a_text_that_is_not_one_token_has_no_row_to_train(tmp_path: Path) -> None:
+    tokenizer().save_pretrained(tmp_path)
+    with pytest.raises(TrainingError, match=r"'<tool_call> \{' is . tokens"):
+        module.token_ids(tmp_path, ["<tool_call> {"])
 
 
 def test_gradient_checkpointing_changes_nothing_but_memory(folder: Path) -> None:

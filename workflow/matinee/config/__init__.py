@@ -48,6 +48,7 @@ from matinee.config.training import (
     CallForm,
     Lora,
     PromptTemplate,
+    Supervise,
     Training,
     Variant,
 )
@@ -79,6 +80,7 @@ __all__ = [
     "SampledRuns",
     "Settings",
     "SuiteSettings",
+    "Supervise",
     "Sweep",
     "Training",
     "UrlSource",

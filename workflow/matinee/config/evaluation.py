@@ -123,11 +123,21 @@ class Limits(Settings):
     precision: Literal["auto", "fp32", "bf16", "fp16"] = Field(
         default="auto", description="Of weights and activations while a subject is tested."
     )
-    thinking: Literal["off", "on"] = Field(
+    thinking: Literal["off", "on", "budget"] = Field(
         default="off",
-        description="Whether models that can be asked to think before they answer are asked to. "
-        "Without effect on others, and on templates of our own.",
+        description="Whether models that can be asked to think before they answer are asked to; "
+        "budget: and made to end their thoughts after `thinking_budget` tokens. Without effect on "
+        "others, and on templates of our own.",
     )
+    thinking_budget: int | None = Field(
+        default=None, ge=1, description="Tokens of thoughts before an answer; with budget."
+    )
+
+    @model_validator(mode="after")
+    def _budget_is_told(self) -> Self:
+        if (self.thinking == "budget") != (self.thinking_budget is not None):
+            raise ValueError("thinking budget and thinking_budget need each other")
+        return self
 
 
 class ServerCommands(Settings):

@@ -21,6 +21,7 @@ from matinee.config import (
     Reference,
     SampledRuns,
     Settings,
+    Supervise,
     Training,
 )
 
@@ -33,10 +34,12 @@ class MixData(Settings):
 
 
 class TokenizeData(Settings):
-    """How rows are spelled, and the longest in tokens."""
+    """How rows are spelled, the longest in tokens, and what of them is learned."""
 
     template: PromptTemplate
     cutoff_length: int
+    supervise: Supervise = "all"
+    supervise_reasoning: bool = True
 
 
 class CheckLeakage(Settings):

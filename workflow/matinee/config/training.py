@@ -24,6 +24,7 @@ def _known_template(name: str) -> str:
     return name
 
 
+Supervise = Literal["all", "last", "calls"]
 PromptTemplate = Annotated[
     str,
     AfterValidator(_known_template),
@@ -35,7 +36,18 @@ class Lora(Settings):
     """The adapter."""
 
     r: int = Field(default=8, ge=1, description="Rank.")
-    alpha: float = Field(default=16, gt=0, description="Scale is alpha / r.")
+    alpha: float = Field(
+        default=16, gt=0, description="Scale is alpha / r, or alpha / √r with rslora."
+    )
+    rslora: bool = Field(
+        default=False,
+        description="Rank-stabilised (arXiv:2312.03732), for high ranks.",
+    )
+    dora: bool = Field(
+        default=False,
+        description="Weight-decomposed (arXiv:2402.09353): the length of each row of a weight is "
+        "learned apart from its direction. Slower: peft's own layers compute it.",
+    )
     dropout: float = Field(
         default=0.0, ge=0, lt=1, description="Share of the adapter's inputs left out."
     )
@@ -48,6 +60,16 @@ class Lora(Settings):
     )
     target: Literal["all-linear"] | list[str] = Field(
         default="all-linear", description="All linear layers but the LM head, or module names."
+    )
+    modules_to_save: list[str] = Field(
+        default=[],
+        description="Modules that are trained whole beside the adapters: lm_head, embed_tokens (a "
+        "tied head follows) or norms, by name. The adapter grows by their size.",
+    )
+    trainable_tokens: list[str] = Field(
+        default=[],
+        description="Tokens, by their text, whose rows in the embeddings and in the head are "
+        "trained: for marks of calls that the start model never learnt.",
     )
 
 
@@ -143,6 +165,8 @@ class Training(Settings):
             raise ValueError("sharding fsdp needs devices 2 or more")
         if self.sharding == "fsdp" and self.quantization != "none":
             raise ValueError("sharding fsdp needs quantization none")
+        if self.sharding == "fsdp" and (self.lora.modules_to_save or self.lora.trainable_tokens):
+            raise ValueError("sharding fsdp needs lora without modules_to_save, trainable_tokens")
         return self
 
 
@@ -170,6 +194,16 @@ class Variant(Settings):
         default=True, description="Shuffle rows (or tool lists) between steps, by the seed."
     )
     cutoff_length: int = Field(default=1024, ge=32, description="Longest row in tokens.")
+    supervise: Supervise = Field(
+        default="all",
+        description="Which answers of a row are learned: all, only the last, or only those with "
+        "calls. The others are read. What a row itself marks as not to be learned stays so.",
+    )
+    supervise_reasoning: bool = Field(
+        default=True,
+        description="Learn the thoughts that stand before an answer, where rows hold them and the "
+        "template writes them. Else they are read, and what follows them is learned.",
+    )
     training: Training
     seeds: list[Seed] = Field(default=[42], min_length=1, description="One training run per seed.")
     gpu_model: str | None = Field(

@@ -12,6 +12,8 @@ from matinee.messages.conversations import Conversation
 SAMPLES = 10
 TOP_TOOLS = 20
 BUCKETS = 20
+# What is one number of all rows.
+ALONE = ("rows", "turns", "calls", "answers", "supervised_answers")
 
 
 class RowTokens(NamedTuple):
@@ -70,6 +72,8 @@ class Tally:
     def count(self, conversation: Conversation) -> None:
         """Counts one conversation."""
         calls = [call.name for message in conversation.messages for call in message.tool_calls]
+        answers = [one for one in conversation.messages if one.role == "assistant"]
+        learned = sum(one.supervised for one in answers)
         turns = sum(one.role in ("user", "assistant") for one in conversation.messages)
         counts: dict[str, Any] = {
             "sources": [conversation.source],
@@ -79,7 +83,8 @@ class Tally:
             "calls_per_row": [len(calls)],
             "called": calls,
             "offered": [tool.name for tool in conversation.tools],
-            "all": {"rows": 1, "turns": turns, "calls": len(calls)},
+            "all": {"rows": 1, "turns": turns, "calls": len(calls)}
+            | {"answers": len(answers), "supervised_answers": learned},
         }
         for name, counted in counts.items():
             self.counts[name].update(counted)
@@ -100,7 +105,7 @@ class Tally:
         called, offered, alone = (counts.pop(name, {}) for name in ("called", "offered", "all"))
         often = sorted(offered, key=lambda name: (-called.get(name, 0), -offered[name], name))
         return {
-            **{name: alone.get(name, 0) for name in ("rows", "turns", "calls")},
+            **{name: alone.get(name, 0) for name in ALONE},
             "different_tools": len(offered),
             "different_tool_lists": len(self.tool_lists),
             **{

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from matinee.config import Supervise
 from matinee.data.mix_profile import RowTokens, Tally
 from matinee.data.tokens import as_batch
 from matinee.messages.conversations import Conversation, parse_row
@@ -29,11 +30,14 @@ Lines = list[tuple[int, str]]
 
 @dataclass(frozen=True)
 class Prompts:
-    """How prompts are spelled: a model folder with its tokenizer, a template, the longest row."""
+    """How prompts are spelled: a model folder with its tokenizer, a template, the longest row;
+    which answers are learned, and whether with the thoughts before them."""
 
     model: Path
     template: str
     cutoff: int
+    supervise: Supervise = "all"
+    reasoning: bool = True
 
 
 @functools.lru_cache(maxsize=1)
@@ -41,7 +45,26 @@ def renderer(prompts: Prompts) -> Renderer:
     """The tokenizer with the template, loaded once in each process."""
     from transformers import AutoTokenizer
 
-    return Renderer(AutoTokenizer.from_pretrained(prompts.model), prompts.template)
+    tokenizer = AutoTokenizer.from_pretrained(prompts.model)
+    return Renderer(tokenizer, prompts.template, learn_thoughts=prompts.reasoning)
+
+
+def taught(conversation: Conversation, supervise: Supervise) -> Conversation:
+    """The conversation with only those answers to be learned that are asked for."""
+    if supervise == "all":
+        return conversation
+    answers = [n for n, one in enumerate(conversation.messages) if one.role == "assistant"]
+    return replace(
+        conversation,
+        messages=tuple(
+            replace(
+                message,
+                supervised=message.supervised
+                and (bool(message.tool_calls) if supervise == "calls" else place in answers[-1:]),
+            )
+            for place, message in enumerate(conversation.messages)
+        ),
+    )
 
 
 @dataclass
@@ -105,7 +128,7 @@ def _tokenize(prompts: Prompts, path: str, lines: Lines) -> tuple[pa.RecordBatch
         if renderer(prompts).control.search(line):
             found.spelled_out += 1
             conversation = Conversation.from_row(renderer(prompts).plain(conversation.to_row()))
-        conversations.append(conversation)
+        conversations.append(taught(conversation, prompts.supervise))
     fitting: list[TokenRow] = []
     rows = renderer(prompts).rows_within(conversations, prompts.cutoff)
     for conversation, cut in zip(conversations, rows, strict=True):

@@ -32,8 +32,9 @@ class LiveTransformersEngine(TransformersEngine):
         batch_size: int,
         context: int = sys.maxsize,
         constrainer: Constrainer | None = None,
+        thinking: int | None = 0,
     ) -> None:
-        super().__init__(model, renderer, batch_size, context, constrainer)
+        super().__init__(model, renderer, batch_size, context, constrainer, thinking)
         self._inbox: queue.SimpleQueue[Pending | None] = queue.SimpleQueue()
         self._thread = threading.Thread(target=self._work, name="engine", daemon=True)
         self._thread.start()

@@ -31,6 +31,25 @@ class Sampling:
 GREEDY = Sampling()
 
 
+class ThoughtLimit:
+    """Closes the thoughts of one answer after `most` tokens.
+
+    `opening`, `closing`: the tokens around thoughts, which `prompt` may have opened already.
+    """
+
+    def __init__(self, opening: int, closing: int, most: int, prompt: Sequence[int]) -> None:
+        self.closing = closing
+        self._opening = opening
+        self._most = most
+        marks = [token for token in prompt if token in (opening, closing)]
+        self._begun = marks[-1:] == [opening]
+
+    def reached(self, written: Sequence[int]) -> bool:
+        """Whether the thoughts must be closed now."""
+        thinking = self._begun or self._opening in written
+        return thinking and len(written) >= self._most and self.closing not in written
+
+
 class Chooser:
     """Chooses the tokens of one answer.
 
@@ -42,10 +61,12 @@ class Chooser:
         sampling: Sampling,
         openings: Sequence[Sequence[int]] = (),
         constraint: Constraint | None = None,
+        thoughts: ThoughtLimit | None = None,
     ) -> None:
         self._sampling = sampling
         self._openings = tuple(tuple(opening) for opening in openings)
         self._constraint = constraint
+        self._thoughts = thoughts
         self._generator: Generator | None = None
 
     def choose(self, logits: Tensor, written: Sequence[int]) -> int:
@@ -53,7 +74,9 @@ class Chooser:
         import torch
 
         allowed = self._allowed(written)
-        if allowed is not None:
+        if self._thoughts is not None and self._thoughts.reached(written):
+            token = self._thoughts.closing
+        elif allowed is not None:
             ids = torch.tensor(allowed, device=logits.device)
             token = allowed[self._pick(logits[ids])]
         else:

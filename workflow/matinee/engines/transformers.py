@@ -33,7 +33,7 @@ from matinee.engines.decoding import (
     PrefixLayout,
     SlotCache,
 )
-from matinee.engines.sampling import GREEDY, Chooser
+from matinee.engines.sampling import GREEDY, Chooser, ThoughtLimit
 from matinee.engines.slots import own_caches
 from matinee.messages.conversations import canonical_json
 from matinee.messages.rendering import Renderer
@@ -72,7 +72,8 @@ class TransformersEngine:
 
     `batch_size`: answers that grow side by side; further requests wait. `context`: the most tokens
     of prompt and answer together; the model's own limit where that is smaller. `constrainer`:
-    calls can only be spelled so that they can be read.
+    calls can only be spelled so that they can be read. `thinking`: after so many tokens thoughts
+    are closed; None for no limit, 0 where there are none.
     """
 
     def __init__(
@@ -82,7 +83,9 @@ class TransformersEngine:
         batch_size: int,
         context: int = sys.maxsize,
         constrainer: Constrainer | None = None,
+        thinking: int | None = 0,
     ) -> None:
+        self.thinking = thinking
         self.model = model.train(False)
         self.renderer = renderer
         self.batch_size = batch_size
@@ -101,20 +104,20 @@ class TransformersEngine:
         batch_size: int,
         context: int = sys.maxsize,
         constrained: bool = False,
-        thinking: bool = False,
+        thinking: int | None = 0,
     ) -> Self:
         """The model and the tokenizer of a folder.
 
-        `constrained`: calls can only be written so that they can be read. `thinking`: a model that
-        can be asked to think before it answers is.
+        `constrained`: calls can only be written so that they can be read. `thinking`: not 0, a
+        model that can be asked to think before it answers is.
         """
         from transformers import AutoTokenizer
 
         model = load_model(folder, placement)
-        renderer = Renderer(AutoTokenizer.from_pretrained(folder), template, thinking=thinking)
+        renderer = Renderer(AutoTokenizer.from_pretrained(folder), template, thinking=thinking != 0)
         vocabulary = model.config.get_text_config().vocab_size
         constrainer = Constrainer(renderer, renderer.form, vocabulary) if constrained else None
-        return cls(model, renderer, batch_size, context, constrainer)
+        return cls(model, renderer, batch_size, context, constrainer, thinking)
 
     @property
     def form(self) -> str:
@@ -260,7 +263,7 @@ class GenerationRun:
             job.listener(TooLong(len(prompt), self._engine.context - job.least))
             return None
         try:
-            chooser = self._chooser(request)
+            chooser = self._chooser(request, prompt)
         except GrammarError as error:
             job.listener(Failure(f"{error.problem} Simplify them.", of_request=True, cause=error))
             return None
@@ -356,7 +359,7 @@ class GenerationRun:
         self._kept[row.number] = row.slot
         self._free.append(row.number)
 
-    def _chooser(self, request: Request) -> Chooser | None:
+    def _chooser(self, request: Request, prompt: list[int]) -> Chooser | None:
         constraint = None
         if request.schema:
             if self._fitting is None:
@@ -365,10 +368,14 @@ class GenerationRun:
             constraint = self._fitting.fitting(request.schema)
         elif self._engine.constrainer is not None:
             constraint = self._engine.constrainer.answer(request.tools)
-        if request.sampling == GREEDY and not request.must_call and constraint is None:
+        thoughts = None
+        if self._engine.thinking and self._renderer.thought_tokens is not None:
+            thoughts = ThoughtLimit(*self._renderer.thought_tokens, self._engine.thinking, prompt)
+        steered = request.must_call or constraint is not None or thoughts is not None
+        if request.sampling == GREEDY and not steered:
             return None
         openings = [self._renderer.call_opening(name) for name in request.must_call]
-        return Chooser(request.sampling, openings, constraint)
+        return Chooser(request.sampling, openings, constraint, thoughts)
 
     def _prefill(self, rows: list[Running]) -> None:
         """Computes the new prompt tokens of the rows, and the first token of each answer."""

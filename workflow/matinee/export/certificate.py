@@ -8,7 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from matinee.export.merging import read_bytes, read_tensor
+from matinee.export.merging import Adapter, read_bytes, read_tensor
 from matinee.models.devices import Placement
 from matinee.models.loading import load_model
 from matinee.models.weights import read_entries
@@ -54,15 +54,12 @@ def certify(
     with trained.disable_adapter():
         ((untrained, _),) = _answers(trained, prompts[:1], 1)
     before = _answers(trained, prompts)
-    deltas = {
-        f"{name.removeprefix('base_model.model.')}.weight": layer
-        for name, layer in trained.named_modules()
-        if hasattr(layer, "get_delta_weight")
-    }
-    types, wrong = _compared_weights(base, merged, deltas)
-    trained.merge_adapter()
+    trained = trained.merge_and_unload()
     exact = _answers(trained, prompts, 1)  # of these only the logits are compared
-    del trained, deltas
+    state = trained.state_dict()
+    changed = {name: state[name] for name in Adapter(adapter).names if name in state}
+    types, wrong = _compared_weights(base, merged, changed)
+    del trained, state, changed
     model = load_model(merged, placement).train(False)
     after = _answers(model, prompts)
     ((alone, _),) = _answers(model, prompts[:1], 1)
@@ -117,10 +114,12 @@ def _in_fp32(base: Path, placement: Placement) -> Placement:
     return replace(placement, device=device, precision="fp32")
 
 
-def _compared_weights(base: Path, merged: Path, deltas: Mapping[str, Any]) -> tuple[str, list[str]]:
+def _compared_weights(
+    base: Path, merged: Path, changed: Mapping[str, Tensor]
+) -> tuple[str, list[str]]:
     """The types of the changed weights, and the names of those that are not what they must be.
 
-    A changed weight must be base plus delta, rounded once to its type; any other the base's own.
+    A changed weight must be peft's merge in fp32, rounded once to its type; any other the base's.
     """
     found = {entry.name: entry for entry in read_entries(merged)}
     entries = read_entries(base)
@@ -132,21 +131,21 @@ def _compared_weights(base: Path, merged: Path, deltas: Mapping[str, Any]) -> tu
         stored = found[entry.name]
         if (entry.dtype, entry.shape) != (stored.dtype, stored.shape):
             right = False
-        elif entry.name in deltas:
+        elif entry.name in changed:
             types.add(entry.dtype)
-            delta = deltas[entry.name].get_delta_weight("default").float().cpu()
-            right = _rounded_once(read_tensor(entry).float(), delta, read_tensor(stored))
+            exact = changed[entry.name].float().cpu()
+            right = _rounded_once(read_tensor(entry).float(), exact, read_tensor(stored))
         else:
             right = read_bytes(entry) == read_bytes(stored)
         wrong += [entry.name] * (not right)
     return ", ".join(sorted(types)), wrong
 
 
-def _rounded_once(weight: Tensor, delta: Tensor, stored: Tensor) -> bool:
-    """Whether every element is the nearest of its type to the sum, but for fp32's own rounding."""
+def _rounded_once(weight: Tensor, exact: Tensor, stored: Tensor) -> bool:
+    """Whether every element is the nearest of its type to `exact`, but for fp32's own rounding."""
     import torch
 
-    exact, limits = weight + delta, torch.finfo(stored.dtype)
+    delta, limits = exact - weight, torch.finfo(stored.dtype)
     summed = torch.finfo(torch.float32).eps * (weight.abs() + delta.abs() + delta.abs().mean())
     bound = limits.eps / 2 * exact.abs() + _SUMMED * summed + limits.smallest_normal * limits.eps
     # False for NaN.

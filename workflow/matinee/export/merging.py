@@ -20,6 +20,14 @@ if TYPE_CHECKING:
 # Types that a delta can be added to, as safetensors and torch name them.
 TYPES = {"F64": "float64", "F32": "float32", "F16": "float16", "BF16": "bfloat16"}
 UNITS = {"MB": 10**6, "GB": 10**9}
+# Endings of peft's names, and what stands there.
+PARTS = {
+    "lora_A.weight": "down",
+    "lora_B.weight": "up",
+    "lora_magnitude_vector": "magnitude",
+    "token_adapter.trainable_tokens_delta": "rows",
+    "weight": "whole",
+}
 # Weights are written from the merged tensors; everything else of the base folder is copied.
 NOT_COPIED = (
     *("*.safetensors", "*.safetensors.index.json", "*.bin", "*.bin.index.json", "*.pt", "*.pth"),
@@ -33,27 +41,51 @@ def shard_bytes(size: str) -> int:
 
 
 class Adapter:
-    """The LoRA factors of a peft folder, found by the name of the base weight they change."""
+    """What a peft folder changes: by LoRA (rank-stabilised, DoRA), whole weights, rows of tokens.
+
+    `names`: the base weights that it changes.
+    """
 
     def __init__(self, folder: Path) -> None:
         from safetensors import safe_open
 
         config = records.read_json(folder / "adapter_config.json")
-        for key in ("use_dora", "modules_to_save", "fan_in_fan_out", "alora_invocation_tokens"):
+        for key in ("fan_in_fan_out", "alora_invocation_tokens"):
             if config.get(key):
                 raise MergeError(f"{folder}: an adapter with {key} cannot be merged by addition.")
         if config.get("bias", "none") != "none":
             raise MergeError(f"{folder}: an adapter that trains biases cannot be merged.")
         self._config = config
         self._file: Any = safe_open(str(folder / "adapter_model.safetensors"), framework="pt")
-        self._modules: dict[str, dict[str, str]] = {}
+        # By weight and then by part, the key in the file.
+        self._parts: dict[str, dict[str, str]] = {}
         keys: list[str] = self._file.keys()  # type: ignore[no-untyped-call]
         for key in keys:
-            match = re.fullmatch(r"base_model\.model\.(.+)\.lora_([AB])\.weight", key)
-            if match is None:
+            match = re.fullmatch(rf"base_model\.model\.(.+?)\.({'|'.join(PARTS)})", key)
+            whole = match is not None and match[2] == "weight"
+            if match is None or (whole and not self._saved_whole(match[1])):
                 raise MergeError(f"{folder}: {key} is not a LoRA factor; it cannot be merged.")
-            self._modules.setdefault(match[1], {})[match[2]] = key
-        self.names = frozenset(f"{module}.weight" for module in self._modules)
+            self._parts.setdefault(f"{match[1]}.weight", {})[PARTS[match[2]]] = key
+        self.names = frozenset(self._parts)
+
+    def _saved_whole(self, module: str) -> bool:
+        saved = self._config.get("modules_to_save") or []
+        tied = self._config.get("ensure_weight_tying")
+        return bool(tied) or any(f".{module}".endswith(f".{name}") for name in saved)
+
+    def twins(self) -> frozenset[str]:
+        """Weights that were saved although another one holds the same: tied heads."""
+        wholes = [name for name in self.names if "whole" in self._parts[name]]
+        return frozenset(
+            name
+            for name in wholes
+            for other in wholes
+            if name != other and self._tensor(name, "whole").equal(self._tensor(other, "whole"))
+        )
+
+    def _tensor(self, name: str, part: str) -> Tensor:
+        found: Tensor = self._file.get_tensor(self._parts[name][part])
+        return found.float()
 
     def _scale(self, module: str, rank: int) -> float:
         """alpha / r, or alpha / √r where rank-stabilised, with peft's per-module patterns."""
@@ -64,20 +96,40 @@ class Adapter:
                 break
         return alpha / math.sqrt(rank) if self._config.get("use_rslora") else alpha / rank
 
+    def _rows(self, name: str) -> list[int]:
+        rows = self._config["trainable_token_indices"]
+        if not isinstance(rows, dict):
+            return list(rows)
+        found: list[int] = next(
+            ids for module, ids in rows.items() if f".{name}".endswith(f".{module}.weight")
+        )
+        return found
+
     def apply(self, name: str, weight: Tensor) -> Tensor:
-        """The weight plus its delta: added in fp32, rounded once to the weight's own type."""
-        module = name.removesuffix(".weight")
-        keys = self._modules[module]
-        down = self._file.get_tensor(keys["A"]).float()
-        up = self._file.get_tensor(keys["B"]).float()
-        delta = (up @ down) * self._scale(module, down.shape[0])
-        if delta.shape != weight.shape:
+        """The trained weight: computed in fp32, rounded once to the weight's own type."""
+        import torch
+
+        parts = self._parts[name]
+        if "whole" in parts:
+            merged = self._tensor(name, "whole")
+        elif "rows" in parts:
+            index = torch.tensor(self._rows(name))
+            merged = weight.float().index_copy(0, index, self._tensor(name, "rows"))
+        else:
+            down, up = self._tensor(name, "down"), self._tensor(name, "up")
+            merged = (up @ down) * self._scale(name.removesuffix(".weight"), down.shape[0])
+        if merged.shape != weight.shape:
             raise MergeError(
-                f"{name}: the adapter's shape {tuple(delta.shape)} is not the base's "
+                f"{name}: the adapter's shape {tuple(merged.shape)} is not the base's "
                 f"{tuple(weight.shape)}. Was it trained on another model?"
             )
-        merged: Tensor = delta.add_(weight.float()).to(weight.dtype)
-        return merged
+        if "down" in parts:
+            merged = merged.add_(weight.float())
+        if "magnitude" in parts:
+            # DoRA (arXiv:2402.09353): the direction of each row, times its learned length.
+            lengths = torch.linalg.norm(merged, dim=1)
+            merged = merged.mul_((self._tensor(name, "magnitude") / lengths)[:, None])
+        return merged.to(weight.dtype)
 
 
 def plan_shards(entries: list[Entry], limit: int) -> list[list[Entry]]:
@@ -105,7 +157,8 @@ def merge(base: Path, adapter: Path, output: Path, shard_size: str) -> dict[str,
     if not entries:
         raise MergeError(f"{base}: there are no weights (*.safetensors).")
     unknown = factors.names - {entry.name for entry in entries}
-    if unknown:
+    # A tied head is the embeddings, which are changed under their own name.
+    if unknown and not unknown <= factors.twins():
         raise MergeError(f"{base}: has no weight {min(unknown)!r}, which the adapter changes.")
     output.mkdir(parents=True, exist_ok=True)
     shutil.copytree(base, output, dirs_exist_ok=True, ignore=shutil.ignore_patterns(*NOT_COPIED))

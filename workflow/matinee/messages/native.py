@@ -9,6 +9,7 @@ from __future__ import annotations
 import datetime
 import itertools
 import json
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -18,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 from matinee.messages.conversations import Conversation, Tool, canonical_json
 from matinee.messages.forms import forms
 from matinee.messages.forms.base import Form
-from matinee.messages.parsing import parse
+from matinee.messages.parsing import THOUGHTS, parse
 from matinee.runtime.errors import DataError
 
 if TYPE_CHECKING:
@@ -216,12 +217,15 @@ class NativeTemplate:
         text = text.lstrip()
         return next((token for token in self._special if text.startswith(token)), "")
 
-    def supervised(self, conversation: Conversation) -> list[Supervised]:
+    def supervised(
+        self, conversation: Conversation, *, learn_thoughts: bool = True
+    ) -> list[Supervised]:
         """The conversation as texts to train on, together with every answer supervised once.
 
         One text where every prompt is the beginning of the next. Where the template spells earlier
         turns otherwise than when they were written (thoughts dropped, tools moved to the last
         question), one for each rendering in which an answer stands behind its own prompt.
+        Empty blocks of thoughts are never supervised, others if `learn_thoughts`.
         Raises DataError where an answer does not follow its prompt.
         """
         messages = [message.as_openai() for message in conversation.messages]
@@ -237,12 +241,15 @@ class NativeTemplate:
             if not text.startswith(turns[last][1]):
                 text = turns[last][1]  # the token that ends the turn begins the next one
             mine = [place for place in answers if text.startswith(turns[place][1])]
-            spans = tuple(
-                (turns[place][0], len(turns[place][1]))
-                for place in mine
-                if conversation.messages[place].supervised
-            )
-            made.append(Supervised(text, spans))
+            spans = []
+            for place in mine:
+                begin, upto = turns[place]
+                message = conversation.messages[place]
+                if not (message.reasoning and learn_thoughts):
+                    begin = _behind_thoughts(upto, begin, message.reasoning)
+                if message.supervised:
+                    spans.append((begin, len(upto)))
+            made.append(Supervised(text, tuple(spans)))
             answers = [place for place in answers if place not in mine]
         return made[::-1]
 
@@ -296,6 +303,14 @@ def alike(one: str, other: str) -> int:
     """How many characters two texts begin with in common."""
     pairs = zip(one, other, strict=False)
     return sum(1 for _ in itertools.takewhile(lambda pair: pair[0] == pair[1], pairs))
+
+
+def _behind_thoughts(text: str, begin: int, thought: str) -> int:
+    """Where what an answer says begins, behind its thoughts or an empty block of them."""
+    opening, closing = ("|".join(map(re.escape, marks)) for marks in (THOUGHTS, THOUGHTS.values()))
+    thoughts = rf"\s*({opening})?\s*{re.escape(thought.strip())}\s*({closing})\s*"
+    found = re.compile(thoughts).match(text, begin)
+    return found.end() if found else begin
 
 
 def _up_to(whole: str, begin: int, end: str) -> str:

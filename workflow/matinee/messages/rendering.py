@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from matinee.messages.conversations import Conversation, Message, ToolCall
 from matinee.messages.forms import FOLDER, NATIVE, templates
 from matinee.messages.native import NativeTemplate, Supervised, alike
-from matinee.messages.parsing import CallForm
+from matinee.messages.parsing import THOUGHTS, CallForm
 from matinee.runtime.errors import DataError
 
 if TYPE_CHECKING:
@@ -61,17 +61,24 @@ class Renderer:
     """A tokenizer with one prompt template: one of ours, or `native`, the model's own.
 
     `form`: how calls are written. `thinking`: whether models that can be asked to think are.
+    `learn_thoughts`: whether what an answer thought is supervised with it.
     Raises DataError where the tokenizer lacks the template's end-of-turn token, and where the
     model's own template cannot be used.
     """
 
     def __init__(
-        self, tokenizer: PreTrainedTokenizerBase, template: str, *, thinking: bool = False
+        self,
+        tokenizer: PreTrainedTokenizerBase,
+        template: str,
+        *,
+        thinking: bool = False,
+        learn_thoughts: bool = True,
     ) -> None:
         self.tokenizer = tokenizer
         self.template = template
         self.native = NativeTemplate(tokenizer) if template == NATIVE else None
         self._thinking = thinking
+        self._learn_thoughts = learn_thoughts
         if self.native is None:
             form = templates()[template][1]
             self._text = load_template(template)
@@ -102,6 +109,16 @@ class Renderer:
             return self.native.stop_ids
         eos = self.tokenizer.eos_token_id
         return frozenset({self.end_id} | ({int(eos)} if eos is not None else set()))
+
+    @cached_property
+    def thought_tokens(self) -> tuple[int, int] | None:
+        """The tokens that open and close thoughts, where the model's own template has them."""
+        for marks in THOUGHTS.items():
+            ids = [self.tokenizer.encode(mark, add_special_tokens=False) for mark in marks]
+            known = self.native is not None and marks[1] in self.native.text
+            if known and all(len(one) == 1 for one in ids):
+                return int(ids[0][0]), int(ids[1][0])
+        return None
 
     def prompt(
         self, messages: Sequence[dict[str, Any]], tools: Sequence[dict[str, Any]] = ()
@@ -194,7 +211,7 @@ class Renderer:
 
     def _supervised(self, conversation: Conversation) -> list[Supervised]:
         if self.native is not None:
-            return self.native.supervised(conversation)
+            return self.native.supervised(conversation, learn_thoughts=self._learn_thoughts)
         from transformers.utils.chat_template_utils import render_jinja_template
 
         rendered: Any = render_jinja_template(

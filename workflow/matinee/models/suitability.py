@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +11,7 @@ from safetensors import safe_open
 from torch import nn
 from transformers import AutoTokenizer
 
+from matinee.messages.conversations import canonical_json
 from matinee.messages.forms import NATIVE, forms
 from matinee.messages.rendering import Renderer
 from matinee.models.devices import place
@@ -62,7 +63,9 @@ def warning(folder: Path, renderer: Renderer) -> str | None:
     told = ", ".join(f"{mark} ({norm:.2f} of the average)" for mark, norm in found.items())
     return (
         f"! {told}: the head's rows of these tokens look untrained, and a frozen head cannot learn "
-        "to write them. Choose a template whose calls are plain words, such as chatml_action."
+        "to write them. Train their rows (training.lora.trainable_tokens: "
+        f"{canonical_json(list(found))}), or choose a template whose calls are plain words, such "
+        "as chatml_action."
     )
 
 
@@ -90,6 +93,29 @@ def refuse_targets(model: Any, targets: str | list[str]) -> None:
             f"training.lora.target: {target!r} {found}. Adapters go on linear layers other than "
             f"the head: all-linear, or some of {', '.join(sorted(allowed))}."
         )
+
+
+def whole_modules(model: Any, names: Sequence[str]) -> list[str]:
+    """The paths of modules that are to be trained whole beside the adapters.
+
+    Raises TrainingError for a name of none that has weights, or of one that gets an adapter.
+    """
+    heads = {id(model.get_output_embeddings()), id(model.get_input_embeddings())}
+    known = [
+        path
+        for path, module in model.named_modules()
+        if any(True for _ in module.parameters(recurse=False))
+        and (id(module) in heads or not isinstance(module, nn.Linear))
+    ]
+    found = {name: [path for path in known if f".{path}".endswith(f".{name}")] for name in names}
+    for name, paths in found.items():
+        if not paths:
+            listed = ", ".join(sorted({path.rpartition(".")[2] for path in known}))
+            raise TrainingError(
+                f"training.lora.modules_to_save: {name!r} cannot be trained whole here. Besides "
+                f"the linear layers, which get adapters, there are {listed}."
+            )
+    return [path for paths in found.values() for path in paths]
 
 
 def describe(folder: Path, template: str) -> Iterator[str]:

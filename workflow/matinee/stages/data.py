@@ -128,7 +128,13 @@ def tokenize_data(
     from matinee.models.suitability import warning
 
     recorder = records.Recorder("tokenize_data", params)
-    prompts = Prompts(model, params.template, params.cutoff_length)
+    prompts = Prompts(
+        model,
+        params.template,
+        params.cutoff_length,
+        params.supervise,
+        params.supervise_reasoning,
+    )
     with records.whole(output) as beside, token_writer(beside) as writer:
         found = tokenize(conversations, writer, prompts, processes)
     rows = len(found.tokens)

@@ -228,7 +228,7 @@ def _engine(params: RunScenarios, suite: Suite, model: Path | None) -> Engine:
         place(params.limits.precision),
         params.limits.batch_size,
         constrained=params.constrained,
-        thinking=params.limits.thinking == "on",
+        thinking=None if params.limits.thinking == "on" else params.limits.thinking_budget or 0,
     )
 
 

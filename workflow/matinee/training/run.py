@@ -129,6 +129,11 @@ def _train_once(job: Job, pace: Pace, shortages: Sequence[str] = ()) -> dict[str
     trainer = PackedTrainer(job, settings, placement, model, pace.lanes)
     if trainer.is_world_process_zero():
         discard_broken(job.checkpoints)
+        if trainer.head is None:
+            progress.say(
+                f"train {job.label}: the head is trained, or is more than one product: its loss is "
+                "computed from whole logits, in more memory."
+            )
     checkpoint = last_checkpoint(job.checkpoints)
     trainer.first_step = step_of(checkpoint) if checkpoint else 0
     if checkpoint and trainer.is_world_process_zero():

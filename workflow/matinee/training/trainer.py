@@ -14,7 +14,7 @@ import peft
 import torch
 from torch import Tensor
 from torch.utils.data import DataLoader
-from transformers import PreTrainedModel, Trainer, TrainingArguments
+from transformers import AutoTokenizer, PreTrainedModel, Trainer, TrainingArguments
 
 from matinee.config import Training
 from matinee.models.devices import Placement
@@ -22,7 +22,7 @@ from matinee.models.kernels import Choice, Heads, choose_kernel
 from matinee.models.loading import load_model
 from matinee.models.packing import MaskedIds
 from matinee.models.selfcheck import lend_layouts, padded_problem
-from matinee.models.suitability import refuse_targets
+from matinee.models.suitability import refuse_targets, whole_modules
 from matinee.runtime.errors import TrainingError
 from matinee.training.batching import EpochBatches, Job, epoch_batches, prefix_groups
 from matinee.training.callbacks import (
@@ -57,14 +57,33 @@ def load_trainable(folder: Path, settings: Training, placement: Placement) -> Pr
     fp32_around = placement.device == "cpu" and placement.precision == "bf16"
     loaded_as = replace(placement, precision="fp32") if fp32_around else placement
     model = load_model(folder, loaded_as, settings.quantization, spread=spread)
-    trainable = make_trainable(model, settings)
+    tokens = token_ids(folder, settings.lora.trainable_tokens)
+    trainable = make_trainable(model, settings, tokens)
     if placement.device == "cpu" and not spread:
         use_lora_products(trainable, placement.dtype)
     return trainable
 
 
-def make_trainable(model: Any, settings: Training) -> PreTrainedModel:
-    """The model with a fresh adapter, its own weights frozen, and attention as packing needs it."""
+def token_ids(folder: Path, tokens: Sequence[str]) -> list[int]:
+    """The ids of tokens given by their text. Raises TrainingError for a text that is not one."""
+    if not tokens:
+        return []
+    tokenizer: Any = AutoTokenizer.from_pretrained(folder)
+    found = [tokenizer.encode(token, add_special_tokens=False) for token in tokens]
+    for token, ids in zip(tokens, found, strict=True):
+        if len(ids) != 1:
+            raise TrainingError(
+                f"training.lora.trainable_tokens: {token!r} is {len(ids)} tokens of this model. "
+                "Only rows of single tokens can be trained."
+            )
+    return [ids[0] for ids in found]
+
+
+def make_trainable(model: Any, settings: Training, tokens: Sequence[int] = ()) -> PreTrainedModel:
+    """The model with a fresh adapter, its own weights frozen, and attention as packing needs it.
+
+    `tokens`: ids whose rows of the embeddings and the head are trained too.
+    """
     refuse_targets(model, settings.lora.target)
     model.config.use_cache = False
     if settings.packing != "none" and (problem := lend_layouts(model)) is not None:
@@ -72,7 +91,16 @@ def make_trainable(model: Any, settings: Training) -> PreTrainedModel:
     if settings.gradient_checkpointing:
         model.enable_input_require_grads()  # a checkpointed layer needs an input with a gradient
     layers = model.config.get_text_config().num_hidden_layers
-    return peft.get_peft_model(model, lora_config(settings, layers))  # type: ignore[no-any-return]
+    config = lora_config(settings, layers)
+    config.modules_to_save = whole_modules(model, settings.lora.modules_to_save) or None
+    # A head that is tied to the embeddings is trained and saved with them.
+    tied = bool(model.config.get_text_config().tie_word_embeddings)
+    config.ensure_weight_tying = tied and config.modules_to_save is not None
+    if tokens:
+        ends = [model.get_input_embeddings(), *([] if tied else [model.get_output_embeddings()])]
+        names = {id(module): name for name, module in model.named_modules()}
+        config.trainable_token_indices = {names[id(module)]: list(tokens) for module in ends}
+    return peft.get_peft_model(model, config)  # type: ignore[no-any-return]
 
 
 def lora_config(settings: Training, layers: int = 0) -> Any:
@@ -85,6 +113,8 @@ def lora_config(settings: Training, layers: int = 0) -> Any:
         r=settings.lora.r,
         lora_alpha=settings.lora.alpha,  # type: ignore[arg-type]
         lora_dropout=settings.lora.dropout,
+        use_rslora=settings.lora.rslora,
+        use_dora=settings.lora.dora,
         target_modules=settings.lora.target,
         task_type="CAUSAL_LM",
     )

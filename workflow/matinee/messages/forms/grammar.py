@@ -21,6 +21,10 @@ _JSON_STYLE = {
     "key_separator": ": ",
     "lenient": True,
 }
+# Numbers beyond are rare as arguments; the library's bounds end before the largest float.
+_LARGEST = 1e15
+# The name of definitions that stand for any value, and how deep it may be nested.
+_FREE, _FREE_LEVELS = "any_json", 8
 # What says at a schema's root which keys there are; closing it beside them would allow none.
 _COMBINED = ("$ref", "allOf", "anyOf", "oneOf", "if", "patternProperties")
 
@@ -56,9 +60,64 @@ def choice(tools: Sequence[Tool]) -> str:
 
 
 def json_value(schema: Mapping[str, Any] | bool) -> str:
-    """A JSON value that fits the schema."""
+    """A JSON value that fits the schema, and that a strict reader takes: see `_readable`."""
     described = {} if isinstance(schema, bool) else dict(schema)
-    return "%json " + json.dumps({**described, "x-guidance": _JSON_STYLE}, ensure_ascii=False)
+    found = _readable(described)
+    if _FREE in json.dumps(found):
+        found["$defs"] = {**found.get("$defs", {}), **_free_values()}
+    return "%json " + json.dumps({**found, "x-guidance": _JSON_STYLE}, ensure_ascii=False)
+
+
+def _readable(schema: Any) -> Any:
+    """The schema without what the parser refuses: numbers past all floats, endless nesting.
+
+    Numbers without bounds get some (and are written without exponent), and where anything is
+    allowed, it is nested `_FREE_LEVELS` deep at most.
+    """
+    if schema is True or schema == {}:
+        return {"$ref": f"#/$defs/{_FREE}_{_FREE_LEVELS}"}
+    if not isinstance(schema, Mapping):
+        return schema
+    found = dict(schema)
+    for key in ("items", "additionalProperties", "contains", "not", "if", "then", "else"):
+        if isinstance(found.get(key), Mapping) or found.get(key) is True:
+            found[key] = _readable(found[key])
+    for key in ("properties", "patternProperties", "$defs", "definitions"):
+        if isinstance(found.get(key), Mapping):
+            found[key] = {name: _readable(below) for name, below in found[key].items()}
+    for key in ("anyOf", "oneOf", "allOf", "prefixItems"):
+        if isinstance(found.get(key), list):
+            found[key] = [_readable(below) for below in found[key]]
+    kind = found.get("type")
+    kinds = kind if isinstance(kind, list) else [kind]
+    if "enum" in found or "const" in found:
+        return found
+    if "number" in kinds:
+        least = {"minimum", "exclusiveMinimum"} & found.keys()
+        found |= {} if least else {"minimum": -_LARGEST}
+        most = {"maximum", "exclusiveMaximum"} & found.keys()
+        found |= {} if most else {"maximum": _LARGEST}
+    combined = any(key in found for key in _COMBINED)
+    if "object" in kinds and not combined and "additionalProperties" not in found:
+        found["additionalProperties"] = _readable(True)
+    if "array" in kinds and not combined and not {"items", "prefixItems"} & found.keys():
+        found["items"] = _readable(True)
+    return found
+
+
+def _free_values() -> dict[str, Any]:
+    """Definitions of any JSON value, by how deep it may be nested."""
+    number = {"type": "number", "minimum": -_LARGEST, "maximum": _LARGEST}
+    plain = [{"type": "string"}, number, {"type": "boolean"}, {"type": "null"}]
+    made: dict[str, Any] = {f"{_FREE}_0": {"anyOf": plain}}
+    for level in range(1, _FREE_LEVELS + 1):
+        below = {"$ref": f"#/$defs/{_FREE}_{level - 1}"}
+        nested = [
+            {"type": "array", "items": below},
+            {"type": "object", "additionalProperties": below},
+        ]
+        made[f"{_FREE}_{level}"] = {"anyOf": [*plain, *nested]}
+    return made
 
 
 def json_arguments(tool: Tool) -> str:
