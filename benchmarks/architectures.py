@@ -11,9 +11,12 @@ from __future__ import annotations
 
 import argparse
 import signal
+import sys
 import warnings
 from pathlib import Path
 from typing import Any
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "workflow"))
 
 # A default that nothing here makes small can be as large as the published model.
 SECONDS = 60
@@ -71,6 +74,19 @@ STATEFUL = {
     "lfm2": ["conv", "full_attention"],
     "lfm2_moe": ["conv", "full_attention"],
     "granitemoehybrid": ["mamba", "attention"],
+    "nemotron_h": ["linear_attention", "full_attention"],
+    "zamba2": ["linear_attention", "hybrid"],
+}
+# What a type needs besides to be small, or to have both kinds of its layers.
+MORE: dict[str, dict[str, Any]] = {
+    "bamba": {"attn_layer_indices": [1]},
+    "jamba": {"attn_layer_period": 2, "attn_layer_offset": 1, "mamba_dt_rank": 8},
+    "gemma3n_text": {"num_kv_shared_layers": 0, "hidden_size_per_layer_input": 16}
+    | {"vocab_size_per_layer_input": 128, "laurel_rank": 8, "altup_num_inputs": 2}
+    | {"activation_sparsity_pattern": [0.0, 0.0]},
+    "mamba2": {"num_heads": 4, "head_dim": 32},
+    "zamba2": {"adapter_rank": 8, "num_mem_blocks": 1},
+    "apertus": {"hidden_act": "silu"},
 }
 
 UNTOLD = ("falcon_h1",)  # its layer types cannot be set
@@ -93,8 +109,13 @@ def made(kind: str) -> Any:
         settings |= {"qk_rope_head_dim": 16, "num_key_value_heads": 4, "head_dim": 16}
     if kind in STATEFUL:
         settings["layer_types"] = STATEFUL[kind]
-    elif getattr(plain, "layer_types", None) and kind not in UNTOLD:
+    elif (
+        getattr(plain, "layer_types", None)
+        and kind not in UNTOLD
+        and not isinstance(getattr(type(plain), "layer_types", None), property)
+    ):
         settings["layer_types"] = (sorted(set(plain.layer_types), reverse=True) * 2)[:2]
+    settings |= MORE.get(kind, {})
     torch.manual_seed(0)
     if kind in OWN_SIZES:
         settings = OWN_SIZES[kind]

@@ -85,7 +85,12 @@ class Chooser:
             # Drawing anew only where the free draw is forbidden gives the same chances as drawing
             # among the allowed tokens, and spares the mask where the model keeps to the format.
             if not self._constraint.allows(token):
-                token = self._pick(self._constraint.masked(logits))
+                left = self._constraint.masked(logits)
+                token = self._pick(left)
+                # What no mask forbids: a key that stands there already.
+                while not self._constraint.allows(token) and left.isfinite().sum() > 1:
+                    left[token] = float("-inf")
+                    token = self._pick(left)
             self._constraint.accept(token)
         return token
 

@@ -10,7 +10,7 @@ from typing import Protocol
 
 from matinee.messages.conversations import Tool, ToolCall
 from matinee.messages.forms.base import Broken, Form, Reading
-from matinee.messages.forms.grammar import choice, free_text, mark, quoted
+from matinee.messages.forms.grammar import choice, free_text, spelled
 from matinee.messages.transcripts import ParsedCall
 
 
@@ -26,7 +26,7 @@ class Body(Protocol):
     def opening(self, name: str) -> str:
         """With what `write` begins, up to the arguments."""
 
-    def grammar(self, tool: Tool, number: int) -> str:
+    def grammar(self, tool: Tool, number: int, tokens: Mapping[str, int]) -> str:
         """The rule `tool_NUMBER` and those that it needs, named after it."""
 
 
@@ -137,11 +137,12 @@ class Blocks(Form):
         return f"{begin}{self.inner[0]}{self.opening_}{self.body.opening(name)}"
 
     def grammar(self, tools: Sequence[Tool], tokens: Mapping[str, int]) -> str:
-        rules = [choice(tools), *(self.body.grammar(tool, n) for n, tool in enumerate(tools))]
-        head, tail = self._part(self.opening_, tokens), self._part(self.closing, tokens)
+        bodies = (self.body.grammar(tool, n, tokens) for n, tool in enumerate(tools))
+        rules = [choice(tools), *bodies]
+        head, tail = spelled(self.opening_, tokens), spelled(self.closing, tokens)
         item = f"{head} tool {tail}"
-        items = f"{item} ({self._part(self.between, tokens)} {item})*"
-        items = f"{quoted(self.inner[0])} {items} {quoted(self.inner[1])}"
+        items = f"{item} ({spelled(self.between, tokens)} {item})*"
+        items = f"{spelled(self.inner[0], tokens)} {items} {spelled(self.inner[1], tokens)}"
         if self.bare:
             # Words may begin with anything but what begins a call. Where that is a bracket, with no
             # bracket: the lexer cannot take it back.
@@ -151,9 +152,9 @@ class Blocks(Form):
             ends = ["END: /\\n?/", f"start: TEXT | {items} END", f"TEXT: {words}"]
             return "\n".join([*ends, *rules])
         if self.begin:
-            group = f"{items} {self._part(self.end, tokens)}"
+            group = f"{items} {spelled(self.end, tokens)}"
         else:
-            group = f"{quoted(self.opening_.removeprefix(self._first))} tool {tail}"
+            group = f"{spelled(self.opening_.removeprefix(self._first), tokens)} tool {tail}"
         return "\n".join(
             [
                 "start: group* last",
@@ -162,10 +163,3 @@ class Blocks(Form):
                 *rules,
             ]
         )
-
-    def _part(self, part: str, tokens: Mapping[str, int]) -> str:
-        """A part of the frame for the grammar: what are special tokens as tokens."""
-        pieces = [part]
-        if self.marks:
-            pieces = re.split(f"({'|'.join(map(re.escape, self.marks))})", part)
-        return " ".join(mark(piece, tokens) for piece in pieces)

@@ -6,11 +6,11 @@ import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from matinee.messages.conversations import Tool, ToolCall, canonical_json
 from matinee.messages.forms.base import MAXIMUM_DEPTH, Broken, Reading
-from matinee.messages.forms.grammar import json_arguments, json_value, quoted, without
+from matinee.messages.forms.grammar import json_arguments, json_value, lazily, spelled, without
 from matinee.messages.transcripts import ParsedCall
 
 Call = ToolCall | ParsedCall
@@ -47,12 +47,13 @@ class JsonBody:
     def opening(self, name: str) -> str:
         return f'{{"name": {canonical_json(name)}, "{self.arguments}": '
 
-    def grammar(self, tool: Tool, number: int) -> str:
+    def grammar(self, tool: Tool, number: int, tokens: Mapping[str, int]) -> str:
         tail = '"}"'
         if self.extra:
             key = quoted(f', "{self.extra}": "')
             tail = f'({key} /{self.pattern}/ "\\"")? "}}"'
-        return f"tool_{number}: {quoted(self.opening(tool.name))} {json_arguments(tool)} {tail}"
+        head = spelled(self.opening(tool.name), tokens)
+        return f"tool_{number}: {head} {json_arguments(tool)} {tail}"
 
 
 @dataclass(frozen=True)
@@ -80,9 +81,9 @@ class NameThenJson:
     def opening(self, name: str) -> str:
         return f"{self.before}{name}{self.between}"
 
-    def grammar(self, tool: Tool, number: int) -> str:
-        head = quoted(self.opening(tool.name))
-        return f"tool_{number}: {head} {json_arguments(tool)} {quoted(self.after)}"
+    def grammar(self, tool: Tool, number: int, tokens: Mapping[str, int]) -> str:
+        head = spelled(self.opening(tool.name), tokens)
+        return f"tool_{number}: {head} {json_arguments(tool)} {spelled(self.after, tokens)}"
 
 
 @dataclass(frozen=True)
@@ -140,7 +141,7 @@ class Tagged:
     def opening(self, name: str) -> str:
         return f"{self.name[0]}{name}{self.name[1]}"
 
-    def grammar(self, tool: Tool, number: int) -> str:
+    def grammar(self, tool: Tool, number: int, tokens: Mapping[str, int]) -> str:
         schema = tool.schema
         rules, parts = [], []
         for place, (key, described) in enumerate(_properties(schema).items()):
@@ -148,12 +149,12 @@ class Tagged:
             parts.append(rule if key in schema.get("required", ()) else f"{rule}?")
             head = f"{self.key[0]}{key}{self.key[1]}{self.value[0]}"
             if is_text(described):
-                rules += text_rules(rule, described, head, self.value[1])
+                rules += text_rules(rule, described, (head, self.value[1]), tokens)
             else:
-                tail = quoted(self.value[1])
-                rules.append(f"{rule}: {quoted(head)} {json_value(described)} {tail}")
-        head = quoted(self.opening(tool.name))
-        rules.append(f"tool_{number}: {head} {' '.join(parts)} {quoted(self.after)}")
+                tail = spelled(self.value[1], tokens)
+                rules.append(f"{rule}: {spelled(head, tokens)} {json_value(described)} {tail}")
+        head = spelled(self.opening(tool.name), tokens)
+        rules.append(f"tool_{number}: {head} {' '.join(parts)} {spelled(self.after, tokens)}")
         return "\n".join(rules)
 
 
@@ -206,8 +207,8 @@ class Pythonic:
     def opening(self, name: str) -> str:
         return f"{name}("
 
-    def grammar(self, tool: Tool, number: int) -> str:
-        return listed_arguments(tool, number, self.opening(tool.name), "=", ", ", ")")
+    def grammar(self, tool: Tool, number: int, tokens: Mapping[str, int]) -> str:
+        return listed_arguments(tool, number, self.opening(tool.name), PYTHON, tokens)
 
 
 @dataclass(frozen=True)
@@ -245,8 +246,9 @@ class GemmaBody:
     def opening(self, name: str) -> str:
         return f"call:{name}{{"
 
-    def grammar(self, tool: Tool, number: int) -> str:
-        return listed_arguments(tool, number, self.opening(tool.name), ":", ",", "}", self.quote)
+    def grammar(self, tool: Tool, number: int, tokens: Mapping[str, int]) -> str:
+        listing = Listing(":", ",", "}", self.quote)
+        return listed_arguments(tool, number, self.opening(tool.name), listing, tokens)
 
 
 def _python(value: Any) -> str:
@@ -350,33 +352,46 @@ def _unescaped(raw: str) -> str:
     return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
 
 
-def text_rules(rule: str, schema: Mapping[str, Any], head: str, tail: str) -> list[str]:
+def text_rules(
+    rule: str, schema: Mapping[str, Any], around: tuple[str, str], tokens: Mapping[str, int]
+) -> list[str]:
     """The rules of a text without escapes between head and tail, which ends at the first tail."""
+    head, tail = around
     if "enum" in schema:
-        texts = " | ".join(quoted(f"{head}{one}{tail}") for one in schema["enum"])
+        texts = " | ".join(spelled(f"{head}{one}{tail}", tokens) for one in schema["enum"])
         return [f"{rule}: {texts}"]
     return [
-        f"{rule}: {quoted(head)} {rule}_text",
-        f"{rule}_text[lazy]: {rule.upper()} {quoted(tail)}",
+        f"{rule}: {spelled(head, tokens)} {rule}_text",
+        lazily(f"{rule}_text", rule.upper(), tail, tokens),
         f"{rule.upper()}: {without([tail.strip()])}",
     ]
 
 
-def listed_arguments(
-    tool: Tool, number: int, opening: str, equals: str, comma: str, closing: str, quote: str = ""
-) -> str:
-    """The rules of a call with its arguments in the order of the schema, commas between them.
+class Listing(NamedTuple):
+    """How arguments are listed; `quote`: what stands around a text, which then has no escapes."""
 
-    `quote`: what stands around a text, which then knows no escapes.
-    """
+    equals: str
+    comma: str
+    closing: str
+    quote: str = ""
+
+
+PYTHON = Listing("=", ", ", ")")
+
+
+def listed_arguments(
+    tool: Tool, number: int, opening: str, listing: Listing, tokens: Mapping[str, int]
+) -> str:
+    """The rules of a call with its arguments in the order of the schema, commas between them."""
+    equals, comma, closing, quote = listing
     schema, me = tool.schema, f"tool_{number}"
     properties = _properties(schema)
     keys = sorted(properties) if quote else list(properties)
-    rules = [f"{me}: {quoted(opening)} {me}_0_first {quoted(closing)}"]
+    rules = [f"{me}: {spelled(opening, tokens)} {me}_0_first {spelled(closing, tokens)}"]
     for place, key in enumerate(keys):
         value, described = f"{me}_{place}_value", properties[key]
         if quote and is_text(described):
-            rules += text_rules(value, described, quote, quote)
+            rules += text_rules(value, described, (quote, quote), tokens)
         else:
             rules.append(f"{value}: {json_value(described)}")
         # The arguments from here on, where none was written before and where one was.

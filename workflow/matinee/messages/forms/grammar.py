@@ -39,6 +39,19 @@ def mark(text: str, tokens: Mapping[str, int]) -> str:
     return f"<[{tokens[text]}]>" if text in tokens else quoted(text)
 
 
+def spelled(text: str, tokens: Mapping[str, int]) -> str:
+    """A text as the grammar quotes it, with the marks in it as their tokens."""
+    pieces = re.split(f"({'|'.join(map(re.escape, tokens))})", text) if tokens else [text]
+    return " ".join(mark(piece, tokens) for piece in pieces if piece)
+
+
+def lazily(rule: str, text: str, end: str, tokens: Mapping[str, int]) -> str:
+    """A rule of a text and what first ends it; a token cannot be taken for a part of the text."""
+    ending = spelled(end, tokens)
+    lazy = "" if ending.startswith("<[") or end.strip() in tokens else "[lazy]"
+    return f"{rule}{lazy}: {text} {ending}"
+
+
 def without(marks: Sequence[str]) -> str:
     """A regular expression of text without any of the marks."""
     if not marks:
@@ -50,8 +63,7 @@ def without(marks: Sequence[str]) -> str:
 def free_text(first: str, marks: Sequence[str], tokens: Mapping[str, int]) -> str:
     """Rules `before` (text up to a call, its first mark included) and `last` (text at the end)."""
     rules = f"last: TEXT\nTEXT: {without([text for text in marks if text not in tokens])}\n"
-    lazy = "" if first in tokens else "[lazy]"
-    return f"{rules}before{lazy}: TEXT {mark(first, tokens)}"
+    return rules + lazily("before", "TEXT", first, tokens)
 
 
 def choice(tools: Sequence[Tool]) -> str:
