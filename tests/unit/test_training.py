@@ -337,18 +337,17 @@ def test_whatever_an_adapter_holds_is_trained_resumed_merged_and_certified(
     tokenizer().save_pretrained(base)
     options = {"lora": lora, "rows": 32, "save_steps": 2}
     run(tmp_path, "straight", **options)
-    real, steps = module.PackedTrainer.training_step, []
+    real = module.PackedTrainer.training_step
 
-    def broken(*arguments: Any) -> Any:
-        steps.append(1)
-        if len(steps) == 3:
+    def broken(trainer: Any, *arguments: Any) -> Any:
+        if trainer.state.global_step == 3:
             raise RuntimeError("killed")
-        return real(*arguments)
+        return real(trainer, *arguments)
 
     monkeypatch.setattr(module.PackedTrainer, "training_step", broken)
     with pytest.raises(RuntimeError, match="killed"):
-        run(tmp_path, **options)
-    (tmp_path / "output").rename(tmp_path / "killed")
+        run(tmp_path, "killed", **options)
+    monkeypatch.undo()
     made = job(tmp_path, training(lora=lora, save_steps=2), rows=32)
     checkpoints = tmp_path / "killed/checkpoints"
     metrics = train(replace(made, output=tmp_path / "killed", checkpoints=checkpoints))
