@@ -10,7 +10,14 @@ from typing import Any, NamedTuple
 
 from matinee.messages.conversations import Tool, ToolCall, canonical_json
 from matinee.messages.forms.base import MAXIMUM_DEPTH, Broken, Reading
-from matinee.messages.forms.grammar import json_arguments, json_value, lazily, spelled, without
+from matinee.messages.forms.grammar import (
+    json_arguments,
+    json_value,
+    lazily,
+    quoted,
+    spelled,
+    without,
+)
 from matinee.messages.transcripts import ParsedCall
 
 Call = ToolCall | ParsedCall
