@@ -259,6 +259,20 @@ def test_an_empty_block_of_thoughts_is_never_trained(name: str) -> None:
             assert "think" not in made.tokenizer.decode(span)
 
 
+@each
+def test_a_demanded_call_begins_as_the_template_writes_it(name: str) -> None:
+    made = renderer(name)
+    opening = made.tokenizer.decode(made.call_opening("now"))
+    asked, answer = Message("user", "?"), Message("assistant", "", (ToolCall("now"),))
+    text = made.text(Conversation("c", (asked, answer)))
+    assert opening.strip()
+    assert opening in text
+    assert "now" in opening
+    assert parse(made.form, opening).calls == ()
+    if name == "glm_lines":  # "now" alone could go on as words
+        assert opening.endswith("\n")
+
+
 def test_thinking_is_turned_on_and_off_by_the_templates_own_switch() -> None:
     tokenizer = renderer("qwen3").tokenizer
     ask = [{"role": "user", "content": "?"}]

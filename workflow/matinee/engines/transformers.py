@@ -367,7 +367,12 @@ class GenerationRun:
                 self._fitting = Constrainer(self._renderer, "hermes", vocabulary)
             constraint = self._fitting.fitting(request.schema)
         elif self._engine.constrainer is not None:
-            constraint = self._engine.constrainer.answer(request.tools)
+            named = [
+                tool
+                for tool in request.tools
+                if not request.must_call or tool["function"]["name"] in request.must_call
+            ]
+            constraint = self._engine.constrainer.answer(named)
         thoughts = None
         if self._engine.thinking and self._renderer.thought_tokens is not None:
             thoughts = ThoughtLimit(*self._renderer.thought_tokens, self._engine.thinking, prompt)

@@ -176,7 +176,7 @@ class Renderer:
         written = with_and_without[0]
         texts = [str(self.tokenizer.decode(ids)) for ids in with_and_without]
         # A token that joins what stands before the arguments to them stays the model's to write.
-        length = len(texts[0][: alike(*texts)].rstrip("{").rstrip())
+        length = len(texts[0][: alike(*texts)].rstrip("{").rstrip(" "))
         ends = [n for n in range(len(written)) if len(self.tokenizer.decode(written[:n])) <= length]
         return written[: max(ends)]
 
