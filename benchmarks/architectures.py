@@ -113,6 +113,7 @@ def made(kind: str) -> Any:
         getattr(plain, "layer_types", None)
         and kind not in UNTOLD
         and not isinstance(getattr(type(plain), "layer_types", None), property)
+        and not isinstance(getattr(type(plain), "layers_block_type", None), property)
     ):
         settings["layer_types"] = (sorted(set(plain.layer_types), reverse=True) * 2)[:2]
     settings |= MORE.get(kind, {})

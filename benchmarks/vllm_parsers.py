@@ -1,10 +1,11 @@
 """vLLM's tool parsers as judges of ours: the same texts through both.
 
-    python benchmarks/vllm_parsers.py write FOLDER          in the workflow's environment
-    VLLM/bin/python benchmarks/vllm_parsers.py judge FOLDER  in one where vLLM is installed
+    python benchmarks/vllm_parsers.py write FOLDER [FILE …]   in the workflow's environment
+    VLLM/bin/python benchmarks/vllm_parsers.py judge FOLDER    in one where vLLM is installed
 
 `write` puts texts in every form that has a parser of vLLM's, what ours reads in them, and a
-tokenizer that knows the form's marks into the folder. `judge` prints where vLLM reads otherwise.
+tokenizer that knows the form's marks into the folder; FILE: transcripts.jsonl of a finished run,
+whose texts are added. `judge` prints where vLLM reads otherwise.
 """
 
 from __future__ import annotations
@@ -37,7 +38,20 @@ CALLS = [
 ]
 
 
-def write(folder: Path) -> None:
+PLUGIN = Path(__file__).resolve().parents[1] / "workflow/resources/vllm_action_parser.py"
+
+
+def stored(paths: list[Path]) -> dict[str, list[str]]:
+    """The texts that models wrote in finished runs, by the form of their calls."""
+    texts: dict[str, list[str]] = {}
+    for path in paths:
+        for line in path.read_text(encoding="utf-8").splitlines():
+            told = json.loads(line)
+            texts.setdefault(told["form"], []).extend(step["text"] for step in told["steps"])
+    return texts
+
+
+def write(folder: Path, *paths: Path) -> None:
     from matinee.data.sources.tiny import make_tokenizer
     from matinee.messages.conversations import Tool, ToolCall, canonical_json
     from matinee.messages.forms import forms
@@ -48,8 +62,9 @@ def write(folder: Path) -> None:
         Tool("now", "Time", canonical_json({"type": "object", "properties": {}})),
     ]
     cases: list[dict[str, Any]] = []
+    found_texts = stored(list(paths))
     for name, form in forms().items():
-        if not form.vllm or name == "action":
+        if not form.vllm:
             continue
         tokenizer = make_tokenizer()
         tokenizer.add_special_tokens({"extra_special_tokens": list(form.marks)})
@@ -59,12 +74,13 @@ def write(folder: Path) -> None:
         ]
         texts = [write_calls(name, [call]) for call in calls]
         texts += [write_calls(name, calls[:2], "好的。"), "今天晴。", texts[1][:-4]]
+        texts += found_texts.get(name, [])
         for text in texts:
             read = parse(name, text, tools=tools)
             found = [[call.name, json.loads(call.arguments)] for call in read.calls]
             cases.append(
                 {"form": name, "parser": form.vllm, "text": text, "calls": found}
-                | {"error": read.error, "content": read.content}
+                | {"error": str(read.error or ""), "content": read.content}
             )
     (folder / "cases.json").write_text(json.dumps(cases, ensure_ascii=False), encoding="utf-8")
     (folder / "tools.json").write_text(
@@ -77,6 +93,7 @@ def judge(folder: Path) -> None:
     from vllm.entrypoints.openai.chat_completion.protocol import ChatCompletionRequest
     from vllm.tool_parsers import ToolParserManager
 
+    ToolParserManager.import_tool_parser(str(PLUGIN))
     tools = json.loads((folder / "tools.json").read_text(encoding="utf-8"))
     counts: dict[str, list[int]] = {}
     for case in json.loads((folder / "cases.json").read_text(encoding="utf-8")):
@@ -109,4 +126,4 @@ def judge(folder: Path) -> None:
 
 
 if __name__ == "__main__":
-    {"write": write, "judge": judge}[sys.argv[1]](Path(sys.argv[2]))
+    {"write": write, "judge": judge}[sys.argv[1]](*map(Path, sys.argv[2:]))

@@ -19,6 +19,7 @@ from tiny import save, tokenizer
 from matinee.config import CALL_FORMS
 from matinee.export import gguf
 from matinee.export.ollama import go_template
+from matinee.messages.parsing import parse
 from matinee.messages.rendering import load_template, portable
 from matinee.runtime.errors import ExportError
 from matinee.runtime.places import RESOURCES
@@ -195,6 +196,20 @@ def parser(monkeypatch: pytest.MonkeyPatch) -> types.ModuleType:
 TWO = '好的。\nAction: a.b\nAction Input: {"x": "}\\n"}\nAction: c\nAction Input: {}'
 
 
+# What a strict reader refuses, the demo's base model wrote it.
+UNREADABLE = (
+    'Action: a\nAction Input: {"x": 1, "x": 2}',
+    'Action: a\nAction Input: {"x": 1e999}',
+    "Action: a\nAction Input: {}\nOne pair per call.",
+    "Action: a\nAction Input: {}\nwords\nAction: b\nAction Input: {}",
+)
+
+
+@pytest.mark.parametrize("text", UNREADABLE)
+def test_what_vllms_plugin_refuses_our_parser_refuses(text: str) -> None:
+    assert parse("action", text).error is not None
+
+
 @pytest.mark.parametrize(
     ("text", "content", "calls"),
     [
@@ -203,6 +218,7 @@ TWO = '好的。\nAction: a.b\nAction Input: {"x": "}\\n"}\nAction: c\nAction In
         ("Action: a", "Action: a", []),
         ("In Action: films", "In Action: films", []),
         ("", None, []),
+        *((text, text, []) for text in UNREADABLE),
     ],
 )
 def test_vllms_plugin_reads_action_calls(

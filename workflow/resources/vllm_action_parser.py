@@ -22,13 +22,34 @@ _BEGUN = re.compile(
 _SPACE = re.compile(r"\s*")
 
 
+def _unlike(pairs):
+    if len(dict(pairs)) != len(pairs):
+        raise ValueError("a key twice")
+    return dict(pairs)
+
+
+def _finite(literal):
+    if float(literal) in (float("inf"), float("-inf")):
+        raise ValueError("a number past all floats")
+    return float(literal)
+
+
+def _refused(name):
+    raise ValueError(f"{name} is no JSON")
+
+
+_JSON = json.JSONDecoder(object_pairs_hook=_unlike, parse_float=_finite, parse_constant=_refused)
+
+
 def read_calls(text):
     """The text around the calls, the calls (name, arguments as JSON), and whether all were read."""
     calls, rest, position = [], [], 0
     while (head := _HEAD.search(text, position)) is not None:
+        if calls and text[position : head.start()].strip():
+            break
         start = _SPACE.match(text, head.end()).end()
         try:
-            value, end = json.JSONDecoder().raw_decode(text, start)
+            value, end = _JSON.raw_decode(text, start)
         except (ValueError, RecursionError):
             break
         if not isinstance(value, dict):
@@ -37,7 +58,8 @@ def read_calls(text):
         calls.append((head["name"].strip(), text[start:end]))
         position = end
     rest.append(text[position:])
-    return "".join(rest).strip(), calls, not re.search("^ ?Action:", rest[-1], re.MULTILINE)
+    broken = re.search("^ ?Action:", rest[-1], re.MULTILINE) or (calls and rest[-1].strip())
+    return "".join(rest).strip(), calls, not broken
 
 
 @ToolParserManager.register_module("matinee_action")
