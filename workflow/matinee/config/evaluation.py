@@ -126,8 +126,8 @@ class Limits(Settings):
     thinking: Literal["off", "on", "budget"] = Field(
         default="off",
         description="Whether models that can be asked to think before they answer are asked to; "
-        "budget: and made to end their thoughts after `thinking_budget` tokens. Without effect on "
-        "others, and on templates of our own.",
+        "budget: and made to end their thoughts after `thinking_budget` tokens (engine "
+        "transformers). Without effect on others, and on templates of our own.",
     )
     thinking_budget: int | None = Field(
         default=None, ge=1, description="Tokens of thoughts before an answer; with budget."
@@ -193,6 +193,12 @@ class Evaluation(Limits):
         default=None,
         description="Run every subject once more, several times per case, with drawn tokens.",
     )
+
+    @model_validator(mode="after")
+    def _budget_needs_our_engine(self) -> Self:
+        if self.thinking == "budget" and self.engine != "transformers":
+            raise ValueError("thinking budget needs engine transformers: servers close no thoughts")
+        return self
 
     def limits(self) -> Limits:
         """The part that a run of scenarios depends on."""
