@@ -141,7 +141,15 @@ def make_results(root: Path, shape: Shape = Shape()) -> tuple[Path, Configuratio
         record = _run("fetch_model", 21.4, commit="12fd25f77366", files=fetched)
         write_json(results / "model" / model.id / "run.json", record)
     write_json(results / "dataset" / "made" / "raw" / "run.json", _run("fetch_dataset", 2.5))
-    write_json(results / "dataset" / "made" / "run.json", _run("format_dataset", 3.3))
+    record = _run(
+        "format_dataset",
+        3.3,
+        bad_by_kind={"empty": 2},
+        left={"row.id": 1998},
+        notes={"rows_with_reasoning": 17},
+    )
+    record["parameters"] = {"id": "made"}
+    write_json(results / "dataset" / "made" / "run.json", record)
     for subject in greedy_subjects(settings):
         _write_evaluation(results, subject, scenarios, shape)
     for subject in converted_subjects(settings):

@@ -334,3 +334,16 @@ def test_an_answer_that_must_call_begins_with_the_call(name: str) -> None:
     opening = made.tokenizer.decode(made.call_opening("now"))
     assert opening.rstrip().removesuffix(":").removesuffix("(").rstrip('" ')
     assert "now" in opening
+
+
+ENDLESS = "{% for a in range(99999) %}{% for b in range(99999) %}{% endfor %}{% endfor %}"
+DEEP = "{% macro again() %}{{ again() }}{% endmacro %}{{ again() }}"
+
+
+@pytest.mark.parametrize("hostile", [ENDLESS, DEEP, "{{ 1 / 0 }}", "{{ ().__class__.__mro__ }}"])
+def test_a_template_that_does_not_end_or_looks_around_is_refused(
+    hostile: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("matinee.messages.native.LONGEST_SECONDS", 0.2)
+    with pytest.raises(DataError, match="cannot be used"):
+        Renderer(with_template(hostile), "native")

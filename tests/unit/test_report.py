@@ -346,6 +346,16 @@ def test_the_data_profile_shows_bars_and_the_mask(page: str) -> None:
     assert "<i>&lt;user&gt;</i><i>订一桌</i><b>好的&lt;/s&gt;</b><b>&lt;script&gt;</b>" in page
 
 
+def test_the_data_section_tells_what_became_of_rows_and_keys(page: str) -> None:
+    for title, label, count in (
+        ("Rows left out, by reason", "empty", "2"),
+        ("Keys left out on purpose", "row.id", "1,998"),
+        ("Rows with", "reasoning", "17"),
+    ):
+        group = page[page.index(f'<p class="title">{title}</p>') :]
+        assert f"<dt>{label}</dt><dd>{count}</dd>" in group[: group.index("</dl>")]
+
+
 def test_the_shipped_configuration_states_the_published_settings(data: ReportData) -> None:
     root = Path(__file__).parents[2]
     values = open_document(root / "config.yaml").value

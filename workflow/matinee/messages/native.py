@@ -6,15 +6,18 @@ small conversation with it; what a turn adds is the difference between two rende
 
 from __future__ import annotations
 
+import contextlib
 import datetime
 import itertools
 import json
 import re
-from collections.abc import Sequence
+import signal
+import threading
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from matinee.messages.conversations import Conversation, Tool, canonical_json
 from matinee.messages.forms import forms
@@ -28,6 +31,8 @@ if TYPE_CHECKING:
 # What templates that print the day are told, so that the same row is always the same text. It is
 # the day that Llama 3's template names where it knows none.
 DAY = datetime.datetime(2024, 7, 26)
+# A template comes with a model, and its loops need not end. One rendering takes milliseconds.
+LONGEST_SECONDS = 10.0
 
 _TOOL = Tool(
     "get_weather",
@@ -109,17 +114,21 @@ class NativeTemplate:
         compiled: Any = _compile_jinja_template(self._tokenizer.get_chat_template(tools=listed))
         special: Any = self._tokenizer.special_tokens_map
         try:
-            rendered: str = compiled.render(
-                messages=self._spelled(messages),
-                tools=listed,
-                documents=None,
-                add_generation_prompt=prompt,
-                strftime_now=lambda form: DAY.strftime(form),
-                enable_thinking=thinking,
-                thinking=thinking,
-                **special,
-            )
-        except (TemplateError, TypeError, ValueError, KeyError, AttributeError) as error:
+            with _in_time():
+                rendered: str = compiled.render(
+                    messages=self._spelled(messages),
+                    tools=listed,
+                    documents=None,
+                    add_generation_prompt=prompt,
+                    strftime_now=lambda form: DAY.strftime(form),
+                    enable_thinking=thinking,
+                    thinking=thinking,
+                    **special,
+                )
+        except (
+            *(TemplateError, TypeError, ValueError, KeyError, AttributeError, TimeoutError),
+            *(ArithmeticError, RecursionError, MemoryError),
+        ) as error:
             raise DataError(f"The model's chat template refuses these messages: {error}") from error
         return rendered
 
@@ -297,6 +306,25 @@ class NativeTemplate:
         if self._tokenizer.eos_token_id is not None:
             ids.add(int(self._tokenizer.eos_token_id))
         return frozenset(ids)
+
+
+@contextlib.contextmanager
+def _in_time() -> Iterator[None]:
+    """Ends with TimeoutError what takes too long; in the main thread, to which signals come."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def late(*_: object) -> NoReturn:
+        raise TimeoutError(f"it takes longer than {LONGEST_SECONDS:g} s")
+
+    before = signal.signal(signal.SIGALRM, late)
+    signal.setitimer(signal.ITIMER_REAL, LONGEST_SECONDS)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
 
 
 def alike(one: str, other: str) -> int:

@@ -159,7 +159,8 @@ def _context(data: ReportData, language: Language) -> dict[str, Any]:
         "total_price": views.money(data, total),
         "curves": {name: plots for name, plots in curves.items() if plots},
         "profiles": {
-            name: views.profile_view(profile, language) for name, profile in data.profiles.items()
+            name: views.profile_view(profile | views.readings(data, name), language)
+            for name, profile in data.profiles.items()
         },
         "leakages": {
             name: views.leakage_view(found, language) for name, found in data.leakages.items()

@@ -22,6 +22,8 @@ MOST_TOKENS = 1200
 MOST_TOOLS = 10
 # Figures of a data profile that are shown large, and not repeated below.
 TILES = ("rows", "calls", "different_tools", "different_tool_lists")
+# What a data set's record counts of its rows and keys.
+READINGS = ("bad_by_kind", "warnings_by_kind", "left", "notes")
 # Keys of `facts` in strings.yaml, where a bare `en` would be a translation.
 LANGUAGES = {"en": "english", "zh": "chinese"}
 DECLARED = {metric.name: metric for metric in METRICS}
@@ -240,6 +242,22 @@ def profile_view(profile: dict[str, Any], words: Language) -> View:
             for sample in profile.get("samples") or []
         ],
     }
+
+
+def readings(data: ReportData, variant: str) -> dict[str, Any]:
+    """What became of the rows and keys of a variant's data sets when they were read, summed."""
+    wanted = {
+        part.dataset
+        for one in data.configuration.variants
+        if one.id == variant
+        for part in one.data
+    }
+    found = {key: Counter[str]() for key in READINGS}
+    for run in data.runs:
+        if run.stage == "format_dataset" and run.record["parameters"].get("id") in wanted:
+            for key in READINGS:
+                found[key].update(run.record["facts"].get(key) or {})
+    return {key: dict(counts) for key, counts in found.items() if counts}
 
 
 def leakage_view(found: dict[str, Any], words: Language) -> View:
