@@ -12,9 +12,9 @@ from jsonschema.exceptions import UnknownType
 from referencing.exceptions import Unresolvable
 
 from matinee.data.readers.base import BadRow, shorten
-from matinee.messages.any_form import call_in_any_form
 from matinee.messages.conversations import Conversation, Message, Role
 from matinee.messages.json_schemas import validator
+from matinee.messages.parsing import call_in_any_form
 
 # What may come next. A conversation begins like after "system" and ends with the assistant.
 FOLLOWERS: dict[str, tuple[str, ...]] = {

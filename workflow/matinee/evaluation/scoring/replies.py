@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from rapidfuzz import fuzz
 
 from matinee.evaluation.scoring.schemas import SchemaFault, ToolSchemas, blame
-from matinee.messages.any_form import call_in_any_form
+from matinee.messages.parsing import call_in_any_form
 from matinee.messages.transcripts import Step
 
 _SENTENCES = re.compile(r"[。！？!?\n；;]+|(?<=\w)\.\s")
