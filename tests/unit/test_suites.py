@@ -519,6 +519,7 @@ def test_mistakes_in_what_is_ones_own_are_told_with_their_line(
         ("{type: top}", "{type: x}", 'suite.yaml:4: type: "x" is not accepted by the tool'),
         ("{refunds:", "{no_tool:", "suite.yaml:5: 'no_tool': a category of your own is named in"),
         (", zh: 退款", "", "suite.yaml:5: the key 'zh' is missing"),
+        ("{refunds: {en: Refunds, zh: 退款}}", "7", "suite.yaml:5: categories: Input should be a"),
         ('"2024-01-25"', "null", "suite.yaml:2: today may be null only with"),
     ],
 )

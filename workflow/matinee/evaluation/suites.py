@@ -176,8 +176,9 @@ def _read(
     head_document, head = document, _read_head(document)
     # Without a usable tool list every call would be reported as unknown.
     known = {tool["name"]: tool for tool in tools} if tools else None
-    own = tuple(document.value.get("categories") or ()) if document.value else ()
-    reading = _Reading(head, known, (*CATEGORIES, *map(str, own)))
+    own = (document.value or {}).get("categories")
+    named = tuple(own) if isinstance(own, dict) else ()
+    reading = _Reading(head, known, (*CATEGORIES, *named))
     files = sorted(file for file in folder.glob("*.y*ml") if file.name != SUITE_FILE)
     if not files:
         problems.append(Problem(folder, 1, "", "no scenario files; put at least one *.yaml here"))
