@@ -5,18 +5,18 @@ from __future__ import annotations
 import datetime
 import json
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
-
-from jsonschema import Draft202012Validator, FormatChecker
-from jsonschema.exceptions import SchemaError
 
 from matinee.apps.agent.tools import Toolbox, ToolSource
 from matinee.evaluation.simulation.api import ApiProblem, Refusal, SimulatedApi
 from matinee.evaluation.simulation.resources import eleven_tools
 from matinee.evaluation.simulation.world import FUNCTIONS
+from matinee.evaluation.tool_lists import sound_tools
 from matinee.messages.conversations import Tool
+from matinee.messages.documents import Document
 from matinee.messages.scenarios import Fault
-from matinee.runtime.errors import ScenarioError, UserError
+from matinee.runtime.errors import UserError
 
 # Beside name, description and parameters: what the tool answers, whatever it is asked.
 ANSWER = "returns"
@@ -40,17 +40,14 @@ class ChatTools:
         sources: Sequence[ToolSource] = (),
     ) -> None:
         self.today = today
-        self.answers = {
-            str(entry.get("name")): entry[ANSWER] for entry in listed if ANSWER in entry
-        }
-        tools = tuple(_tool(entry, place) for place, entry in enumerate(listed, start=1))
-        known = {tool.name for tool in tools}
-        try:
-            striking = [fault for fault in faults if fault.tool in known]
-            api = SimulatedApi(tools, self._answer, striking)
-        except ScenarioError as error:
-            raise UserError(str(error)) from error
-        box = Toolbox([api, *sources])
+        document = Document(Path("tools"))
+        tools = [Tool.from_openai(tool) for tool in sound_tools(document, listed)]
+        if document.problems:
+            raise UserError(f"The tool list, {document.problems[0].text}")
+        named = {tool.name: entry for tool, entry in zip(tools, listed, strict=True)}
+        self.answers = {name: entry[ANSWER] for name, entry in named.items() if ANSWER in entry}
+        striking = [fault for fault in faults if fault.tool in named]
+        box = Toolbox([SimulatedApi(tools, self._answer, striking), *sources])
         self.tools, self.call = box.tools, box.call  # see `ToolSource`
 
     @classmethod
@@ -66,9 +63,10 @@ class ChatTools:
             listed = json.loads(text)
         except (ValueError, RecursionError) as error:
             raise UserError(f"The tool list is not JSON: {error}.") from error
-        if not isinstance(listed, list) or not all(isinstance(entry, dict) for entry in listed):
-            raise UserError("The tool list must be a JSON array of objects.")
-        return cls([entry.get("function") or entry for entry in listed], today, faults, sources)
+        if not isinstance(listed, list):
+            raise UserError("The tool list must be a JSON array.")
+        bare = [one.get("function", one) if isinstance(one, dict) else one for one in listed]
+        return cls(bare, today, faults, sources)
 
     def _answer(self, name: str, arguments: dict[str, Any]) -> Any:
         if name in self.answers:
@@ -87,24 +85,3 @@ def listed_tools(tools: Sequence[Tool] | None = None) -> str:
         tool.as_openai()["function"] for tool in (eleven_tools() if tools is None else tools)
     ]
     return json.dumps(entries, ensure_ascii=False, indent=2)
-
-
-def _tool(entry: dict[str, Any], place: int) -> Tool:
-    name, schema = entry.get("name"), entry.get("parameters") or {"type": "object"}
-    where = f"tool {place}" + (f" ({name})" if isinstance(name, str) and name else "")
-    if not isinstance(name, str) or not name.strip():
-        raise UserError(f"The tool list, {where}: the key name is missing.")
-    if not isinstance(schema, dict) or schema.get("type") != "object":
-        raise UserError(f"The tool list, {where}: parameters must be a JSON Schema of type object.")
-    properties = schema.get("properties", {})
-    if not isinstance(properties, dict) or not all(
-        isinstance(v, dict) for v in properties.values()
-    ):
-        raise UserError(f"The tool list, {where}: each of the properties must be an object.")
-    try:
-        Draft202012Validator.check_schema(schema, format_checker=FormatChecker(()))
-    except SchemaError as error:
-        raise UserError(f"The tool list, {where}: {error.message}.") from error
-    return Tool.from_openai(
-        {"name": name, "description": entry.get("description"), "parameters": schema}
-    )
