@@ -17,10 +17,13 @@ import psutil
 import pytest
 from tiny import tokenizer
 
+from matinee.config import Limits
+from matinee.config.parameters import RunScenarios
 from matinee.engines import servers
 from matinee.engines.base import Completion, Request
 from matinee.engines.servers import Kind, ServedEngine, ServedModel
 from matinee.runtime.errors import EngineError
+from matinee.stages.evaluation import run_scenarios
 
 STAND_IN = Path(__file__).with_name("stand_in.py")
 CALLED = shlex.join([sys.executable, str(STAND_IN)])
@@ -74,6 +77,34 @@ def test_every_request_is_answered_raw_and_nothing_is_left(
     assert body["tool_choice"] == "none"
     assert (tmp_path / "0.server.log").read_text().startswith("loading")
     assert ends(tmp_path / "child")
+
+
+def test_a_stage_tests_its_subject_in_a_server(folder: Path, tmp_path: Path) -> None:
+    scenario = {
+        "id": "hello",
+        "category": "no_tool",
+        "family": "hello",
+        "turns": [{"user": "你好", "calls": []}],
+    }
+    suite = {"id": "zh", "today": "2024-01-25", "tools": [], "scenarios": [scenario]}
+    (tmp_path / "zh.json").write_text(json.dumps(suite), encoding="utf-8")
+    told = RunScenarios(
+        subject="chat-tuned-s42",
+        form="hermes",
+        template="chatml_hermes",
+        reference=None,
+        engine="vllm",
+        server=CALLED,
+        fixtures=None,
+        part=0,
+        limits=Limits(),
+    )
+    output = tmp_path / "parts/0.jsonl"
+    run_scenarios(told, tmp_path / "zh.json", output, folder)
+    (played,) = map(json.loads, output.read_text(encoding="utf-8").splitlines())
+    assert [step["text"] for step in played["steps"]] == ["你好"]
+    assert (tmp_path / "parts/0.server.log").read_text().startswith("loading")
+    assert json.loads((tmp_path / "parts/0.run.json").read_text())["parameters"]["engine"] == "vllm"
 
 
 def test_a_template_of_ours_goes_to_the_server(folder: Path, tmp_path: Path) -> None:

@@ -196,7 +196,8 @@ class Evaluation(Limits):
 
     @model_validator(mode="after")
     def _budget_needs_our_engine(self) -> Self:
-        if self.thinking == "budget" and self.engine != "transformers":
+        served = self.engine != "transformers" or self.gguf
+        if self.thinking == "budget" and served:
             raise ValueError("thinking budget needs engine transformers: servers close no thoughts")
         return self
 
