@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import pickle
+import re
 import subprocess
 import sys
 import zipfile
@@ -19,6 +20,7 @@ from trainee import start
 from matinee.config import HubSource, Model, PackageSource, PathSource, UrlSource
 from matinee.data.sources import fetch_dataset, fetch_model, packages, urls
 from matinee.data.sources.selection import select
+from matinee.messages.documents import open_document
 from matinee.runtime.errors import SourceError, UserError
 
 RUN = Path(__file__).parents[2] / "workflow/run.py"
@@ -194,6 +196,37 @@ class TestPaths:
     def test_an_id_that_would_be_a_path_or_a_command_is_refused(self, name: str) -> None:
         with pytest.raises(ValueError, match="id"):
             Model(id=name, sources=[PathSource(kind="path", path=Path("x"))])
+
+
+SWELLING = "a0: &a0 [x, x, x, x, x, x, x, x, x, x]\n" + "".join(
+    f"a{n}: &a{n} [{', '.join(10 * [f'*a{n - 1}'])}]\n" for n in range(1, 9)
+)
+
+
+class TestDocuments:
+    @pytest.mark.parametrize(
+        ("text", "said"),
+        [
+            ("a: !!python/object/apply:os.mkdir [HERE]\n", "the tag .* is not read"),
+            ("a: !!python/name:os.system\n", "the tag .* is not read"),
+            (SWELLING, "more than 500,000 values"),
+            ("a: &a [*a]\n", ".a contains itself"),
+            ("a: é\nb: \x07\n", "not .*"),
+            ("a: " + 5000 * "[" + 5000 * "]", "nested deeper than 64 levels"),
+            (9 * 2**20 * "#", "larger than 8 MiB"),
+        ],
+    )
+    @pytest.mark.parametrize("name", ["suite.yaml", "tools.json"])
+    def test_what_makes_objects_or_swells_is_refused_by_its_line(
+        self, name: str, text: str, said: str, tmp_path: Path
+    ) -> None:
+        made = tmp_path / "made"
+        file = tmp_path / name
+        file.write_text(text.replace("HERE", str(made)), encoding="utf-8")
+        document = open_document(file)
+        assert re.search(rf"{name}:\d+: {said}", "\n".join(map(str, document.problems)))
+        assert document.value is None
+        assert not made.exists()
 
 
 class TestSecrets:

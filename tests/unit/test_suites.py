@@ -494,6 +494,11 @@ def test_a_suite_of_ones_own_is_played_and_judged_like_the_shipped_one(own: Path
         ("{count: 9}", "{count: 20}", "own.yaml:16: own-1: count: 20 is not accepted by the tool"),
         ("asked_by: [最多]", "asked_by: [20件]", "'20件' stands in the user's own message"),
         ("answer: 9件", "answer: null", "'count' is never answered, so no call can become due"),
+        (
+            "[{tool: refund, arguments: {count: 9}}]",
+            "[]",
+            "'count' is answered, but no call is due",
+        ),
         ("invalid: [count]", "invalid: [size]", "asks for 'size', which slots does not define"),
         ("          - []\n", "          - [{tool: x}]\n", "own.yaml:21: own-1: unknown tool 'x'"),
         ("      - user: 体育\n", "", "own.yaml:22: own-1: the question that ends the last turn"),

@@ -101,6 +101,9 @@ def _slot_problems(turn: Turn, *, last: bool) -> Iterator[tuple[Place, str]]:
             ):
                 text = f"{name!r} is never answered, so no call can become due; use []"
                 yield ("calls",), text
+            elif key == "invalid" and turn.slots[name].answer and not any(turn.ways):
+                text = f"{name!r} is answered, but no call is due then; add calls, or leave it out"
+                yield ("slots", name, "answer"), text
     if turn.ask_after and last:
         yield ("ask_after",), "the question that ends the last turn has no answer; add a turn"
     if turn.ask_after and (turn.ask or turn.invalid or not any(turn.ways)):

@@ -106,8 +106,11 @@ def open_document(file: Path, kind: type = dict, *, only_json: bool = False) -> 
     except yaml.MarkedYAMLError as error:
         line = error.problem_mark.line if error.problem_mark else 0
         document.problems.append(Problem(file, line + 1, "", f"not YAML: {error.problem}"))
-    except yaml.YAMLError as error:
-        document.problems.append(Problem(file, 1, "", f"not YAML: {error}"))
+    except yaml.reader.ReaderError as error:
+        # libyaml counts bytes.
+        line = text.encode()[: error.position].count(b"\n")
+        said = f"not YAML: the character U+{int(error.character):04X} is not allowed"
+        document.problems.append(Problem(file, line + 1, "", said))
     except _Unfit as error:
         document.problems.append(Problem(file, error.line + 1, "", str(error)))
     except OSError as error:
