@@ -17,8 +17,7 @@ from matinee.data.leakage import find_leaks
 from matinee.data.sources import fetch_bfcl
 from matinee.data.sources.packages import wheel_path
 from matinee.engines.base import Engine
-from matinee.evaluation.bfcl import load_bfcl
-from matinee.evaluation.bfcl.schemas import as_json_schema
+from matinee.evaluation.bfcl import as_json_schema, load_bfcl
 from matinee.evaluation.playing import Play, run_suite
 from matinee.evaluation.scoring import score_suite
 from matinee.evaluation.scripted import ConstantEngine, GoldEngine

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
@@ -79,12 +80,11 @@ class Result:
 
     @property
     def before(self) -> float:
-        """The share before, averaged over seeds."""
+        """Averaged over seeds, as `after`."""
         return float(np.mean(self.before_seeds))
 
     @property
     def after(self) -> float:
-        """The share after, averaged over seeds."""
         return float(np.mean(self.after_seeds))
 
     @property
@@ -126,11 +126,8 @@ class Comparison:
 
     def categories_of(self, pair: Pair, suite: str) -> tuple[Result, ...]:
         """The results per category of a pair on a suite."""
-        return tuple(
-            r
-            for r in self.results
-            if (r.pair, r.suite) == (pair, suite) and r.category not in (ALL, *HEADLINE)
-        )
+        mine = [one for one in self.results if (one.pair, one.suite) == (pair, suite)]
+        return tuple(one for one in mine if one.category not in (ALL, *HEADLINE))
 
     def headline(self, pair: Pair, suite: str) -> Headline:
         """One word for a pair on a suite.
@@ -190,15 +187,11 @@ def compare_outcomes(outcomes: Outcomes, pairs: Sequence[Pair]) -> Comparison:
             columns = _columns(outcomes, pair, suite)
             first = columns[pair.after[0]]
             for group in dict.fromkeys((ALL, *HEADLINE, *(one.category for one in first))):
-                if not any(one.belongs(group) for one in first):
-                    continue
-                claim = (
-                    (pair.kind, "headline" if group in HEADLINE else ALL)
-                    if group in (ALL, *HEADLINE)
-                    else (pair.id, suite)
-                )
-                result = _result(pair, suite, group, columns)
-                families.setdefault(claim, []).append(result)
+                if any(one.belongs(group) for one in first):
+                    claim = (pair.id, suite)
+                    if group in (ALL, *HEADLINE):
+                        claim = (pair.kind, "headline" if group in HEADLINE else ALL)
+                    families.setdefault(claim, []).append(_result(pair, suite, group, columns))
     adjusted = [result for family in families.values() for result in _adjusted(family)]
     order = {pair.id: place for place, pair in enumerate(pairs)}
     return Comparison(tuple(sorted(adjusted, key=lambda result: order[result.pair.id])))
@@ -253,25 +246,23 @@ def _result(pair: Pair, suite: str, group: str, columns: Mapping[str, list[Outco
 
 def _disagree(rows: list[list[bool]], shares: tuple[float, ...], families: list[str]) -> bool:
     """Whether the best and the worst seed differ beyond chance, all pairs of seeds counted."""
-    seeds = len(rows)
-    if seeds == 1:
+    if len(rows) == 1:
         return False
     best, worst = (rows[shares.index(end(shares))] for end in (max, min))
     p = significance.paired_difference([worst], [best], families).p
-    return p * seeds * (seeds - 1) / 2 < significance.SIGNIFICANCE
+    return p * math.comb(len(rows), 2) < significance.SIGNIFICANCE
 
 
 def _adjusted(results: list[Result]) -> list[Result]:
     alpha = significance.SIGNIFICANCE / len(results)
+    adjusted = significance.holm([one.difference.p for one in results])
+    limits = [
+        significance.smallest_detectable_difference(
+            one.families, one.changed_families, alpha, one.difference.seed_error
+        )
+        for one in results
+    ]
     return [
-        replace(
-            result,
-            p_holm=p,
-            detectable=significance.smallest_detectable_difference(
-                result.families, result.changed_families, alpha, result.difference.seed_error
-            ),
-        )
-        for result, p in zip(
-            results, significance.holm([r.difference.p for r in results]), strict=True
-        )
+        replace(one, p_holm=p, detectable=limit)
+        for one, p, limit in zip(results, adjusted, limits, strict=True)
     ]

@@ -10,12 +10,12 @@ import datetime
 import itertools
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any, get_args
 
 from pydantic import AfterValidator, BaseModel, Field, ValidationError
 
+from matinee.evaluation.significance import FEWEST_FAMILIES
 from matinee.evaluation.simulation.recorded import fixture_problems
 from matinee.evaluation.suite_checks import head_problems, scenario_problems, shown
 from matinee.evaluation.tool_lists import read_tools, sound_tools
@@ -37,10 +37,6 @@ from matinee.runtime.strict import Strict
 
 SUITE_FILE = "suite.yaml"
 CATEGORIES: tuple[str, ...] = get_args(Category)
-_CASE_KEYS = tuple(key for key in Scenario.model_fields if key != "category")
-# Fewer families cannot show a difference: of n families that all changed the same way, the exact
-# two-sided sign test gives p = 2 / 2**n, which is above 0.05 up to five.
-FEWEST_FAMILIES = 6
 
 
 def check_suite(folder: Path, tools_file: Path, fixtures: Path | None = None) -> list[str]:
@@ -102,15 +98,15 @@ def select(
         raise ScenarioError(
             f"suite {suite.id}: no scenarios in {', '.join(unknown)}; it has {', '.join(present)}."
         )
-    wanted = [name for name in present if not categories or name in categories]
-    queues = [
-        _spread([case for case in suite.scenarios if case.category == name]) for name in wanted
-    ]
+    queues = {
+        name: _spread([case for case in suite.scenarios if case.category == name])
+        for name in present
+        if not categories or name in categories
+    }
     if isinstance(limit, Mapping):
-        cut = [queue[: limit[name]] for name, queue in zip(wanted, queues, strict=True)]
-        drawn: Iterator[Scenario] = itertools.chain.from_iterable(cut)
+        drawn = [case for name, queue in queues.items() for case in queue[: limit[name]]]
     else:
-        drawn = itertools.islice(_in_turns(queues), limit)
+        drawn = _in_turns(list(queues.values()))[:limit]
     chosen = {case.id for case in drawn}
     kept = tuple(case for case in suite.scenarios if case.id in chosen)
     return suite.model_copy(update={"scenarios": kept})
@@ -129,13 +125,13 @@ def _spread(cases: list[Scenario]) -> list[Scenario]:
         calls = case.turns[0].calls
         by_tool = case.category == "single_tool" and calls
         groups.setdefault(calls[0].tool if by_tool else case.family, []).append(case)
-    return list(_in_turns(list(groups.values())))
+    return _in_turns(list(groups.values()))
 
 
-def _in_turns(queues: list[list[Scenario]]) -> Iterator[Scenario]:
+def _in_turns(queues: list[list[Scenario]]) -> list[Scenario]:
     """The first of each queue, then the second of each, and so on."""
-    for row in itertools.zip_longest(*queues):
-        yield from (case for case in row if case is not None)
+    rows = itertools.zip_longest(*queues)
+    return [case for row in rows for case in row if case is not None]
 
 
 def _day(text: str | None) -> str | None:
@@ -158,43 +154,40 @@ class _Head(Strict, strict=True):
     defaults: dict[str, dict[str, Any]] = Field(default={})
 
 
-@dataclass
-class _Reading:
-    """What the cases of all files are checked against. `tools`: None leaves them out."""
+class _CaseFile(Strict):
+    """Any other file. `cases` are read one by one."""
 
-    head: _Head | None
-    tools: dict[str, dict[str, Any]] | None
-    categories: tuple[str, ...]
-    seen: dict[str, str] = field(default_factory=dict)
+    category: Any
+    cases: list[Any]
 
 
 def _read(
     folder: Path, tools_file: Path, fixtures: Path | None
 ) -> tuple[Suite | None, list[Problem]]:
     tools, problems = read_tools(tools_file)
-    document = open_document(folder / SUITE_FILE)
-    head_document, head = document, _read_head(document)
     # Without a usable tool list every call would be reported as unknown.
     known = {tool["name"]: tool for tool in tools} if tools else None
+    document = open_document(folder / SUITE_FILE)
+    head = _read_head(document)
     own = (document.value or {}).get("categories")
     named = tuple(own) if isinstance(own, dict) else ()
-    reading = _Reading(head, known, (*CATEGORIES, *named))
+    single = head is not None and head.single_output
+    reader = _Cases(known, (*CATEGORIES, *named), single=single)
     files = sorted(file for file in folder.glob("*.y*ml") if file.name != SUITE_FILE)
     if not files:
         problems.append(Problem(folder, 1, "", "no scenario files; put at least one *.yaml here"))
     scenarios: list[Scenario] = []
     for file in files:
-        document = open_document(file)
-        scenarios += _read_cases(document, reading)
-        problems += document.problems
+        cases = open_document(file)
+        scenarios += reader.read(cases)
+        problems += cases.problems
+    listed = {tool["name"]: tool for case in scenarios for tool in case.tools} | (known or {})
     if head is not None and tools:
-        theirs = {tool["name"]: tool for case in scenarios for tool in case.tools}
-        for at, text in head_problems(head.kinds, head.defaults, {**theirs, **(known or {})}):
-            head_document.report(text, at)
-    problems = [*problems, *head_document.problems]
+        for at, text in head_problems(head.kinds, head.defaults, listed):
+            document.report(text, at)
+    problems += document.problems
     if fixtures is not None:
-        listed = {tool["name"]: tool for case in scenarios for tool in case.tools}
-        problems += fixture_problems(fixtures, [*{**listed, **(known or {})}.values()])
+        problems += fixture_problems(fixtures, [*listed.values()])
     if problems or head is None:
         return None, problems
     return Suite(tools=tuple(tools), scenarios=tuple(scenarios), **head.model_dump()), []
@@ -217,87 +210,83 @@ def _read_head(document: Document) -> _Head | None:
     return head
 
 
-def _read_cases(document: Document, reading: _Reading) -> list[Scenario]:
-    """The file's sound scenarios; problems are noted in the document."""
-    if document.value is None:
-        return []
-    allowed = ("category", "cases")
-    for key in document.value:
-        if key not in allowed:
-            document.report(f"unknown key {key!r}; allowed: {', '.join(allowed)}", (key,))
-    for key in allowed:
-        if key not in document.value:
-            document.report(f"the key {key!r} is missing")
-    category, cases = map(document.value.get, allowed)
-    if category not in reading.categories:
-        text = f"unknown category {shown(category)}; allowed: {', '.join(reading.categories)}"
-        document.report(text, ("category",))
-    elif not isinstance(cases, list):
-        document.report("cases must be a list", ("cases",))
-    else:
-        read = (_read_case(document, at, category, reading) for at in range(len(cases)))
-        return [scenario for scenario in read if scenario is not None]
-    return []
+class _Cases:
+    """The cases of all files. `tools`: what they are checked against; None leaves them out."""
 
+    def __init__(
+        self, tools: dict[str, dict[str, Any]] | None, categories: Sequence[str], *, single: bool
+    ) -> None:
+        self._tools, self._categories, self._single = tools, categories, single
+        self._seen: dict[str, str] = {}
 
-def _read_case(
-    document: Document, position: int, category: str, reading: _Reading
-) -> Scenario | None:
-    case, at = document.value["cases"][position], ("cases", position)
-    if not isinstance(case, dict):
-        document.report("a case must be a mapping with id, family and turns", at)
-        return None
-    name = str(case.get("id", f"case {position + 1}"))
-    if "category" in case:
-        document.report("unknown key 'category'; it is given once, for the file", at, name)
-        return None
-    if name in reading.seen:
-        text = f"the id is used twice, also in {reading.seen[name]}; ids are unique"
-        document.report(text, at, name)
-    reading.seen.setdefault(name, document.file.name)
-    before = len(document.problems)
-    own = _own_tools(document, case, (*at, "tools"), name, reading)
-    if len(document.problems) > before:
-        return None
-    try:
-        scenario = Scenario.model_validate(case | {"category": category, "tools": own})
-    except ValidationError as error:
-        _report(document, error, Scenario, at, name)
-        return None
-    tools = {tool["name"]: tool for tool in own} if own else reading.tools
-    single = reading.head is not None and reading.head.single_output
-    for where, text in scenario_problems(scenario, tools, single_output=single):
-        document.report(text, (*at, *where), name)
-    return scenario
+    def read(self, document: Document) -> list[Scenario]:
+        """The file's sound scenarios; problems are noted in the document."""
+        if document.value is None:
+            return []
+        try:
+            file = _CaseFile.model_validate(document.value)
+        except ValidationError as error:
+            _report(document, error, _CaseFile)
+            return []
+        if file.category not in self._categories:
+            allowed = ", ".join(self._categories)
+            text = f"unknown category {shown(file.category)}; allowed: {allowed}"
+            document.report(text, ("category",))
+            return []
+        return list(self._sound(document, file))
 
+    def _sound(self, document: Document, file: _CaseFile) -> Iterator[Scenario]:
+        for position, case in enumerate(file.cases):
+            at: Place = ("cases", position)
+            if not isinstance(case, dict):
+                document.report("a case must be a mapping with id, family and turns", at)
+                continue
+            name = str(case.get("id", f"case {position + 1}"))
+            if "category" in case:
+                text = "unknown key 'category'; it is given once, for the file"
+                document.report(text, at, name)
+                continue
+            if name in self._seen:
+                text = f"the id is used twice, also in {self._seen[name]}; ids are unique"
+                document.report(text, at, name)
+            self._seen.setdefault(name, document.file.name)
+            before = len(document.problems)
+            own = self._own_tools(document, case, (*at, "tools"), name)
+            if len(document.problems) > before:
+                continue
+            try:
+                values = case | {"category": file.category, "tools": own}
+                scenario = Scenario.model_validate(values)
+            except ValidationError as error:
+                _report(document, error, Scenario, at, name)
+                continue
+            tools = {tool["name"]: tool for tool in own} if own else self._tools
+            for where, text in scenario_problems(scenario, tools, single_output=self._single):
+                document.report(text, (*at, *where), name)
+            yield scenario
 
-def _own_tools(
-    document: Document, case: dict[str, Any], at: Place, name: str, reading: _Reading
-) -> list[dict[str, Any]]:
-    """The case's own tools, bare: written out, or named where they are the suite's."""
-    listed = case.get("tools") or []
-    if not isinstance(listed, list):
-        document.report("tools must be a list of tools, or of names of the suite's tools", at, name)
-        return []
-    for number, entry in enumerate(listed):
-        if isinstance(entry, str) and reading.tools is not None and entry not in reading.tools:
-            text = f"unknown tool {entry!r}; allowed: {', '.join(reading.tools)}"
-            document.report(text, (*at, number), name)
-    meant = [
-        (reading.tools or {}).get(one, {"name": one}) if isinstance(one, str) else one
-        for one in listed
-    ]
-    return sound_tools(document, meant, at, name)
+    def _own_tools(
+        self, document: Document, case: dict[str, Any], at: Place, name: str
+    ) -> list[dict[str, Any]]:
+        """The case's own tools, bare: written out, or named where they are the suite's."""
+        listed = case.get("tools") or []
+        if not isinstance(listed, list):
+            text = "tools must be a list of tools, or of names of the suite's tools"
+            document.report(text, at, name)
+            return []
+        meant = []
+        for number, entry in enumerate(listed):
+            if isinstance(entry, str) and self._tools is not None and entry not in self._tools:
+                text = f"unknown tool {entry!r}; allowed: {', '.join(self._tools)}"
+                document.report(text, (*at, number), name)
+            known = self._tools or {}
+            meant.append(known.get(entry, {"name": entry}) if isinstance(entry, str) else entry)
+        return sound_tools(document, meant, at, name)
 
 
 _MODELS: dict[str, type[BaseModel]] = {
-    "turns": Turn,
-    "calls": GoldCall,
-    "alternatives": GoldCall,
-    "slots": Slot,
-    "faults": Fault,
-    "opening": Said,
-    "categories": Title,
+    **{"turns": Turn, "calls": GoldCall, "alternatives": GoldCall, "slots": Slot},
+    **{"faults": Fault, "opening": Said, "categories": Title},
 }
 
 
@@ -312,8 +301,8 @@ def _report(
     for fault in error.errors():
         *inside, key = fault["loc"]
         owner = next((_MODELS[step] for step in reversed(inside) if step in _MODELS), model)
-        allowed = _CASE_KEYS if owner is Scenario else owner.model_fields
         if fault["type"] == "extra_forbidden":
+            allowed = [one for one in owner.model_fields if (owner, one) != (Scenario, "category")]
             text = f"unknown key {key!r}; allowed: {', '.join(allowed)}"
         elif fault["type"] == "missing":
             text = f"the key {key!r} is missing"

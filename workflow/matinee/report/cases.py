@@ -40,7 +40,6 @@ class Case:
     """One entry of the list. `key` is the name in links: suite/case, with #repeat if any."""
 
     key: str
-    suite: str
     scenario: Scenario | None
     category: str
     family: str
@@ -71,32 +70,22 @@ def cases_of(data: ReportData) -> list[Case]:
     found = []
     for suite, definition in data.suites.items():
         scenarios = {scenario.id: scenario for scenario in definition.scenarios}
-        columns = [_columns(data, subject.id, suite) for subject in data.subjects]
-        for key in columns[0]:
-            shared = tuple(column[key] for column in columns if key in column)
-            case, repeat = key
-            verdict, scenario = shared[0].verdict, scenarios.get(case)
+        columns: dict[str, list[Column]] = {}
+        for subject in data.subjects:
+            evaluated = data.evaluated[subject.id, suite]
+            said = {(row.case, row.repeat): row for row in evaluated.transcripts}
+            for row in evaluated.verdicts:
+                key = f"{suite}/{row.case}" + (f"#{row.repeat}" if row.repeat else "")
+                transcript = said.get((row.case, row.repeat))
+                columns.setdefault(key, []).append(Column(subject.id, row, transcript))
+        for key, shared in columns.items():
+            verdict = shared[0].verdict
+            scenario = scenarios.get(verdict.case)
+            question = scenario.turns[0].user if scenario else verdict.case
             found.append(
-                Case(
-                    key=f"{suite}/{case}" + (f"#{repeat}" if repeat else ""),
-                    suite=suite,
-                    scenario=scenario,
-                    category=verdict.category,
-                    family=verdict.family,
-                    question=scenario.turns[0].user if scenario else case,
-                    columns=shared,
-                )
+                Case(key, scenario, verdict.category, verdict.family, question, tuple(shared))
             )
     return found
-
-
-def _columns(data: ReportData, subject: str, suite: str) -> dict[tuple[str, int], Column]:
-    evaluated = data.evaluated[subject, suite]
-    said = {(row.case, row.repeat): row for row in evaluated.transcripts}
-    return {
-        (row.case, row.repeat): Column(subject, row, said.get((row.case, row.repeat)))
-        for row in evaluated.verdicts
-    }
 
 
 def case_texts(

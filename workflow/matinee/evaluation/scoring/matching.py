@@ -97,12 +97,11 @@ class Matcher:
         return None in plain or any(self._is_default(tool, name, option) for option in plain)
 
     def _is_default(self, tool: str, name: str, found: Any) -> bool:
-        declared = {**self.defaults.get(tool, {}), **self._described_default(tool, name)}
-        return name in declared and self._equal(tool, name, declared[name], found)
-
-    def _described_default(self, tool: str, name: str) -> dict[str, Any]:
-        schema = self.schemas.parameter(tool, name)
-        return {name: schema["default"]} if "default" in schema else {}
+        schema, declared = self.schemas.parameter(tool, name), self.defaults.get(tool, {})
+        if "default" not in schema and name not in declared:
+            return False
+        default = schema["default"] if "default" in schema else declared[name]
+        return self._equal(tool, name, default, found)
 
     def _equal(self, tool: str, name: str, accepted: Any, found: Any) -> bool:
         verbatim = as_verbatim(accepted)

@@ -58,11 +58,6 @@ class Refusal(Exception):
         super().__init__(self.reason)
 
 
-def answer(tool: str, result: Any) -> Observation:
-    """The observation of a call that went well."""
-    return _observation(tool, "查询成功", result)
-
-
 def refusal(tool: str, refused: Refusal) -> Observation:
     """The observation of a call that was refused; `error` names the problem."""
     problem = refused.problem
@@ -188,7 +183,7 @@ class SimulatedApi:
     def call(self, name: str, arguments: str) -> Observation:
         """The observation of one call; see `Simulation`."""
         try:
-            return answer(name, self._result(name, arguments))
+            return _observation(name, "查询成功", self._result(name, arguments))
         except Refusal as refused:
             return refusal(_encodable(name), refused)
 
