@@ -94,6 +94,22 @@ def test_a_large_difference_that_is_not_significant_is_not_denied() -> None:
     assert describe(result, language("en")).startswith("not shown (p")
 
 
+@pytest.mark.parametrize(("floor", "said"), [(0.3, "better"), (0.5, "floor"), (0.6, "floor")])
+def test_a_gain_that_ends_no_higher_than_the_floor_is_not_called_better(
+    floor: float, said: str
+) -> None:
+    """The constant asker: nothing right before, then what one question for ever gets."""
+    marks = {"old": _outcomes("0" * 50, quiet=10), "new": _outcomes("10" * 20 + "1" * 10, quiet=10)}
+    comparison = compare_outcomes(marks, [PAIR], {"zh": floor})
+    assert [one.finding for one in comparison.headline_of(PAIR, "zh")] == ["better", "better"]
+    assert comparison.headline(PAIR, "zh") == said
+
+
+def test_a_loss_is_told_below_the_floor_too() -> None:
+    marks = {"old": _outcomes("1" * 40), "new": _outcomes("0" * 40)}
+    assert compare_outcomes(marks, [PAIR], {"zh": 0.5}).headline(PAIR, "zh") == "worse"
+
+
 class TestHolm:
     def test_covers_the_claims_of_all_headlines_of_a_kind(self) -> None:
         outcomes = {name: _outcomes("0" * 40) for name in ("a", "b", "c")}

@@ -19,6 +19,7 @@ from cases import (
     bad,
     chain,
     nothing,
+    retry_unlisted,
     the_chain,
 )
 from playing import DONE, call, gold, judged, says, scenario, turn
@@ -70,6 +71,19 @@ def test_a_call_of_an_earlier_turn_is_not_repeated_needlessly() -> None:
     assert judged(two, SHANGHAI, DONE, beijing, DONE).success
     verdict = judged(two, SHANGHAI, DONE, SHANGHAI + "\n" + beijing, DONE)
     assert (verdict.error, said(verdict.detail)[:6]) == ("repeated_call", "turn 2")
+
+
+@pytest.mark.parametrize("together", [True, False])
+def test_what_found_nothing_was_carried_out_and_is_not_asked_again(together: bool) -> None:
+    """A time-out is no answer; "there is none" is one, and does not change by asking again."""
+    nowhere = says(call(AIR, city="慈溪"))
+    case = scenario(turn(gold(AIR, city="慈溪")))
+    assert judged(case, nowhere, DONE).success
+    twice = [nowhere + "\n" + nowhere] if together else [nowhere, nowhere]
+    assert judged(case, *twice, DONE).error == "repeated_call"
+    other = says(call(AIR, city="慈溪市"))
+    assert judged(case, nowhere, other, DONE).success
+    assert judged(retry_unlisted, SHANGHAI, SHANGHAI, DONE).success
 
 
 def test_optional_calls_may_be_made_or_left_out() -> None:

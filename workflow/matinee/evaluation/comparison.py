@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 import numpy as np
@@ -19,7 +19,7 @@ ALL, DUE, QUIET = "all", "due", "quiet"
 HEADLINE = (DUE, QUIET)
 PairKind = Literal["training", "variants", "reference", "runs"]
 Finding = Literal["better", "worse", "seeds", "few", "none"]
-Headline = Literal["better", "worse", "mixed", "seeds", "few", "none"]
+Headline = Literal["better", "worse", "mixed", "floor", "seeds", "few", "none"]
 
 
 @dataclass(frozen=True)
@@ -108,9 +108,12 @@ class Comparison:
 
     Holm's correction covers the claims of the headlines (`due` and `quiet`, all pairs of one kind
     and all suites together); the categories of one pair on one suite; and, per kind, `all`.
+    `floors`: per suite, the share of the cases with something due that an agent gets right which
+    understands nothing.
     """
 
     results: tuple[Result, ...]
+    floors: Mapping[str, float] = field(default_factory=dict)
 
     def of(self, pair: Pair, suite: str, group: str = ALL) -> Result | None:
         """The result of a pair on a group of a suite; None where the suite has no such case."""
@@ -133,8 +136,15 @@ class Comparison:
         """One word for a pair on a suite.
 
         `better`: more was done where something is due, or less where nothing is without a loss in
-        the first. `mixed`: the first gained and the second lost.
+        the first. `mixed`: the first gained and the second lost. `floor`: either of these, but what
+        is due is done no oftener than by an agent that understands nothing.
         """
+        word = self._word(pair, suite)
+        due = self.of(pair, suite, DUE)
+        floored = due is not None and due.after <= self.floors.get(suite, -1.0)
+        return "floor" if floored and word in ("better", "mixed") else word
+
+    def _word(self, pair: Pair, suite: str) -> Headline:
         found = {result.category: result for result in self.headline_of(pair, suite)}
         due, quiet = (found[group].finding if group in found else "none" for group in HEADLINE)
         if due == "better":
@@ -173,8 +183,10 @@ def outcomes_by_suite(
     return found
 
 
-def compare_outcomes(outcomes: Outcomes, pairs: Sequence[Pair]) -> Comparison:
-    """Compares subjects pairwise, suite by suite.
+def compare_outcomes(
+    outcomes: Outcomes, pairs: Sequence[Pair], floors: Mapping[str, float] | None = None
+) -> Comparison:
+    """Compares subjects pairwise, suite by suite. `floors`: see `Comparison`.
 
     Raises DataError where the subjects of a pair did not run the same cases.
     """
@@ -194,7 +206,8 @@ def compare_outcomes(outcomes: Outcomes, pairs: Sequence[Pair]) -> Comparison:
                     families.setdefault(claim, []).append(_result(pair, suite, group, columns))
     adjusted = [result for family in families.values() for result in _adjusted(family)]
     order = {pair.id: place for place, pair in enumerate(pairs)}
-    return Comparison(tuple(sorted(adjusted, key=lambda result: order[result.pair.id])))
+    ordered = sorted(adjusted, key=lambda result: order[result.pair.id])
+    return Comparison(tuple(ordered), floors or {})
 
 
 def _columns(outcomes: Outcomes, pair: Pair, suite: str) -> dict[str, list[Outcome]]:

@@ -10,7 +10,6 @@ from markupsafe import Markup
 
 from matinee.evaluation import significance
 from matinee.evaluation.comparison import DUE, Pair, Result
-from matinee.evaluation.scripted import FLOOR
 from matinee.report.collect import ReportData, StageRun
 from matinee.report.words import Language, duration, p_text, percent
 
@@ -56,7 +55,7 @@ def _group(result: Result, words: Language) -> str:
 
 def _against_floor(data: ReportData, due: Result, words: Language) -> str:
     """What an agent that understands nothing gets of the same cases, and whether that is less."""
-    floor = max(data.floor_share(due.suite, agent, DUE) or 0.0 for agent in FLOOR)
+    floor = data.comparison.floors[due.suite]
     key = "below_floor" if due.after <= floor else "above_floor"
     if due.after <= floor and due.before <= floor:
         key = "at_floor"

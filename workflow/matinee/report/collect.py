@@ -11,6 +11,7 @@ from typing import Any
 from matinee.config import Configuration, paths
 from matinee.config.subjects import Subject, converted_subjects, decoded_subjects, greedy_subjects
 from matinee.evaluation.comparison import (
+    DUE,
     Comparison,
     Outcome,
     Pair,
@@ -120,8 +121,7 @@ class ReportData:
 
     def floor_share(self, suite: str, agent: str, group: str) -> float | None:
         """What an agent that understands nothing gets right; None where there is no such case."""
-        marks = [one.success for one in self.floor[suite][agent] if one.belongs(group)]
-        return sum(marks) / len(marks) if marks else None
+        return share_of(group, self.floor[suite][agent])
 
     def recorded(self, *groups: str) -> dict[str, list[Any]]:
         """What the stages' records say in `versions` or `hardware`, each distinct value once."""
@@ -132,6 +132,12 @@ class ReportData:
                     if value not in found.setdefault(key, []):
                         found[key].append(value)
         return dict(sorted(found.items()))
+
+
+def share_of(group: str, outcomes: Sequence[Outcome]) -> float | None:
+    """The share of right cases in a group; None where there is no such case."""
+    marks = [one.success for one in outcomes if one.belongs(group)]
+    return sum(marks) / len(marks) if marks else None
 
 
 def pairs_of(configuration: Configuration, subjects: Sequence[Subject]) -> tuple[Pair, ...]:
@@ -192,18 +198,23 @@ def _collect(results: Path, configuration: Configuration) -> ReportData:
             for subject in subjects
         }
     )
+    floor = {suite: _floor(paths.FLOOR.below(results, suite=suite)) for suite in suites}
+    floors = {
+        suite: max(share_of(DUE, agent) or 0.0 for agent in agents.values())
+        for suite, agents in floor.items()
+    }
     return ReportData(
         configuration=configuration,
         subjects=subjects,
         suites=suites,
-        floor={suite: _floor(paths.FLOOR.below(results, suite=suite)) for suite in suites},
+        floor=floor,
         evaluated=evaluated,
         trainings=tuple(_trainings(results, configuration)),
         profiles=_per_variant(results, configuration, paths.PROFILE),
         leakages=_per_variant(results, configuration, paths.LEAKAGE),
         runs=tuple(_runs(results)),
         pairs=pairs,
-        comparison=compare_outcomes(outcomes, pairs),
+        comparison=compare_outcomes(outcomes, pairs, floors),
         decoded=tuple(
             (subject, suite, _verdicts(results, subject.id, suite))
             for subject in decoded_subjects(configuration)

@@ -19,6 +19,9 @@ FORM_REFUSALS = {
     *("unknown_tool", "bad_arguments", "missing_parameter"),
     *("unknown_parameter", "wrong_type", "out_of_range"),
 }
+# What a tool says that did what was asked and found nothing.
+FOUND_NOTHING = {"not_found", "no_record"}
+
 # Refusals that would have met any call.
 PASSING = {"timeout", "rate_limit", "server_error", "empty"}
 
@@ -52,6 +55,12 @@ class Attempt:
         """Nothing was executed: the schema, the tool or an injected fault was against it."""
         failed = self.observation is not None and self.observation.error is not None
         return not self.final and (failed or self.unsent or self.problem is not None)
+
+    @property
+    def answered(self) -> bool:
+        """Whether the tool did what was asked, if only to find nothing."""
+        error = self.observation.error if self.observation else None
+        return not self.refused or (error in FOUND_NOTHING and self.problem is None)
 
     @property
     def malformed(self) -> bool:

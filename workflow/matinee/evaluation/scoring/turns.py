@@ -209,18 +209,18 @@ class TurnJudge:
     def _carried_out_fault(self) -> SchemaFault | None:
         attempts = self.record.attempts
         fulfilling = set(self._pairing.matched.values())
-        done = {attempt.key for attempt in self.before if not attempt.refused}
+        done = {attempt.key for attempt in self.before if attempt.answered}
         excused = {attempts[i].key for i in fulfilling if attempts[i].refused}
         for position, attempt in enumerate(attempts):
             guessed = self.matcher.guess(self.turn.calls, attempt)
             if guessed is not None:
                 return guessed
-            stray = position not in fulfilling and not attempt.refused
-            if stray and attempt.key in done:
+            if position not in fulfilling and attempt.answered and attempt.key in done:
                 return blame("repeated_call", "called_again", tool=attempt.name)
+            stray = position not in fulfilling and not attempt.refused
             if stray and attempt.key not in excused:
                 return self._diagnosis(position)
-            if not attempt.refused:
+            if attempt.answered:
                 done.add(attempt.key)
         return None
 
