@@ -210,14 +210,17 @@ class TurnJudge:
         attempts = self.record.attempts
         fulfilling = set(self._pairing.matched.values())
         done = {attempt.key for attempt in self.before if attempt.answered}
+        accepted = {attempts[i].key for i in fulfilling}
         excused = {attempts[i].key for i in fulfilling if attempts[i].refused}
         for position, attempt in enumerate(attempts):
             guessed = self.matcher.guess(self.turn.calls, attempt)
             if guessed is not None:
                 return guessed
-            if position not in fulfilling and attempt.answered and attempt.key in done:
-                return blame("repeated_call", "called_again", tool=attempt.name)
             stray = position not in fulfilling and not attempt.refused
+            again = position not in fulfilling and attempt.answered and attempt.key in done
+            # A wrong call that found nothing is blamed for what was wrong with it.
+            if again and (stray or attempt.key in accepted):
+                return blame("repeated_call", "called_again", tool=attempt.name)
             if stray and attempt.key not in excused:
                 return self._diagnosis(position)
             if attempt.answered:

@@ -3,7 +3,7 @@
 Principle: a case succeeds when all accepted calls and no others were carried out, after the
 questions that were due. A call that was refused (not parsed, against the schema, an error from
 the tool) was not carried out: the model may correct it, and is not blamed for it afterwards. But
-the very call that found nothing, made again, is blamed: its tool did what was asked.
+an accepted call that found nothing, made again, is blamed: its tool did what was asked.
 
 1. Something must be asked: a call before that is at fault (`wrong_tool`; its form; `wrong_order`
    without arguments; else `invented_value`); an output that is no reply (see 7); never asked:
