@@ -13,7 +13,9 @@ from typer.testing import CliRunner
 
 from matinee.apps.beginning import Beginning, begin, trial
 from matinee.config.checking import parse_configuration
-from matinee.evaluation.suites import check_suite
+from matinee.data.leakage import find_leaks
+from matinee.data.readers import read_dataset
+from matinee.evaluation.suites import check_suite, load_suite
 from matinee.runtime.errors import ConfigurationError
 from matinee.stages import experiments
 
@@ -79,6 +81,29 @@ def test_logs_become_rows_and_cases_that_share_no_question(tmp_path: Path, logs:
     cases = yaml.safe_load(file.read_text(encoding="utf-8"))["cases"]
     assert trained.isdisjoint(case["turns"][0]["user"] for case in cases)
     assert len(trained) + len(cases) == 40
+
+
+def test_questions_that_are_alike_are_on_one_side(tmp_path: Path) -> None:
+    asked = ["Where is order A{}?", "Cancel A{} please.", "Is A{} in stock?", "I send back A{}."]
+    file = tmp_path / "logs.jsonl"
+    with file.open("w") as lines:
+        for number in range(40):
+            row = logged(number)
+            row["messages"][0]["content"] = asked[number % 4].format(1000 + number)
+            lines.write(json.dumps(row) + "\n")
+    begun = begin(Beginning(tmp_path / "shop", "owner/name", logs=file))
+    assert (begun.rows, begun.cases) == (30, 10)
+    folder = tmp_path / "shop"
+    assert configuration(folder)["leakage"] == "same_tools"
+    suite = load_suite(folder / "scenarios", folder / "tools.json", folder / "fixtures.yaml")
+    rows = read_dataset("openai", [folder / "rows.jsonl"], source="own", on_bad_row="error")
+    assert [leak for leak in find_leaks(rows, suite).leaks if leak.kind == "question"] == []
+
+
+def test_logs_that_are_all_alike_are_said_to_be(tmp_path: Path, logs: Path) -> None:
+    begun = begin(Beginning(tmp_path / "shop", "owner/name", logs=logs))
+    assert configuration(tmp_path / "shop")["leakage"] == "warn"
+    assert any("are alike" in note for note in begun.notes)
 
 
 def test_the_suite_is_sound_and_the_configuration_is_valid(tmp_path: Path, logs: Path) -> None:

@@ -117,9 +117,10 @@ def test_a_finished_run_is_told_as_it_was_measured(tmp_path: Path) -> None:
     asked = plan(tmp_path)
     leave_tokens(asked, tmp_path, [[7] * 50] * 10)
     training, merged = tmp_path / "training/chat/s42", tmp_path / "merged/chat/s42"
-    facts = {"metrics": {"steps": 4}}
+    # Killed and taken up again in the midst: the process that ended it saw half of the steps.
+    facts = {"metrics": {"steps": 4, "resumed_from_step": 2}}
     run = training / "run.json"
-    leave(run, asked.train_adapter("chat", "42"), wall_seconds=327.5, facts=facts)
+    leave(run, asked.train_adapter("chat", "42"), wall_seconds=327.5 / 2, facts=facts)
     leave(merged / "run.json", asked.merge_model("chat"), wall_seconds=80.5)
     for subject in asked.subjects:
         part = tmp_path / f"evaluation/{subject}/zh/parts/0.run.json"

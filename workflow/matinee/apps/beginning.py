@@ -55,18 +55,25 @@ def begin(given: Beginning) -> Begun:
         raise ConfigurationError(f"{folder} holds an experiment already (experiment.yaml).")
     logged = list(_read_logs(given)) if given.logs else []
     tools = _tools(given, logged)
-    trained, kept = _split(logged)
+    trained, kept, differ = _split(logged)
     (folder / "scenarios").mkdir(parents=True, exist_ok=True)
     records.write_json(folder / "tools.json", [tool.as_openai()["function"] for tool in tools])
     records.write_lines(folder / "rows.jsonl", [_as_openai(row, tools) for row in trained])
     cases = _write_suite(folder, kept, tools)
     _write_fixtures(folder / "fixtures.yaml", kept)
-    (folder / "experiment.yaml").write_text(_experiment(given, len(trained)), encoding="utf-8")
+    (folder / "experiment.yaml").write_text(
+        _experiment(given, len(trained), differ), encoding="utf-8"
+    )
     notes = []
     if cases == 0:
         notes.append(f"Write your test cases into {folder / 'scenarios/cases.yaml'}.")
     elif cases < FEW_CASES:
         notes.append(f"{cases} test cases show only very large gains; {FEW_CASES} are a beginning.")
+    if not differ:
+        notes.append(
+            "Nearly all logged questions are alike, so training shows what the test asks "
+            "(`leakage: warn`). Cases of your own, asked otherwise, say more."
+        )
     if not trained:
         notes.append("No rows of your own: the models train on made conversations alone.")
     return Begun(len(trained), cases, tuple(notes))
@@ -107,16 +114,40 @@ def _tools(given: Beginning, logged: Iterable[Conversation]) -> list[Tool]:
     return list(tools.values())
 
 
-def _split(logged: Sequence[Conversation]) -> tuple[list[Conversation], list[Conversation]]:
-    """Rows to train on and rows to test with. The same first question is never in both."""
-    questions = sorted(
-        {_question(row) for row in logged}, key=lambda text: sha256(text.encode()).digest()
-    )
-    kept = set(questions[: round(KEPT_SHARE * len(questions))])
-    return (
-        [row for row in logged if _question(row) not in kept],
-        [row for row in logged if _question(row) in kept],
-    )
+def _split(
+    logged: Sequence[Conversation],
+) -> tuple[list[Conversation], list[Conversation], bool]:
+    """Rows to train on, rows to test with, and whether their questions differ.
+
+    Rows whose questions are alike stay together. Where that leaves too little for a test, because
+    nearly all are alike, equal questions alone do.
+    """
+    from matinee.data.leakage import alike
+
+    wanted = round(KEPT_SHARE * len(logged))
+    order = sorted(range(len(logged)), key=lambda place: _hash(logged[place]))
+    kept = _taken(alike(logged), order, wanted) if logged else set()
+    differ = 2 * len(kept) >= wanted
+    if not differ:
+        equal: dict[str, list[int]] = {}
+        for place, row in enumerate(logged):
+            equal.setdefault(_question(row), []).append(place)
+        kept = _taken(equal.values(), order, wanted)
+    trained = [row for place, row in enumerate(logged) if place not in kept]
+    return trained, [logged[place] for place in sorted(kept)], differ
+
+
+def _taken(groups: Iterable[list[int]], order: Sequence[int], wanted: int) -> set[int]:
+    """Whole groups, at most so many places."""
+    taken: set[int] = set()
+    for group in sorted(groups, key=lambda group: order.index(group[0])):
+        if len(taken) + len(group) <= wanted:
+            taken.update(group)
+    return taken
+
+
+def _hash(row: Conversation) -> bytes:
+    return sha256(_question(row).encode()).digest()
 
 
 def _question(row: Conversation) -> str:
@@ -222,7 +253,7 @@ def _example(tool: Tool) -> str:
     )
 
 
-def _experiment(given: Beginning, rows: int) -> str:
+def _experiment(given: Beginning, rows: int, differ: bool) -> str:
     """The configuration. Few rows of one's own are stretched by made ones."""
     from jinja2 import Environment
 
@@ -235,6 +266,7 @@ def _experiment(given: Beginning, rows: int) -> str:
     return written.render(
         source=source,
         rows=rows,
+        differ=differ,
         template=_template(model),
         title=f"{model.name} learns to call the tools of {given.folder.name}",
         language=given.language,

@@ -53,42 +53,6 @@ from matinee.config.training import (
     Variant,
 )
 
-__all__ = [
-    "CALL_FORMS",
-    "BfclSource",
-    "CallForm",
-    "Configuration",
-    "Dataset",
-    "DatasetSource",
-    "Export",
-    "Formats",
-    "GgufType",
-    "HubSource",
-    "Limits",
-    "Lora",
-    "MixPart",
-    "Model",
-    "ModelSource",
-    "PackageSource",
-    "PathSource",
-    "PromptTemplate",
-    "Publish",
-    "RandomSource",
-    "ReaderName",
-    "Reference",
-    "RequestForm",
-    "SampledRuns",
-    "Settings",
-    "SuiteSettings",
-    "Supervise",
-    "Sweep",
-    "Training",
-    "UrlSource",
-    "Variant",
-    "json_schema",
-]
-
-
 Named = TypeVar("Named", Model, Dataset, Variant, SuiteSettings)
 # What of a variant its rows do not depend on.
 OF_TRAINING = {"id", "training", "seeds", "shuffle_rows", "gpu_model"}

@@ -136,6 +136,34 @@ def find_leaks(training: Iterable[Conversation], suite: Suite) -> LeakReport:
     )
 
 
+def alike(rows: Sequence[Conversation]) -> list[list[int]]:
+    """Places of the rows in groups: where a user of one says nearly what a user of another says,
+    both are in one, so that rows of different groups do not leak into one another."""
+    import numpy as np
+    from rapidfuzz import fuzz, process
+    from scipy.sparse.csgraph import connected_components
+
+    said = [
+        (normal(text), place)
+        for place, row in enumerate(rows)
+        for kind, text in _texts_of(row)
+        if kind == "question"
+    ]
+    texts = [text for text, _ in said]
+    near = process.cdist(texts, texts, score_cutoff=QUESTION_THRESHOLD, dtype=np.uint8) > 0
+    within = process.cdist(
+        texts, texts, scorer=fuzz.partial_ratio, score_cutoff=100, dtype=np.uint8
+    )
+    long = np.array([len(text) >= SHORTEST_CONTAINED for text in texts])
+    linked = near | ((within > 0) & np.outer(long, long))
+    owners = np.array([place for _, place in said])
+    between = np.zeros((len(rows), len(rows)), dtype=bool)
+    first, second = linked.nonzero()
+    between[owners[first], owners[second]] = True
+    _, labels = connected_components(between, directed=False)
+    return [np.flatnonzero(labels == label).tolist() for label in dict.fromkeys(labels.tolist())]
+
+
 def _texts_of(conversation: Conversation) -> Iterator[tuple[Kind, str]]:
     for tool in conversation.tools:
         yield "tool_name", tool.name

@@ -93,10 +93,23 @@ def lease(
     if not devices:
         yield ()
         return
-    with _held(devices, count, folder or _lock_folder(), say) as held:
+    before, told = os.environ.get(VARIABLE), False
+    with contextlib.ExitStack() as locks:
+        while len(held := _try(devices, count, folder or _lock_folder(), locks)) < count:
+            # All or none: two jobs that each hold half of what they need would wait for ever.
+            locks.close()
+            if not told:
+                say(f"waiting for {count} of {len(devices)} GPUs; other jobs hold them")
+                told = True
+            time.sleep(POLL_SECONDS * random.uniform(0.5, 1.0))
         names = tuple(device.name for device in held)
-        with _visible(",".join(names)):
+        os.environ[VARIABLE] = ",".join(names)
+        try:
             yield names
+        finally:
+            del os.environ[VARIABLE]
+            if before is not None:
+                os.environ[VARIABLE] = before
 
 
 def lease_until_exit(count: int) -> tuple[str, ...]:
@@ -105,24 +118,6 @@ def lease_until_exit(count: int) -> tuple[str, ...]:
     names = stack.enter_context(lease(count))
     atexit.register(stack.close)
     return names
-
-
-@contextlib.contextmanager
-def _held(
-    devices: Sequence[Device], count: int, folder: Path, say: Callable[[str], None]
-) -> Iterator[list[Device]]:
-    told = False
-    while True:
-        with contextlib.ExitStack() as locks:
-            held = _try(devices, count, folder, locks)
-            if len(held) == count:
-                yield held
-                return
-        # All or none: two jobs that each hold half of what they need would wait for ever.
-        if not told:
-            say(f"waiting for {count} of {len(devices)} GPUs; other jobs hold them")
-            told = True
-        time.sleep(POLL_SECONDS * random.uniform(0.5, 1.0))
 
 
 def _try(
@@ -150,16 +145,3 @@ def _lock_folder() -> Path:
     folder = Path(tempfile.gettempdir()) / f"matinee-gpus-{os.getuid()}"
     folder.mkdir(mode=0o700, exist_ok=True)
     return folder
-
-
-@contextlib.contextmanager
-def _visible(names: str) -> Iterator[None]:
-    before = os.environ.get(VARIABLE)
-    os.environ[VARIABLE] = names
-    try:
-        yield
-    finally:
-        if before is None:
-            os.environ.pop(VARIABLE, None)
-        else:
-            os.environ[VARIABLE] = before

@@ -34,6 +34,7 @@ from matinee.runtime import records
 from matinee.runtime.errors import ConfigurationError, UserError
 from matinee.runtime.places import RESOURCES
 from matinee.runtime.progress import duration
+from matinee.stages.training import CERTIFIED_PROMPTS
 from matinee.training.batching import CPU_TOKENS, Job, epoch_batches, rows_per_pass
 
 # Tokens a row of a set that is not here: measured on 16 rows of glaive_toolcall_en_demo; assumed of
@@ -47,8 +48,9 @@ SAMPLE = 64
 PROOF_TOKENS = 300
 # Published sets that hold fewer rows than are usually asked for (config.yaml).
 PUBLISHED_ROWS = {"oaast_sft_zh": 689}
-# Of a test case: outputs, tokens read and written in each, seconds a token at least on a GPU.
-OUTPUTS, READ, WRITTEN, TOKEN_SECONDS = 2, 100, 40, 0.04
+# Of a test case: outputs and tokens written in each (the demo's four subjects: 1.0 to 2.5 and 20 to
+# 69), tokens read beyond the tool list, seconds a token at least on a GPU.
+OUTPUTS, WRITTEN, READ, TOKEN_SECONDS = 1.8, 35, 70, 0.04
 # Seconds until a stage has loaded its libraries, and the GB that they take.
 START, CPU_BASE, GPU_BASE = 6.0, 0.6, 1.5
 # GB on a GPU for one GB of 16-bit weights.
@@ -95,16 +97,23 @@ class Estimator:
 
     def outlays(self) -> Iterator[Outlay]:
         """Every job that takes more than moments, in the order of the workflow."""
-        trainings = list(self.plan.trainings())
+        models = dict.fromkeys(variant.model for variant, _ in self.plan.trainings())
+        yield from map(self._fetch, models)
+        yield from (measured or guess for guess, measured in self._jobs())
+
+    def held(self) -> Iterator[tuple[Outlay, Outlay]]:
+        """The estimate of each job that has run, and what it took."""
+        yield from ((guess, measured) for guess, measured in self._jobs() if measured)
+
+    def _jobs(self) -> Iterator[tuple[Outlay, Outlay | None]]:
         local = [subject for subject in self.plan.subjects.values() if subject.variant]
-        yield from map(self._fetch, dict.fromkeys(variant.model for variant, _ in trainings))
         for one in (
-            *(self._train(*training) for training in trainings),
+            *(self._train(*training) for training in self.plan.trainings()),
             *(self._merge(*merged) for merged in self.plan.merges()),
             *map(self._test, local),
         ):
             found = [_record(*run) for run in one.runs]
-            yield _measured(one, found) if all(found) else one
+            yield one, _measured(one, found) if all(found) else None
 
     def _speed_up(self, training: Outlay) -> float:
         """How much faster than expected a training ran here; 0 where none did, or where arithmetic
@@ -249,8 +258,8 @@ class Estimator:
         one = Outlay(f"merge {variant.id} s{seed}", [(run, self.plan.merge_model(variant.id))])
         if (anatomy := self.anatomy(variant.model)) is None:
             return one
-        # Four prompts through four models in fp32, two of them held at once.
-        work = 4 * 4 * PROOF_TOKENS * 2 * anatomy.products
+        # The prompts go through four models in fp32, two of them held at once.
+        work = CERTIFIED_PROMPTS * 4 * PROOF_TOKENS * 2 * anatomy.products
         seconds = START + 6 * anatomy.stored + self.machine.seconds(work, "fp32")
         memory = self._base + 4 * anatomy.stored
         return replace(one, disk=anatomy.stored, memory=memory, seconds=seconds)
@@ -330,7 +339,9 @@ def _measured(one: Outlay, runs: Sequence[dict[str, Any]]) -> Outlay:
     """The outlay with the memory and time that its stages took."""
     facts = [{**run, **run["facts"].get("metrics", {})} for run in runs]
     memory = max(f.get("peak_device_memory_mb", f["peak_memory_mb"]) for f in facts) / 1000
-    seconds = sum(run["wall_seconds"] for run in runs)
+    # A training that was taken up again took its time for the rest of its steps.
+    done = [1 - f.get("resumed_from_step", 0) / f.get("steps", 1) for f in facts]
+    seconds = sum(run["wall_seconds"] / share for run, share in zip(runs, done, strict=True))
     return replace(one, memory=memory, seconds=seconds, measured=True)
 
 
@@ -361,13 +372,14 @@ def estimate(plan: Plan, machine: Machine, results: Path | None = None) -> Itera
         **dict.fromkeys(("steps", "tokens"), "{:,.0f}".format),
         "seconds": duration,
     }
-    yield f"{f'  on {machine.name}':26}" + "".join(
+    width = max(len(one.job) for one in outlays)
+    yield f"{f'  on {machine.name}':{width + 2}}" + "".join(
         f"{name.replace('seconds', 'time'):>14}" for name in columns
     )
     for one in outlays:
         known = [(getattr(one, name), write) for name, write in columns.items()]
         cells = "".join(f"{write(value) if value else '':>14}" for value, write in known)
-        yield f"{'✓' if one.measured else '~'} {one.job:24}{cells}".rstrip()
+        yield f"{'✓' if one.measured else '~'} {one.job:{width}}{cells}".rstrip()
     download, disk, seconds = (
         sum(getattr(one, name) for one in outlays) for name in ("download", "disk", "seconds")
     )
