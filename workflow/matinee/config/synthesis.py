@@ -73,11 +73,6 @@ class SynthesisSettings(Settings):
         description="Share of the masked lists whose parameter names are changed as well "
         "(another spelling style, an affix, or an abbreviation).",
     )
-    recoded_share: Share = Field(
-        default=0.0,
-        description="Share of tool lists whose codes (`cool` for cooling) are replaced by random "
-        "ones, so that the model looks them up in the list instead of remembering them.",
-    )
     extras_share: Share = Field(
         default=0.2,
         description="Share of the tools in a list that have one or two more optional parameters, "

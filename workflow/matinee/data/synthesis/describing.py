@@ -111,7 +111,7 @@ class Describer:
     def tool(self, tool: CatalogueTool, extras: dict[str, dict[str, Any]]) -> Tool:
         """The tool with its schema; `extras` are parameters by name that it does not have."""
         properties = {
-            self.names.parameter(tool.name, item.name): self._schema(tool.name, item)
+            self.names.parameter(tool.name, item.name): self._schema(item)
             for item in tool.parameters
         }
         properties |= {name: extra for name, extra in extras.items() if name not in properties}
@@ -120,16 +120,15 @@ class Describer:
             schema["required"] = [self.names.parameter(tool.name, name) for name in tool.required]
         return Tool(self.names.tool(tool.name), self._about(tool), canonical_json(schema))
 
-    def _schema(self, tool: str, parameter: Parameter) -> dict[str, Any]:
+    def _schema(self, parameter: Parameter) -> dict[str, Any]:
         schema: dict[str, Any] = {"type": parameter.json_type}
         if parameter.json_type == "array":
             schema["items"] = {"type": "string"}
-        schema["description"] = self._about_parameter(tool, parameter)
+        schema["description"] = self._about_parameter(parameter)
         if parameter.codes and self.dialect.enumerated:
-            named = self.names.value
-            schema["enum"] = [named(tool, parameter.name, code) for code in parameter.codes]
+            schema["enum"] = list(parameter.codes)
         if parameter.default is not None and self.dialect.default_key:
-            schema["default"] = self.names.value(tool, parameter.name, parameter.default)
+            schema["default"] = parameter.default
         return schema
 
     def _about(self, tool: CatalogueTool) -> str:
@@ -156,14 +155,14 @@ class Describer:
             sentences.append(_NOTHING[self.language])
         return ("" if self._zh else " ").join(sentences)
 
-    def _about_parameter(self, tool: str, parameter: Parameter) -> str:
+    def _about_parameter(self, parameter: Parameter) -> str:
         """Label, note, codes, source, format, example and default, as far as there are any."""
         dialect, maker = self.dialect, parameter.maker
         notes = [parameter.label[self.language]]
         if parameter.note:
             notes.append(parameter.note[self.language])
         if parameter.codes:
-            notes[-1] += ("：" if self._zh else ": ") + self._codes(tool, parameter)
+            notes[-1] += ("：" if self._zh else ": ") + self._codes(parameter)
         if parameter.source:
             source = self.names.tool(parameter.source_tool)
             notes.append(dialect.source_note.format(name=source) if self._zh else f"from {source}")
@@ -175,19 +174,16 @@ class Describer:
             example = canonical_json(value) if isinstance(value, list) else str(value)
             notes.append(dialect.example[self.language].format(example))
         if parameter.default is not None:
-            default = self._shown(tool, parameter, parameter.default)
+            default = canonical_json(parameter.default).strip('"')
             told = "默认为" if dialect.written_out else "默认"
             notes.append(f"{told}{default}" if self._zh else f"default {default}")
         elif dialect.written_out and not parameter.required:
             notes.append(_ONLY_IF[self.language])
         return self._comma.join(notes)
 
-    def _codes(self, tool: str, parameter: Parameter) -> str:
+    def _codes(self, parameter: Parameter) -> str:
         form = self.dialect.codes[self.language]
         return self._comma.join(
-            form.format(code=self._shown(tool, parameter, value), word=word.words(self.language)[0])
+            form.format(code=canonical_json(value).strip('"'), word=word.words(self.language)[0])
             for value, word in parameter.words
         )
-
-    def _shown(self, tool: str, parameter: Parameter, value: Any) -> str:
-        return canonical_json(self.names.value(tool, parameter.name, value)).strip('"')

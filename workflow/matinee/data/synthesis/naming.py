@@ -1,11 +1,10 @@
-"""Random names for tools, parameters and codes, so that a model must copy and cannot guess."""
+"""Random names for tools and parameters, so that a model must copy and cannot guess."""
 
 from __future__ import annotations
 
 import random
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass, field
-from typing import Any
 
 _ONSETS = (
     "b", "br", "d", "f", "g", "k", "kl", "l", "m", "n", "p", "pr", "r", "s", "t", "tr", "v",
@@ -27,11 +26,10 @@ _LETTERS = "abcdefghijklmnopqrstuvwxyz"
 
 @dataclass(frozen=True)
 class Names:
-    """What tools, parameters and codes are called in one list. What is not listed is kept."""
+    """What tools and parameters are called in one list. Names that are not listed are kept."""
 
     tools: dict[str, str] = field(default_factory=dict)
     parameters: dict[tuple[str, str], str] = field(default_factory=dict)
-    codes: dict[tuple[str, str], dict[Any, Any]] = field(default_factory=dict)
 
     def tool(self, name: str) -> str:
         """The name that the list gives the tool."""
@@ -40,11 +38,6 @@ class Names:
     def parameter(self, tool: str, name: str) -> str:
         """The name that the list gives the parameter."""
         return self.parameters.get((tool, name), name)
-
-    def value(self, tool: str, name: str, value: Any) -> Any:
-        """What the list gives for a value of the parameter: another one where it is a code."""
-        codes = self.codes.get((tool, name))
-        return codes[value] if codes and value in codes else value
 
 
 def mask_tools(rng: random.Random, names: Iterable[str]) -> dict[str, str]:
@@ -77,27 +70,6 @@ def rename_parameters(
             candidate += rng.choice(_LETTERS)
         renamed[tool, name] = candidate
     return renamed
-
-
-def recode(rng: random.Random, codes: Sequence[Any]) -> dict[Any, Any]:
-    """Another code for each, all of one style and of the old ones' type; half of them in order."""
-    count = len(codes)
-    start = rng.choice((0, 1, 1, 10, 101))
-    numbers = rng.choice((list(range(start, start + count)), rng.sample(range(1, 1000), count)))
-    style = rng.choice(("number", "number", "padded", "letter", "letters"))
-    if all(isinstance(code, int) for code in codes):
-        new: list[Any] = numbers
-    elif style == "letter":
-        new = rng.sample("ABCDEFGHIJKLMNOPQRSTUVWXYZ"[: max(count, 8)], count)
-    elif style == "letters":
-        found: dict[str, None] = {}
-        while len(found) < count:
-            found[_letters(rng, 2, 3)] = None
-        new = list(found)
-    else:
-        new = [f"{number:02d}" if style == "padded" else str(number) for number in numbers]
-    new = sorted(new) if rng.random() < 0.5 else new
-    return dict(zip(codes, new, strict=True))
 
 
 def _restyled(rng: random.Random, name: str, style: str, affix: str, prefix: str) -> str:

@@ -10,10 +10,10 @@ from datetime import date
 from typing import Any
 
 from matinee.config.synthesis import Language, SynthesisSettings
-from matinee.data.synthesis.catalogue import Catalogue, CatalogueTool, Parameter
+from matinee.data.synthesis.catalogue import Catalogue, CatalogueTool
 from matinee.data.synthesis.dates import draw_today
 from matinee.data.synthesis.describing import Describer, Dialect, draw_dialect
-from matinee.data.synthesis.naming import Names, mask_tools, recode, rename_parameters
+from matinee.data.synthesis.naming import Names, mask_tools, rename_parameters
 from matinee.data.synthesis.texts import Bilingual
 from matinee.messages.conversations import Tool, canonical_json
 
@@ -43,10 +43,7 @@ class ToolList:
         """The values under the names and in the order that the list gives the tool's parameters."""
         name = self.names.tool(tool)
         shown = next(one for one in self.rendered if one.name == name).schema["properties"]
-        named = {
-            self.names.parameter(tool, key): self.names.value(tool, key, value)
-            for key, value in values.items()
-        }
+        named = {self.names.parameter(tool, key): value for key, value in values.items()}
         return {key: named[key] for key in shown if key in named}
 
 
@@ -65,8 +62,7 @@ class Composer:
         language = _weighted(rng, self.settings.languages)
         tools = list(self._choose(rng, wanted).values())
         rng.shuffle(tools)
-        codes = self._codes(random.Random(f"{list_id}|codes"), tools, language)
-        names = replace(self._names(rng, tools), codes=codes)
+        names = self._names(rng, tools)
         # Drawn apart: without them, a seed gives the rows that it gave before there were any.
         layout = random.Random(f"{list_id}|layout")
         shuffled = layout.random() < self.settings.shuffled_share
@@ -121,27 +117,6 @@ class Composer:
             return Names(masked)
         parameters = [(tool.name, item.name) for tool in tools for item in tool.parameters]
         return Names(masked, rename_parameters(rng, parameters))
-
-    def _codes(
-        self, rng: random.Random, tools: list[CatalogueTool], language: Language
-    ) -> dict[tuple[str, str], dict[Any, Any]]:
-        if rng.random() >= self.settings.recoded_share:
-            return {}
-        return {
-            (tool.name, item.name): recode(rng, tuple(item.codes))
-            for tool in tools
-            for item in tool.parameters
-            if _is_recodable(item, language)
-        }
-
-
-def _is_recodable(parameter: Parameter, language: Language) -> bool:
-    """Whether the codes could as well be others: they are not said (`3` of `3 years` is)."""
-    texts = parameter.json_type == "string"
-    return bool(parameter.codes) and not any(
-        isinstance(code, str) != texts or any(str(code) in said for said in word.words(language))
-        for code, word in parameter.words
-    )
 
 
 def _weighted(rng: random.Random, weights: dict[Language, float]) -> Language:
