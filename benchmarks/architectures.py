@@ -10,6 +10,9 @@ it. `not made`: no tiny model could be made of it here, with the reason.
 from __future__ import annotations
 
 import argparse
+import json
+import os
+import resource
 import signal
 import sys
 import warnings
@@ -19,7 +22,7 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "workflow"))
 
 # A default that nothing here makes small can be as large as the published model.
-SECONDS = 60
+SECONDS, MEMORY = 60, 12 * 2**30
 SMALL = {
     "vocab_size": 128,
     "hidden_size": 64,
@@ -142,8 +145,24 @@ def row(kind: str) -> tuple[str, str]:
     return ("rows alone" if padded_problem(model) else "own"), problem[:120]
 
 
-def _too_long(*_: object) -> None:
-    raise TimeoutError(f"no answer in {SECONDS} s")
+def apart(kind: str) -> tuple[str, str]:
+    """The row of a type, computed in a process of its own that may fail, take long or be large."""
+    reader, writer = os.pipe()
+    child = os.fork()
+    if not child:
+        resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
+        signal.alarm(SECONDS)
+        os.write(writer, json.dumps(row(kind)).encode())
+        os._exit(0)
+    os.close(writer)
+    with os.fdopen(reader, "rb") as told:
+        found = told.read()
+    ended = os.waitpid(child, 0)[1]
+    way, why = json.loads(found or '["not made", ""]')
+    if not found:
+        late = os.WIFSIGNALED(ended) and os.WTERMSIG(ended) == signal.SIGALRM
+        why = f"no answer in {SECONDS} s" if late else "its process died"
+    return way, why
 
 
 def main() -> None:
@@ -157,12 +176,9 @@ def main() -> None:
 
     transformers.logging.set_verbosity_error()  # type: ignore[no-untyped-call]
     names = arguments.names or sorted(MODEL_FOR_CAUSAL_LM_MAPPING_NAMES)
-    signal.signal(signal.SIGALRM, _too_long)
     lines = ["| model type | computed | why |", "| --- | --- | --- |"]
     for name in names:
-        signal.alarm(SECONDS)
-        way, why = row(name)
-        signal.alarm(0)
+        way, why = apart(name)
         lines.append(f"| {name} | {way} | {why.replace('|', '/')} |")
         print(lines[-1], flush=True)
     if arguments.output:

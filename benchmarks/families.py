@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import argparse
 import copy
+import importlib
 import sys
 import tempfile
 from pathlib import Path
@@ -21,8 +22,6 @@ from typing import Any
 ROOT = Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(ROOT / "workflow"), str(ROOT / "tests/unit")]
 
-from test_native import FORMS, OURS, PUBLISHED, TOOLS, spans, with_template  # noqa: E402
-from tiny import llama, training  # noqa: E402
 from transformers import AutoTokenizer  # noqa: E402
 
 from matinee.engines.base import Completion, Request  # noqa: E402
@@ -38,6 +37,9 @@ from matinee.runtime.records import write_json  # noqa: E402
 from matinee.training.batching import Job  # noqa: E402
 from matinee.training.run import train  # noqa: E402
 
+# The templates of the tests, and their tiny models.
+tests: Any = importlib.import_module("test_native")
+tiny: Any = importlib.import_module("tiny")
 CPU = Placement("cpu", "fp32", "a tiny model")
 CALL = ToolCall("get_weather", '{"city": "上海", "days": 3}')
 TALK = Conversation(
@@ -51,22 +53,24 @@ TALK = Conversation(
         Message("user", "谢谢"),
         Message("assistant", "不客气。"),
     ),
-    TOOLS,
+    tests.TOOLS,
 )
 
 
 def chain(name: str, folder: Path) -> dict[str, str]:
     """What came out of one family, column by column."""
-    tokenizer = with_template(OURS.get(name) or PUBLISHED[name].read_text(encoding="utf-8"))
+    tokenizer = tests.with_template(
+        tests.OURS.get(name) or tests.PUBLISHED[name].read_text(encoding="utf-8")
+    )
     base, output, merged = folder / "base", folder / "output", folder / "merged"
-    model = llama(vocabulary=len(tokenizer))
+    model = tiny.llama(vocabulary=len(tokenizer))
     model.save_pretrained(base)
     tokenizer.save_pretrained(base)
     write_json(base / "run.json", {"facts": {"source": "random"}, "parameters": {"id": name}})
     output.mkdir()
     renderer = Renderer(AutoTokenizer.from_pretrained(base), "native")
     rows = [(row.ids, row.mask) for row in renderer.rows([TALK])[0]]
-    settings = training(batch_size=1, gradient_accumulation=1, epochs=2.0)
+    settings = tiny.training(batch_size=1, gradient_accumulation=1, epochs=2.0)
     metrics = train(Job(base, rows, settings, 1, True, folder / "c", output, name))
     told = {"training": settings.model_dump(mode="json"), "seed": 1, "variant": name}
     write_json(output / "run.json", {"parameters": told})
@@ -79,7 +83,7 @@ def chain(name: str, folder: Path) -> dict[str, str]:
         written[request.key] = completion.text
 
     messages = tuple(message.as_openai() for message in TALK.messages)
-    tools = tuple(tool.as_openai() for tool in TOOLS)
+    tools = tuple(tool.as_openai() for tool in tests.TOOLS)
     engine = TransformersEngine.load(merged, "native", CPU, 2, constrained=True)
     engine.serve([Request("a", messages[:2], tools, 64, must_call=("now",))], keep)
     read = parse(renderer.form, written["a"], tools=tools)
@@ -98,13 +102,13 @@ def served_alike(folder: Path, renderer: Renderer, rows: list[Any]) -> bool:
     assert renderer.native is not None
     plain: Any = copy.deepcopy(AutoTokenizer.from_pretrained(folder))
     answers = [n for n, message in enumerate(TALK.messages) if message.role == "assistant"]
-    trained = [ids[:start] for ids, mask in rows for start, _ in spans(ids, mask)]
+    trained = [ids[:start] for ids, mask in rows for start, _ in tests.spans(ids, mask)]
     prompts = []
     for place in answers:
         said = [message.as_openai() for message in TALK.messages[:place]]
         text = plain.apply_chat_template(
             renderer.native._spelled(said),
-            tools=[tool.as_openai() for tool in TOOLS],
+            tools=[tool.as_openai() for tool in tests.TOOLS],
             tokenize=False,
             add_generation_prompt=True,
             enable_thinking=False,
@@ -124,7 +128,7 @@ def main() -> None:
     parser.add_argument("--output", type=Path)
     arguments = parser.parse_args()
     lines: list[str] = []
-    for name in arguments.names or sorted(FORMS):
+    for name in arguments.names or sorted(tests.FORMS):
         with tempfile.TemporaryDirectory() as folder:
             found = chain(name, Path(folder))
         if not lines:

@@ -15,12 +15,9 @@ import argparse
 import gc
 import json
 import os
-import subprocess
 import sys
-import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +29,7 @@ sys.path.insert(0, str(ROOT / "workflow"))
 
 from matinee.engines.base import Completion, Reply, Request  # noqa: E402
 from matinee.engines.openai import wire_messages  # noqa: E402
+from matinee.engines.servers import Command, Started, running  # noqa: E402
 from matinee.engines.transformers import TransformersEngine  # noqa: E402
 from matinee.evaluation.playing import Play, run_suite  # noqa: E402
 from matinee.evaluation.suites import load_suite, select  # noqa: E402
@@ -42,9 +40,7 @@ from matinee.models.devices import Placement  # noqa: E402
 from matinee.runtime.records import write_json  # noqa: E402
 
 RESOURCES = ROOT / "workflow" / "resources"
-UP_WITHIN = 900  # seconds
 AT_ONCE = 16
-ADDRESS = "http://127.0.0.1:8033"
 
 
 class First:
@@ -77,56 +73,38 @@ def ours(model: Path, template: str, requests: list[Request]) -> dict[str, str]:
     return texts
 
 
-@contextmanager
-def served(arguments: argparse.Namespace, form: str, log: Path) -> Iterator[None]:
-    """`vllm serve`, until the block ends."""
+def command(arguments: argparse.Namespace, form: str) -> Command:
+    """`vllm serve` with its parser of the form."""
     plugin = arguments.model / "vllm_action_parser.py"
     parser = ["--tool-call-parser", forms()[form].vllm or form]
     if plugin.is_file():
         parser += ["--tool-parser-plugin", str(plugin)]
-    command = [
+    fixed = [
         *(str(arguments.vllm / "bin/vllm"), "serve", str(arguments.model), "--dtype", "float32"),
         *("--enforce-eager", "--max-model-len", "4096", "--max-num-seqs", str(AT_ONCE)),
-        *("--host", "127.0.0.1", "--port", "8033", "--served-model-name", "model"),
         *("--generation-config", "vllm", "--enable-auto-tool-choice", *parser),
     ]
-    environment = os.environ | {"VLLM_CPU_KVCACHE_SPACE": "1", "HF_HUB_OFFLINE": "1"}
-    with log.open("w") as told:
-        process = subprocess.Popen(
-            command, stdout=told, stderr=told, env=environment, start_new_session=True
-        )
-        try:
-            ends = time.monotonic() + UP_WITHIN
-            while not _up():
-                if process.poll() is not None or time.monotonic() > ends:
-                    raise SystemExit(f"vLLM did not come up; see {log}")
-                time.sleep(2)
-            yield
-        finally:
-            process.terminate()
-            process.wait(60)
+    return lambda port, name: [
+        *fixed,
+        *("--host", "127.0.0.1", "--port", str(port), "--served-model-name", name),
+    ]
 
 
-def _up() -> bool:
-    try:
-        return httpx.get(f"{ADDRESS}/health").is_success
-    except httpx.TransportError:
-        return False
-
-
-def asked(request: Request, client: httpx.Client) -> dict[str, Any]:
+def asked(request: Request, server: Started, client: httpx.Client) -> dict[str, Any]:
     """What vLLM makes of a request: prompt and answer as tokens, and the calls read in it."""
-    body: dict[str, Any] = {"model": "model", "messages": wire_messages(request.messages)}
+    body: dict[str, Any] = {"model": server.name, "messages": wire_messages(request.messages)}
     if request.tools:
         body["tools"] = list(request.tools)
-    rendered = client.post("/tokenize", json={**body, "add_generation_prompt": True})
+    root = server.address.removesuffix("/v1")
+    rendered = client.post(f"{root}/tokenize", json={**body, "add_generation_prompt": True})
     limits = {"temperature": 0, "max_tokens": request.max_new_tokens, "return_token_ids": True}
-    answer = client.post("/v1/chat/completions", json={**body, **limits}).raise_for_status().json()
-    choice = answer["choices"][0]
+    answer = client.post(f"{root}/v1/chat/completions", json={**body, **limits})
+    told = answer.raise_for_status().json()
+    choice = told["choices"][0]
     calls = choice["message"].get("tool_calls") or []
     return {
         "prompt": rendered.raise_for_status().json()["tokens"],
-        "used": answer["prompt_token_ids"],
+        "used": told["prompt_token_ids"],
         "written": choice["token_ids"],
         "calls": [[one["function"]["name"], one["function"]["arguments"]] for one in calls],
     }
@@ -137,14 +115,15 @@ def compare(arguments: argparse.Namespace) -> dict[str, Any]:
     requests = first_requests(renderer.form, arguments.cases, arguments.tokens)
     texts = ours(arguments.model, arguments.template, requests)
     gc.collect()
+    os.environ |= {"VLLM_CPU_KVCACHE_SPACE": "1", "HF_HUB_OFFLINE": "1"}
     found: dict[str, Any] = dict.fromkeys(("cases", "prompt", "answer", "calls", "called"), 0)
     differences: list[dict[str, Any]] = []
     with (
-        served(arguments, renderer.form, arguments.output.with_suffix(".log")),
-        httpx.Client(base_url=ADDRESS, timeout=1800) as client,
+        running(command(arguments, renderer.form), arguments.output.with_suffix(".log")) as server,
+        httpx.Client(timeout=1800, trust_env=False) as client,
         ThreadPoolExecutor(AT_ONCE) as pool,
     ):
-        answers = pool.map(lambda request: asked(request, client), requests)
+        answers = pool.map(lambda request: asked(request, server, client), requests)
         for request, theirs in zip(requests, answers, strict=True):
             prompt = renderer.prompt(request.messages, request.tools)
             written = [token for token in theirs["written"] if token not in renderer.stop_ids]
