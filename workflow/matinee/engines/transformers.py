@@ -400,35 +400,30 @@ class GenerationRun:
             logits = self._forward(ids, positions, PrefillLayout(self._cache, parts), last)
         else:
             logits = self._own.logits([(row.number, row.prompt) for row in rows])
-        for row, token in zip(rows, self._choose(rows, logits), strict=True):
-            row.written.append(token)
+        self._write(rows, logits)
 
     def _decode(self) -> None:
         """One more token for every running row."""
         rows = list(self._running.values())
-        if self._own is not None:
-            told = [(row.number, [*row.slot.ids, row.written[-1]]) for row in rows]
-            return self._take(rows, self._own.logits(told))
-        layout = DecodeLayout(
-            self._cache, [(row.number, row.slot.shared, row.slot.own) for row in rows]
-        )
-        ids = [row.written[-1] for row in rows]
-        positions = [len(row.slot.ids) for row in rows]
-        self._take(rows, self._forward(ids, positions, layout, list(range(len(rows)))))
-
-    def _take(self, rows: list[Running], logits: Tensor) -> None:
-        """Each row's next token, chosen by its logits (rows, V)."""
-        for row, token in zip(rows, self._choose(rows, logits), strict=True):
+        if self._own is None:
+            told = [(row.number, row.slot.shared, row.slot.own) for row in rows]
+            ids, positions = [row.written[-1] for row in rows], [len(row.slot.ids) for row in rows]
+            layout = DecodeLayout(self._cache, told)
+            logits = self._forward(ids, positions, layout, list(range(len(rows))))
+        else:
+            logits = self._own.logits(
+                [(row.number, [*row.slot.ids, row.written[-1]]) for row in rows]
+            )
+        for row in rows:
             row.slot.ids.append(row.written[-1])
-            row.written.append(token)
+        self._write(rows, logits)
 
-    def _choose(self, rows: list[Running], logits: Tensor) -> list[int]:
-        """The next token of each row, from logits (rows, V)."""
+    def _write(self, rows: list[Running], logits: Tensor) -> None:
+        """Adds each row's next token, chosen by its logits (rows, V)."""
         likeliest = logits.argmax(dim=-1).tolist()
-        return [
-            best if row.chooser is None else row.chooser.choose(logits[place], row.written)
-            for place, (row, best) in enumerate(zip(rows, likeliest, strict=True))
-        ]
+        for place, (row, best) in enumerate(zip(rows, likeliest, strict=True)):
+            chooser = row.chooser
+            row.written.append(chooser.choose(logits[place], row.written) if chooser else best)
 
     def _ended(self, row: Running) -> bool:
         if row.written[-1] in self._renderer.stop_ids or len(row.written) >= row.room:
