@@ -4,7 +4,7 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
-model=${MODEL:-results/model/smollm2_135m_instruct}
+model=${MODEL:-results/model/qwen2_5_coder_0_5b}
 [ -d "$model" ] || { echo "No model in $model: run make demo first, or set MODEL=FOLDER."; exit 1; }
 
 python benchmarks/frame.py
@@ -20,3 +20,4 @@ python benchmarks/training.py --model "$model"
 python benchmarks/training_cpu.py --model "$model"
 python benchmarks/training_packing.py --model "$model"
 python benchmarks/evaluation.py --model "$model"
+[ ! -d results/training ] || python benchmarks/estimates.py results --configfile workflow/presets/demo.yaml

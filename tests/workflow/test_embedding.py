@@ -1,10 +1,10 @@
-"""The workflow in the hands of Snakemake's own tools: as a module, its report, the catalogue."""
+"""The workflow in the hands of Snakemake's own tools: as a module, its dry run, the catalogue."""
 
 from __future__ import annotations
 
+import os
 import pty
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -56,8 +56,6 @@ def test_a_dry_run_ends_with_what_the_run_takes(clone: Clone) -> None:
     shown: list[bytes] = []
 
     def read(descriptor: int) -> bytes:
-        import os
-
         shown.append(os.read(descriptor, 4096))
         return shown[-1]
 
@@ -67,21 +65,6 @@ def test_a_dry_run_ends_with_what_the_run_takes(clone: Clone) -> None:
     end = b"".join(shown).decode()
     assert "~ train chat s42" in end[end.index("This was a dry-run") :]
     assert "in all: download" in end
-
-
-@pytest.mark.extended
-def test_snakemakes_own_report_holds_page_curves_and_certificates(finished: Clone) -> None:
-    made = finished.snakemake("--configfile", *SMOKE, "--report", "report.zip")
-    assert made.returncode == 0, made.stderr[-3000:]
-    listed = subprocess.run(
-        [sys.executable, "-m", "zipfile", "--list", "report.zip"],
-        cwd=finished.folder,
-        capture_output=True,
-        text=True,
-        check=True,
-    ).stdout
-    for name in ("report.html", "loss.svg", "merge.json", "leakage.json", "accuracy.csv"):
-        assert name in listed
 
 
 def test_the_catalogue_is_told_what_there_is() -> None:
