@@ -459,3 +459,8 @@ def test_a_schema_that_refers_to_itself_ends():
 @given(schema=JSON.filter(lambda value: isinstance(value, dict)), value=JSON, other=JSON)
 def test_comparison_by_any_schema_never_raises(schema, value, other):
     assert isinstance(equal_by_schema({"type": "array", "items": schema}, value, other), bool)
+
+
+def test_an_address_that_is_none_is_another_value_and_no_error() -> None:
+    assert not equal("url", "https://juhe.cn", "https://[juhe.cn")
+    assert equal("url", "https://[juhe.cn", "https://[juhe.cn")

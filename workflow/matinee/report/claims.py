@@ -9,7 +9,8 @@ from collections.abc import Sequence
 from markupsafe import Markup
 
 from matinee.evaluation import significance
-from matinee.evaluation.comparison import DUE, Pair, Result
+from matinee.evaluation.comparison import DUE, QUIET, Pair, Result
+from matinee.evaluation.scripted import FLOOR
 from matinee.report.collect import ReportData, StageRun
 from matinee.report.words import Language, duration, p_text, percent
 
@@ -56,10 +57,13 @@ def _group(result: Result, words: Language) -> str:
 def _against_floor(data: ReportData, due: Result, words: Language) -> str:
     """What an agent that understands nothing gets of the same cases, and whether that is less."""
     floor = data.comparison.floors[due.suite]
-    key = "below_floor" if due.after <= floor else "above_floor"
-    if due.after <= floor and due.before <= floor:
-        key = "at_floor"
-    return words(f"answer.{key}", floor=percent(floor))
+    if due.after <= floor:
+        key = "at_floor" if due.before <= floor else "below_floor"
+        return words(f"answer.{key}", floor=percent(floor))
+    shares = (data.floor_share(due.suite, agent, QUIET) for agent in FLOOR)
+    quiet = max((share for share in shares if share is not None), default=None)
+    told = "" if quiet is None else words("answer.quiet_floor", floor=percent(quiet))
+    return words("answer.above_floor", floor=percent(floor), quiet=told)
 
 
 def _strengths(data: ReportData, words: Language) -> list[str]:
@@ -103,6 +107,7 @@ def _strengths(data: ReportData, words: Language) -> list[str]:
                 "answer.errors",
                 name=name,
                 error=words.name("errors", error),
+                meaning=words.name("error_meanings", error),
                 count=count,
                 total=sum(
                     not v.success for s in pair.after for v in data.evaluated[s, suite].verdicts
