@@ -17,6 +17,7 @@ from matinee.config.plan import Plan
 from matinee.report import collect
 from matinee.report.page import render_report
 from matinee.report.summary import summary
+from matinee.runtime.errors import DataError
 from matinee.runtime.records import read_json, write_json, write_lines
 from matinee.stages.training import choose_variant
 
@@ -119,7 +120,7 @@ def test_the_held_out_loss_needs_held_out_rows() -> None:
         Configuration.model_validate(values)
 
 
-def leave_training(results: Path, variant: str, seed: int, loss: float) -> None:
+def leave_training(results: Path, variant: str, seed: int, loss: float | None) -> None:
     folder = paths.TRAINING.below(results, variant=variant, seed=seed)
     write_json(folder / "metrics.json", {"validation_loss": loss})
     write_json(folder / "trainer_state.json", {})
@@ -148,6 +149,13 @@ def test_the_lowest_mean_loss_is_chosen_and_takes_the_variants_place(tmp_path: P
     # The model card tells the settings; the time was the candidate's and is not counted twice.
     assert run["parameters"] == {"variant": "b"}
     assert run["wall_seconds"] < 9
+
+
+def test_without_a_held_out_row_nothing_is_chosen(tmp_path: Path) -> None:
+    leave_training(tmp_path, "a", 0, None)
+    told = ChooseVariant(variant="chat", candidates={"a": {}}, seeds=[0], suite=None)
+    with pytest.raises(DataError, match="a s0: no row was held out"):
+        choose_variant(told, tmp_path, tmp_path / "choice.json")
 
 
 def test_a_development_suite_chooses_by_what_is_right(tmp_path: Path) -> None:

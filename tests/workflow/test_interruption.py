@@ -62,7 +62,8 @@ def test_a_missing_conda_is_said_at_once(clone: Clone, tmp_path: Path) -> None:
         (tmp_path / name).symlink_to(found)
     run = clone.snakemake("--use-conda", PATH=str(tmp_path))
     assert run.returncode == 1
-    assert "--use-conda: there is no `conda` in the PATH. Install Miniforge" in run.stderr
+    assert "--use-conda: there is no `conda` in the PATH." in run.stderr
+    assert "--sdm env-modules" in run.stderr
     assert "Traceback" not in run.stderr
     assert not (clone.folder / "results").exists()
 

@@ -22,10 +22,10 @@ def require_conda() -> None:
     """Raises UserError where --use-conda is asked for and there is no conda."""
     if shutil.which("conda") is None:
         raise UserError(
-            "--use-conda: there is no `conda` in the PATH. Install Miniforge "
-            "(https://conda-forge.org/download/) and open a new shell, or leave conda out: "
-            "`make demo` and `pip install -r requirements.txt` need none, and then "
-            "`snakemake --cores 1` runs in that environment."
+            "--use-conda: there is no `conda` in the PATH. Without it: `make setup`, and then "
+            "`snakemake --cores all` in that environment, on a cluster `snakemake --profile slurm "
+            "--sdm env-modules` (the jobs use this environment) or `--sdm apptainer`. With it: "
+            "Miniforge, https://conda-forge.org/download/, and a new shell."
         )
 
 

@@ -19,6 +19,7 @@ from matinee.config.parameters import (
     TrainAdapter,
 )
 from matinee.runtime import process, progress, records
+from matinee.runtime.errors import DataError
 from matinee.stages.options import Gpus, Input, Output, hold_devices, told
 
 if TYPE_CHECKING:
@@ -158,6 +159,11 @@ def _score(results: Path, suite: str | None, candidate: str, seed: int) -> float
     """The held-out loss, or the share of a suite's cases that are right."""
     if suite is None:
         metrics = records.read_json(paths.METRICS.below(results, variant=candidate, seed=seed))
+        if metrics["validation_loss"] is None:
+            raise DataError(
+                f"{candidate} s{seed}: no row was held out to choose by. Raise the variant's "
+                "validation_share, or choose by a development suite."
+            )
         return float(metrics["validation_loss"])
     subject = f"{candidate}-tuned-s{seed}"
     verdicts = records.read_lines(paths.VERDICTS.below(results, subject=subject, suite=suite))
