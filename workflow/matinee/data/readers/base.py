@@ -8,6 +8,7 @@ import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
 
@@ -92,19 +93,17 @@ class Level:
         if not isinstance(value, dict):
             raise BadRow("wrong_columns", f"{at or self.name} is no object: {shorten(str(value))}")
         found: dict[str, Any] = {}
-        known = {spelling: name for name, all_of in self.reads.items() for spelling in all_of}
-        steering = {spelling: name for name, all_of in self.steers.items() for spelling in all_of}
         for key, content in value.items():
-            path = f"{at}.{key}" if at else str(key)
-            name = known.get(key) or steering.get(key)
             if content is None:
                 continue
+            path = f"{at}.{key}" if at else str(key)
+            name = self._meanings.get(key)
             if name is not None:
                 if name in found and found[name] != content:
                     raise BadRow(
                         "unknown_key", f"{path}: another key gave its {name} already, and otherwise"
                     )
-                if name in found or key in steering:
+                if name in found or name in self.steers:
                     account.spent.append(content)
                 found[name] = content
             elif key in self.leaves:
@@ -117,12 +116,15 @@ class Level:
                 account.spent.append({key: content})
         return found
 
+    @cached_property
+    def _meanings(self) -> dict[str, str]:
+        both = {**self.reads, **self.steers}
+        return {spelling: name for name, spellings in both.items() for spelling in spellings}
+
     @property
-    def words(self) -> Iterator[str]:
+    def words(self) -> Iterable[str]:
         """Every key that it knows."""
-        for names in (*self.reads.values(), *self.steers.values()):
-            yield from names
-        yield from (*self.leaves, *self.refuses)
+        return (*self._meanings, *self.leaves, *self.refuses)
 
 
 @dataclass(frozen=True)

@@ -32,7 +32,6 @@ def check(draft: Conversation, longest: int) -> None:
 
     `longest`: most characters of messages and tools together.
     """
-    _check_content(draft.messages)
     _check_order(draft.messages)
     _check_tools(draft)
     _check_plain_answers(draft)
@@ -75,19 +74,15 @@ def _validator(parameters: str) -> Any:
     return validator(json.loads(parameters))
 
 
-def _check_content(messages: tuple[Message, ...]) -> None:
+def _check_order(messages: tuple[Message, ...]) -> None:
     if not messages:
         raise BadRow("empty", "no messages")
-    for number, message in enumerate(messages, start=1):
-        needs_text = message.role in ("user", "assistant") and not message.tool_calls
-        if needs_text and not message.content.strip():
-            raise BadRow("empty", f"message {number} ({message.role}) says nothing")
-
-
-def _check_order(messages: tuple[Message, ...]) -> None:
     state = "start"
     for number, message in enumerate(messages, start=1):
         role: Role = message.role
+        needs_text = role in ("user", "assistant") and not message.tool_calls
+        if needs_text and not message.content.strip():
+            raise BadRow("empty", f"message {number} ({role}) says nothing")
         if role not in FOLLOWERS[state]:
             allowed = " or ".join(FOLLOWERS[state])
             before = "the beginning" if state == "start" else f"the {state}"

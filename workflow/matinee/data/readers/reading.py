@@ -29,6 +29,7 @@ from matinee.data.readers.base import (
     list_of,
     lost_pieces,
     pieces,
+    require_shallow,
     shorten,
 )
 from matinee.data.readers.checks import MARKUP, check, schema_warnings
@@ -155,6 +156,7 @@ def _convert(name: str, row: Numbered, on_unknown_key: str, report: FormatReport
     reader, value, account = READERS[name], row.value, Account()
     if not isinstance(value, dict):
         raise BadRow("wrong_columns", f"a row must be an object, found {shorten(str(value))}")
+    require_shallow(value)
     if not reader.fits(value):
         wanted = ", ".join(" or ".join(names) for names in reader.columns)
         raise BadRow(

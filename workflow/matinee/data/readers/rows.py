@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, TextIO
 
-from matinee.data.readers.base import BadRow, Numbered, require_shallow, words
+from matinee.data.readers.base import Numbered, words
 from matinee.messages.strict_json import DECODER
 from matinee.runtime.errors import DataError
 
@@ -127,17 +127,7 @@ def _read(path: Path) -> Iterator[Numbered]:
             yield from _table(path, text, TABLES[suffix_of(path)])
     else:
         with _open(path, "rt", **settings) as text:
-            yield from _checked(path, _Values(path, text).rows())
-
-
-def _checked(path: Path, rows: Iterator[Numbered]) -> Iterator[Numbered]:
-    for row in rows:
-        problem = row.problem
-        try:
-            require_shallow(row.value)
-        except BadRow as error:
-            problem = error.reason
-        yield Numbered(row.number, None if problem else row.value, problem, file=path)
+            yield from _Values(path, text).rows()
 
 
 def _columnar(path: Path, kind: str) -> Iterator[Numbered]:
@@ -204,16 +194,16 @@ class _Values:
                 self._move(1)
                 for value in self._elements(number):
                     number += 1
-                    yield Numbered(number, value)
+                    yield Numbered(number, value, file=self._path)
                 continue
             value, problem = self._value()
             if problem:
                 # Where a line is broken, the next may be whole.
                 self._skip_line()
-                yield Numbered(line, problem=f"not JSON ({problem})")
+                yield Numbered(line, problem=f"not JSON ({problem})", file=self._path)
             else:
                 for place, row in enumerate(unwrapped(value, self._path), start=1):
-                    yield Numbered(line if row is value else place, row)
+                    yield Numbered(line if row is value else place, row, file=self._path)
 
     def _elements(self, before: int) -> Iterator[Any]:
         number = before
