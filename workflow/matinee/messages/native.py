@@ -68,7 +68,9 @@ class NativeTemplate:
         self._tokenizer = tokenizer
         if not tokenizer.chat_template:
             raise DataError(f"This model brings no chat template. {advice(tokenizer)}")
-        self._special = sorted(self._known_tokens, key=len, reverse=True)
+        added: Any = tokenizer.get_added_vocab()
+        special = {*added, *tokenizer.all_special_tokens}
+        self._special = sorted(special, key=len, reverse=True)
         self._text_arguments = False
         self._empty: str | None = ""
         self.form, self._call_end = self._probe()
@@ -84,11 +86,6 @@ class NativeTemplate:
         """Whether thinking can be turned on and off."""
         on, off = (self.render([_ASKED], prompt=True, thinking=way) for way in (True, False))
         return on != off
-
-    @cached_property
-    def _known_tokens(self) -> set[str]:
-        added: Any = self._tokenizer.get_added_vocab()
-        return {*added, *self._tokenizer.all_special_tokens}
 
     @property
     def ends(self) -> set[str]:
