@@ -44,7 +44,7 @@ def speaker(script: Callable[[Request], Any] = assistant, name: str = "tiny") ->
 
 
 def ask(conversation: Chat, question: str, manner: Manner | None = None) -> ChatTurn:
-    tools = ChatTools.read(listed_tools(), TODAY)
+    tools = ChatTools(listed_tools(), TODAY)
     *_, turn = conversation.ask(question, tools, manner or Manner(), threading.Event())
     return turn
 
@@ -85,7 +85,7 @@ def test_every_text_exists_in_both_languages_with_the_same_blanks() -> None:
 
 
 def test_words_grow_while_the_model_writes_and_a_call_is_announced() -> None:
-    tools = ChatTools.read(listed_tools(), TODAY)
+    tools = ChatTools(listed_tools(), TODAY)
     shown: list[list[Block]] = []
     for turn in Chat(speaker()).ask("上海的空气？", tools, Manner(), threading.Event()):
         shown.append(blocks(turn, EN, "hermes"))
@@ -112,7 +112,7 @@ def test_a_stopped_answer_says_so_and_leaves_no_trace_in_later_turns() -> None:
     engine.hold.clear()
     conversation = Chat(Speaker("tiny", engine, "hermes"))
     stop = threading.Event()
-    tools = ChatTools.read(listed_tools(), TODAY)
+    tools = ChatTools(listed_tools(), TODAY)
     for turn in conversation.ask("上海的空气？", tools, Manner(), stop):
         if turn.words:
             stop.set()
@@ -239,7 +239,7 @@ OWN = [
 
 
 def test_a_tool_of_ones_own_answers_with_what_it_is_told_to() -> None:
-    tools = ChatTools(OWN, TODAY)
+    tools = ChatTools(json.dumps(OWN), TODAY)
     assert json.loads(tools.call("find_parcel", '{"number": "A1"}').content)["result"] == {
         "city": "广州"
     }
@@ -249,12 +249,14 @@ def test_a_tool_of_ones_own_answers_with_what_it_is_told_to() -> None:
 
 def test_a_tool_without_an_answer_says_so_and_edited_ones_may_not_fit() -> None:
     bare = {"name": "find_parcel", "parameters": {"type": "object", "properties": {}}}
-    assert ChatTools([bare], TODAY).call("find_parcel", "{}").error == "not_found"
+    assert ChatTools(json.dumps([bare]), TODAY).call("find_parcel", "{}").error == "not_found"
     changed = {
         "name": "get_environment_air_pm",
         "parameters": {"type": "object", "properties": {"town": {"type": "string"}}},
     }
-    seen = ChatTools([changed], TODAY).call("get_environment_air_pm", '{"town": "上海"}')
+    seen = ChatTools(json.dumps([changed]), TODAY).call(
+        "get_environment_air_pm", '{"town": "上海"}'
+    )
     assert seen.error == "unknown_parameter"
 
 
@@ -279,7 +281,7 @@ def test_a_tool_without_an_answer_says_so_and_edited_ones_may_not_fit() -> None:
 )
 def test_a_tool_list_that_no_model_can_be_given_is_refused(text: str, told: str) -> None:
     with pytest.raises(UserError, match=told):
-        ChatTools.read(text, TODAY)
+        ChatTools(text, TODAY)
 
 
 def exported(turns: list[ChatTurn], tools: ChatTools, folder: Path) -> Path:
@@ -301,7 +303,7 @@ def test_a_conversation_becomes_a_scenario_that_the_checker_accepts(
 ) -> None:
     conversation = Chat(speaker())
     turns = [ask(conversation, question) for question in questions]
-    folder = exported(turns, ChatTools.read(listed_tools(), TODAY), tmp_path)
+    folder = exported(turns, ChatTools(listed_tools(), TODAY), tmp_path)
     assert check_suite(folder / "scenarios", folder / "tools.json") == []
     (case,) = load_suite(folder / "scenarios", folder / "tools.json").scenarios
     assert case.category == category
@@ -311,7 +313,7 @@ def test_a_conversation_becomes_a_scenario_that_the_checker_accepts(
 
 def test_a_value_that_came_from_a_result_makes_the_calls_ordered(tmp_path: Path) -> None:
     turn = ask(Chat(speaker()), "有哪些城市？")
-    folder = exported([turn], ChatTools.read(listed_tools(), TODAY), tmp_path)
+    folder = exported([turn], ChatTools(listed_tools(), TODAY), tmp_path)
     (case,) = load_suite(folder / "scenarios", folder / "tools.json").scenarios
     assert [call.after for call in case.turns[0].calls] == [(), (0,)]
 
@@ -322,7 +324,7 @@ def test_refused_calls_are_no_accepted_ones_and_lists_stay_lists(tmp_path: Path)
         "parameters": {"type": "object", "properties": {"values": {"type": "array"}}},
         "returns": 3,
     }
-    tools = ChatTools([tool], TODAY)
+    tools = ChatTools(json.dumps([tool]), TODAY)
     outputs = iter(
         [
             write_calls("hermes", [ToolCall("add", '{"wrong": 1}')]),
@@ -343,7 +345,7 @@ def test_refused_calls_are_no_accepted_ones_and_lists_stay_lists(tmp_path: Path)
 
 def test_nothing_said_is_nothing_to_keep() -> None:
     with pytest.raises(UserError, match="Nothing to export"):
-        suite_archive([], ChatTools(OWN, TODAY))
+        suite_archive([], ChatTools(json.dumps(OWN), TODAY))
 
 
 HOSTILE = (

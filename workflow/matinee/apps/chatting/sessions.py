@@ -123,7 +123,7 @@ class Desk:
 
     def read_tools(self, text: str, faults: Sequence[Fault] = ()) -> ChatTools:
         """The edited tool list with the real tools. Raises UserError for what cannot be used."""
-        return ChatTools.read(text, self.today, faults, self.sources)
+        return ChatTools(text, self.today, faults, self.sources)
 
     def ask(self, session: Session, asking: Asking) -> Iterator[None]:
         """Asks the first model, or all of them at once; yields soon after something was added.

@@ -24,7 +24,7 @@ UNANSWERED = "这个工具没有写明返回内容"
 
 
 class ChatTools:
-    """A tool list in which every call gets an observation.
+    """A tool list, as JSON text, in which every call gets an observation.
 
     A tool with a `returns` of its own answers with that; one of the eleven simulated tools
     answers from the simulated world as of `today`; any other says that it has no answer.
@@ -34,11 +34,18 @@ class ChatTools:
 
     def __init__(
         self,
-        listed: Sequence[dict[str, Any]],
+        text: str,
         today: datetime.date,
         faults: Sequence[Fault] = (),
         sources: Sequence[ToolSource] = (),
     ) -> None:
+        try:
+            wrapped = json.loads(text)
+        except (ValueError, RecursionError) as error:
+            raise UserError(f"The tool list is not JSON: {error}.") from error
+        if not isinstance(wrapped, list):
+            raise UserError("The tool list must be a JSON array.")
+        listed = [one.get("function", one) if isinstance(one, dict) else one for one in wrapped]
         self.today = today
         document = Document(Path("tools"))
         tools = [Tool.from_openai(tool) for tool in sound_tools(document, listed)]
@@ -49,24 +56,6 @@ class ChatTools:
         striking = [fault for fault in faults if fault.tool in named]
         box = Toolbox([SimulatedApi(tools, self._answer, striking), *sources])
         self.tools, self.call = box.tools, box.call  # see `ToolSource`
-
-    @classmethod
-    def read(
-        cls,
-        text: str,
-        today: datetime.date,
-        faults: Sequence[Fault] = (),
-        sources: Sequence[ToolSource] = (),
-    ) -> ChatTools:
-        """The tools of a JSON text. Raises UserError that says what is wrong with it."""
-        try:
-            listed = json.loads(text)
-        except (ValueError, RecursionError) as error:
-            raise UserError(f"The tool list is not JSON: {error}.") from error
-        if not isinstance(listed, list):
-            raise UserError("The tool list must be a JSON array.")
-        bare = [one.get("function", one) if isinstance(one, dict) else one for one in listed]
-        return cls(bare, today, faults, sources)
 
     def _answer(self, name: str, arguments: dict[str, Any]) -> Any:
         if name in self.answers:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import json
 import re
+import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 from uuid import uuid4
 
@@ -15,38 +15,30 @@ from matinee.apps.serving.prompting import Asked
 from matinee.engines.base import Completion
 from matinee.messages.forms import forms
 from matinee.messages.parsing import CallForm, parse
-from matinee.messages.transcripts import ParsedCall
+from matinee.messages.transcripts import Parse, ParsedCall
 
 if TYPE_CHECKING:
     from openai.types.chat import ChatCompletion, ChatCompletionChunk
-    from openai.types.completion_usage import CompletionUsage
 
 
-@dataclass(frozen=True)
-class Answer:
-    """The text and the calls of a model's output."""
-
-    content: str
-    calls: tuple[ParsedCall, ...] = ()
-
-
-def read_answer(asked: Asked, text: str) -> Answer:
+def read_answer(asked: Asked, text: str) -> Parse:
     """The calls that can be read, and the rest as text; what cannot be read stays text.
 
     Where a call was demanded, the model was made to begin one: it is returned with the arguments
     as they were written, broken ones too, as OpenAI's interface allows.
     """
     if asked.form is None:
-        return Answer(text.strip())
+        return Parse(content=text.strip())
     read = parse(asked.form, text)
     calls = read.calls[:1] if asked.one_call else read.calls
     if calls or not asked.request.must_call:
-        return Answer(read.content, calls)
+        return Parse(content=read.content, calls=calls)
     for name in asked.request.must_call:
         opening = forms()[asked.form].opening(name).strip()
         if text.lstrip().startswith(opening):
-            return Answer("", (ParsedCall(name=name, arguments=_arguments(text, opening)),))
-    return Answer(read.content)
+            call = ParsedCall(name=name, arguments=_arguments(text, opening))
+            return Parse(content="", calls=(call,))
+    return Parse(content=read.content)
 
 
 def _arguments(text: str, opening: str) -> str:
@@ -72,16 +64,13 @@ def plain_part(form: CallForm | None, text: str) -> str:
     return text.strip()
 
 
-@dataclass(frozen=True)
-class Head:
-    """What all messages about one answer begin with. `created`: seconds since 1970."""
-
-    model: str
-    created: int
-    id: str = field(default_factory=lambda: f"chatcmpl-{uuid4().hex}")
+def _head(model: str, kind: str) -> dict[str, Any]:
+    """What all messages about one answer begin with."""
+    made = {"id": f"chatcmpl-{uuid4().hex}", "created": int(time.time()), "model": model}
+    return made | {"object": kind}
 
 
-def completion_message(head: Head, asked: Asked, done: Completion) -> ChatCompletion:
+def completion_message(model: str, asked: Asked, done: Completion) -> ChatCompletion:
     """The whole answer as one message."""
     from openai.types.chat import ChatCompletion
 
@@ -97,23 +86,15 @@ def completion_message(head: Head, asked: Asked, done: Completion) -> ChatComple
         "finish_reason": _finish(answer, done),
         "logprobs": None,
     }
-    return ChatCompletion.model_validate(
-        {
-            "id": head.id,
-            "object": "chat.completion",
-            "created": head.created,
-            "model": head.model,
-            "choices": [choice],
-            "usage": _usage(done),
-        }
-    )
+    head = _head(model, "chat.completion")
+    return ChatCompletion.model_validate(head | {"choices": [choice], "usage": _usage(done)})
 
 
 class Pieces:
     """One answer as a stream of chunks: text as it comes, each call as soon as it is complete."""
 
-    def __init__(self, head: Head, asked: Asked) -> None:
-        self._head = head
+    def __init__(self, model: str, asked: Asked) -> None:
+        self._head = _head(model, "chat.completion.chunk")
         self._asked = asked
         self._text = ""
         self._sent = ""
@@ -158,24 +139,18 @@ class Pieces:
         self,
         delta: dict[str, Any] | None,
         finish: str | None = None,
-        usage: CompletionUsage | None = None,
+        usage: dict[str, Any] | None = None,
     ) -> ChatCompletionChunk:
         from openai.types.chat import ChatCompletionChunk
 
         choice = {"index": 0, "delta": delta, "finish_reason": finish, "logprobs": None}
-        values = {
-            "id": self._head.id,
-            "object": "chat.completion.chunk",
-            "created": self._head.created,
-            "model": self._head.model,
-            "choices": [] if delta is None else [choice],
-        }
+        values = self._head | {"choices": [] if delta is None else [choice]}
         if self._asked.usage_in_stream:
             values["usage"] = usage
         return ChatCompletionChunk.model_validate(values)
 
 
-def _finish(answer: Answer, done: Completion) -> Literal["stop", "length", "tool_calls"]:
+def _finish(answer: Parse, done: Completion) -> Literal["stop", "length", "tool_calls"]:
     if done.finish == "length":
         return "length"
     return "tool_calls" if answer.calls else "stop"
@@ -189,12 +164,10 @@ def _call_dict(call: ParsedCall) -> dict[str, Any]:
     }
 
 
-def _usage(done: Completion) -> CompletionUsage:
-    from openai.types.completion_usage import CompletionUsage, PromptTokensDetails
-
-    return CompletionUsage(
-        prompt_tokens=done.prompt_tokens,
-        completion_tokens=done.completion_tokens,
-        total_tokens=done.prompt_tokens + done.completion_tokens,
-        prompt_tokens_details=PromptTokensDetails(cached_tokens=done.cached_tokens),
-    )
+def _usage(done: Completion) -> dict[str, Any]:
+    return {
+        "prompt_tokens": done.prompt_tokens,
+        "completion_tokens": done.completion_tokens,
+        "total_tokens": done.prompt_tokens + done.completion_tokens,
+        "prompt_tokens_details": {"cached_tokens": done.cached_tokens},
+    }

@@ -19,7 +19,7 @@ from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 
-from matinee.apps.serving.answering import Head, Pieces, completion_message
+from matinee.apps.serving.answering import Pieces, completion_message
 from matinee.apps.serving.prompting import Asked, ask
 from matinee.apps.serving.wire import ApiError, read_body
 from matinee.engines.base import Completion, Event, Failure, LiveEngine, Ticket, TooLong, Written
@@ -148,14 +148,13 @@ async def _complete(served: Served, request: Request) -> Response:
     try:
         first = await _unless_gone(request, answer.next())
         if asked.stream:
-            head = Head(served.name, int(time.time()))
-            return _EventStream(answer, Pieces(head, asked), first)
+            return _EventStream(answer, Pieces(served.name, asked), first)
         done = await _unless_gone(request, answer.last(first))
     except BaseException:
         answer.close()
         raise
     answer.close()
-    return _json(completion_message(Head(served.name, int(time.time())), asked, done))
+    return _json(completion_message(served.name, asked, done))
 
 
 class _Answer:
