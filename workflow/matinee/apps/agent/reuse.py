@@ -191,37 +191,24 @@ def _digits(match: re.Match[str]) -> str:
 
 def _period(match: re.Match[str], today: datetime.date) -> Period:
     part = match.groupdict()
-    if part["y"]:
-        return _month_or_day(int(part["y"]), int(part["m"]), part["d"])
-    if part["year"]:
-        return _whole_year(int(part["year"]))
-    if part["relative_year"]:
-        year = today.year + _YEARS[part["relative_year"]]
-        return _month_or_day(year, int(part["ym"]), part["yd"]) if part["ym"] else _whole_year(year)
-    if part["relative_month"]:
-        year, month = divmod(
-            today.year * 12 + today.month - 1 + _MONTHS[part["relative_month"]], 12
-        )
-        return _month_or_day(year, month + 1, part["md"])
+    if part["day"]:
+        day = today + datetime.timedelta(days=_DAYS[part["day"]])
+        return Period(day, day)
     if part["week"]:
         monday = today - datetime.timedelta(days=today.weekday() - 7 * _WEEKS[part["week"]])
         weekday = _WEEKDAYS.index(part["weekday"].replace("天", "日"))
-        return _day(monday + datetime.timedelta(days=weekday))
-    if part["bare_month"]:
-        return _month_or_day(today.year, int(part["bare_month"]), part["bare_day"])
-    return _day(today + datetime.timedelta(days=_DAYS[part["day"]]))
-
-
-def _day(day: datetime.date) -> Period:
-    return Period(day, day)
-
-
-def _whole_year(year: int) -> Period:
-    return Period(datetime.date(year, 1, 1), datetime.date(year, 12, 31))
-
-
-def _month_or_day(year: int, month: int, day: str | None) -> Period:
-    if day is not None:
-        return _day(datetime.date(year, month, int(day)))
-    first = datetime.date(year, month, 1)
-    return Period(first, first.replace(day=calendar.monthrange(year, month)[1]))
+        day = monday + datetime.timedelta(days=weekday)
+        return Period(day, day)
+    year = int(part["y"] or part["year"] or today.year) + _YEARS.get(part["relative_year"], 0)
+    month = part["m"] or part["ym"] or part["bare_month"]
+    if part["relative_month"]:
+        months = today.year * 12 + today.month - 1 + _MONTHS[part["relative_month"]]
+        year, month = months // 12, months % 12 + 1
+    if month is None:
+        return Period(datetime.date(year, 1, 1), datetime.date(year, 12, 31))
+    named = part["d"] or part["yd"] or part["md"] or part["bare_day"]
+    last = calendar.monthrange(year, int(month))[1]
+    first_day, last_day = (int(named), int(named)) if named else (1, last)
+    return Period(
+        datetime.date(year, int(month), first_day), datetime.date(year, int(month), last_day)
+    )
