@@ -13,7 +13,6 @@ from matinee.apps.agent.loop import Agent
 from matinee.apps.agent.planning import Planner
 from matinee.apps.agent.tools import refused
 from matinee.engines.base import Completion, Reply, Request
-from matinee.evaluation.simulation.api import answer as answered
 from matinee.messages.conversations import Tool, ToolCall, canonical_json
 from matinee.messages.parsing import write_calls
 from matinee.messages.transcripts import Observation
@@ -22,6 +21,12 @@ TODAY = datetime.date(2024, 1, 25)
 NOW = datetime.datetime(2024, 1, 25, 9, tzinfo=datetime.UTC)
 QUESTION = "苏州2023年5月1日的天气怎么样？"
 Kind = TypeVar("Kind")
+
+
+def answered(tool: str, result: object) -> Observation:
+    """What a tool returns when all goes well."""
+    body = {"reason": "查询成功", "result": result, "error_code": 0}
+    return Observation(tool=tool, content=canonical_json(body))
 
 
 def calls(*names: str, **arguments: Any) -> str:

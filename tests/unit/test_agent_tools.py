@@ -13,12 +13,12 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from agents import answered
 
 from matinee.apps.agent import mcp_tools
 from matinee.apps.agent.mcp_tools import connect_mcp
 from matinee.apps.agent.tools import Toolbox
 from matinee.evaluation.simulation import world
-from matinee.evaluation.simulation.api import answer
 from matinee.evaluation.simulation.resources import eleven_tools
 from matinee.messages.conversations import Tool
 from matinee.messages.transcripts import Observation
@@ -34,7 +34,7 @@ class OneTool:
         self.tools = (Tool(name, "七", '{"type": "object", "properties": {}}'),)
 
     def call(self, name: str, arguments: str) -> Observation:
-        return answer(name, 7)
+        return answered(name, 7)
 
 
 def result_of(source: Any, name: str, arguments: str) -> Any:
