@@ -112,6 +112,11 @@ def test_a_template_of_ours_goes_to_the_server(folder: Path, tmp_path: Path) -> 
     assert "--chat-template " in (tmp_path / "log").read_text()
 
 
+def test_vllm_takes_the_model_right_behind_its_command(folder: Path, tmp_path: Path) -> None:
+    ask(served(folder, tmp_path / "log", f"{CALLED} serve --dtype half"), "a")
+    assert (tmp_path / "log").read_text().startswith(f"loading serve {folder} --dtype half ")
+
+
 def test_flags_of_the_users_stand_in_place_of_ours(folder: Path, tmp_path: Path) -> None:
     ask(served(folder, tmp_path / "log", f"{CALLED} --dtype half"), "a")
     log = (tmp_path / "log").read_text()

@@ -260,10 +260,12 @@ def _vllm(model: ServedModel, template: Path | None) -> Command:
         ("--max-num-seqs", model.batch_size),
         *([("--chat-template", template)] if template else []),
     ]
+    # vLLM takes the model only right behind its `serve`.
+    words = shlex.split(model.command)
+    place = words.index("serve") + 1 if "serve" in words else len(words)
+    command = shlex.join([*words[:place], str(model.weights), *words[place:]])
     return lambda port, name: _called(
-        model.command,
-        (model.weights, "--served-model-name", name, "--host", HOST, "--port", port),
-        *flags,
+        command, ("--served-model-name", name, "--host", HOST, "--port", port), *flags
     )
 
 
