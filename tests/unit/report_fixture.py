@@ -73,6 +73,7 @@ class Shape:
     long_line: int = 0
     decodings: bool = False
     gguf: tuple[str, ...] = ()
+    alike: bool = False  # both variants start from one model and its prompts
 
 
 def configuration(shape: Shape, root: Path) -> Configuration:
@@ -88,7 +89,9 @@ def configuration(shape: Shape, root: Path) -> Configuration:
         "datasets": [{"id": "made", "sources": [source], "reader": "alpaca"}],
         "variants": [
             _variant("chat", "smollm2_135m_instruct", "chatml_hermes", shape),
-            _variant("base", "gemma_3_270m", "plain_action", shape),
+            _variant("base", "smollm2_135m_instruct", "chatml_hermes", shape)
+            if shape.alike
+            else _variant("base", "gemma_3_270m", "plain_action", shape),
         ],
         "evaluation": {
             "suites": [{"id": "zh", "scenarios": "scenarios", "tools": "tools.json"}],

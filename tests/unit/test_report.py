@@ -325,6 +325,18 @@ def test_a_section_without_content_is_left_out(tmp_path: Path) -> None:
     assert "Nothing was trained in this run" in page
 
 
+def test_variants_of_one_start_share_its_run_and_a_family_of_claims(tmp_path: Path) -> None:
+    data = collect(*make_results(tmp_path, Shape(cases=65, alike=True)))
+    assert [one.id for one in data.subjects] == [
+        *("chat-untuned", "chat-tuned-s42", "base-tuned-s42"),
+    ]
+    claims = [one for one in data.comparison.groups("due", "quiet") if one.pair.kind == "training"]
+    assert [one.pair.before for one in claims] == [("chat-untuned",)] * 4
+    smallest = min(claims, key=lambda one: one.difference.p)
+    assert smallest.p_holm == pytest.approx(min(1.0, 4 * smallest.difference.p))
+    assert "chat / base, untuned" in render_report(data)
+
+
 def test_missing_verdicts_are_named(tmp_path: Path) -> None:
     results, settings = make_results(tmp_path, Shape(cases=13))
     (results / "evaluation" / "base-untuned" / "zh" / "verdicts.jsonl").unlink()

@@ -64,7 +64,7 @@ def _body(data: ReportData, code: str, largest_inline: int) -> tuple[str, bool]:
     own = {name: title for s in data.suites.values() for name, title in s.categories.items()}
     language = words.language(code, own)
     environment = _environment(language)
-    labels = {subject.id: views.subject_label(subject, language) for subject in data.subjects}
+    labels = views.subject_labels(data, language)
     listed = cases.cases_of(data)
     template = environment.get_template("case.html")
     texts = cases.case_texts(listed, template, language, labels, largest_inline)

@@ -8,7 +8,6 @@ from collections.abc import Callable, Iterable, Sequence
 from string import ascii_uppercase
 from typing import Any, NamedTuple, get_args
 
-from matinee.config.subjects import Subject
 from matinee.evaluation.scoring.metrics import METRICS, Metrics, aggregate
 from matinee.messages.transcripts import ErrorClass
 from matinee.report.claims import elapsed, span_of
@@ -37,10 +36,11 @@ def subject_views(data: ReportData, words: Language) -> list[View]:
     """All subjects with labels, the letters that stand for them in the case list, and counts."""
     # A to Z, then AA, AB …
     letters = ("".join(pair) for pair in itertools.product(("", *ascii_uppercase), ascii_uppercase))
+    labels = subject_labels(data, words)
     return [
         {
             "id": subject.id,
-            "label": subject_label(subject, words),
+            "label": labels[subject.id],
             "letter": letter,
             "correct": sum(verdict.success for verdict in data.verdicts(subject.id)),
             "total": len(data.verdicts(subject.id)),
@@ -49,9 +49,19 @@ def subject_views(data: ReportData, words: Language) -> list[View]:
     ]
 
 
-def subject_label(subject: Subject, words: Language) -> str:
-    """`chat, untuned` or `chat, tuned (seed 42)`, in the page's language."""
-    return words(f"subject.{subject.kind}", name=subject.name, seed=subject.seed)
+def subject_labels(data: ReportData, words: Language) -> dict[str, str]:
+    """`chat, untuned` or `chat, tuned (seed 42)`, in the page's language, by subject.
+
+    A start model of several variants bears their names, of many the first and the last.
+    """
+    tested = [variant.id for variant in data.configuration.tested]
+    labels = {}
+    for subject in data.subjects:
+        begun = [one for one in tested if data.configuration.untuned_of(one) == subject.name]
+        names = begun if subject.kind == "untuned" else [subject.name]
+        name = " / ".join(names) if len(names) < 4 else f"{names[0]} … {names[-1]}"
+        labels[subject.id] = words(f"subject.{subject.kind}", name=name, seed=subject.seed)
+    return labels
 
 
 class TableRow(NamedTuple):
@@ -312,7 +322,7 @@ def training_costs(data: ReportData, words: Language) -> CostTable:
 
 def evaluation_costs(data: ReportData, words: Language) -> CostTable:
     """One row per subject and suite. Time and memory come from the records of its parts."""
-    rows = []
+    rows, labels = [], subject_labels(data, words)
     for subject in data.subjects:
         for suite in data.suites:
             evaluated = data.evaluated[subject.id, suite]
@@ -333,7 +343,7 @@ def evaluation_costs(data: ReportData, words: Language) -> CostTable:
                 "tokens_per_second": number(written / seconds if seconds else None),
                 "peak_memory": gigabytes(max((run.memory_mb for run in runs), default=None)),
             }
-            label = subject_label(subject, words)
+            label = labels[subject.id]
             rows.append((f"{label} · {suite}" if len(data.suites) > 1 else label, seconds, cells))
     return _cost_table(data, rows, words)
 
