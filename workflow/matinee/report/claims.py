@@ -10,7 +10,6 @@ from markupsafe import Markup
 
 from matinee.evaluation import significance
 from matinee.evaluation.comparison import DUE, QUIET, Pair, Result
-from matinee.evaluation.scripted import FLOOR
 from matinee.report.collect import ReportData, StageRun
 from matinee.report.words import Language, duration, p_text, percent
 
@@ -60,25 +59,23 @@ def _against_floor(data: ReportData, due: Result, words: Language) -> str:
     if due.after <= floor:
         key = "at_floor" if due.before <= floor else "below_floor"
         return words(f"answer.{key}", floor=percent(floor))
-    shares = (data.floor_share(due.suite, agent, QUIET) for agent in FLOOR)
-    quiet = max((share for share in shares if share is not None), default=None)
+    quiet = data.floor_of(due.suite, QUIET)
     told = "" if quiet is None else words("answer.quiet_floor", floor=percent(quiet))
     return words("answer.above_floor", floor=percent(floor), quiet=told)
 
 
 def _strengths(data: ReportData, words: Language) -> list[str]:
     """The best variant's best and worst category where that can be told, and its usual fault."""
-    claims = [(p, s) for p, s in data.training_claims() if data.comparison.of(p, s, DUE)]
-    if not claims:
-        return []
-    shares = {claim: _due_share(data, *claim) for claim in claims}
-    best = max(shares.values())
-    if best == 0:
+    claims = [
+        found for claim in data.training_claims() if (found := data.comparison.of(*claim, DUE))
+    ]
+    best = max((one.after for one in claims), default=0.0)
+    if claims and best == 0:
         return [words("answer.no_strength")]
-    leading = [claim for claim, share in shares.items() if share == best]
-    if len(leading) > 1:
+    leading = [one for one in claims if one.after == best]
+    if len(leading) != 1:
         return []
-    pair, suite = leading[0]
+    pair, suite = leading[0].pair, leading[0].suite
     name = name_of(data, pair, suite)
     told = []
     ends = strongest_and_weakest(data.comparison.categories_of(pair, suite))
@@ -94,12 +91,9 @@ def _strengths(data: ReportData, words: Language) -> list[str]:
                 low_share=percent(low.after),
             )
         )
-    errors = Counter(
-        verdict.error
-        for subject in pair.after
-        for verdict in data.evaluated[subject, suite].verdicts
-        if verdict.error
-    ).most_common(2)
+    verdicts = [one for subject in pair.after for one in data.evaluated[subject, suite].verdicts]
+    wrong = [verdict.error for verdict in verdicts if verdict.error]
+    errors = Counter(wrong).most_common(2)
     if errors and (len(errors) == 1 or errors[0][1] > errors[1][1]):
         error, count = errors[0]
         told.append(
@@ -109,17 +103,10 @@ def _strengths(data: ReportData, words: Language) -> list[str]:
                 error=words.name("errors", error),
                 meaning=words.name("error_meanings", error),
                 count=count,
-                total=sum(
-                    not v.success for s in pair.after for v in data.evaluated[s, suite].verdicts
-                ),
+                total=len(wrong),
             )
         )
     return [words("punctuation.sentences").join(told)] if told else []
-
-
-def _due_share(data: ReportData, pair: Pair, suite: str) -> float:
-    due = data.comparison.of(pair, suite, DUE)
-    return due.after if due else 0.0
 
 
 def strongest_and_weakest(categories: Sequence[Result]) -> tuple[Result, Result] | None:

@@ -123,6 +123,11 @@ class ReportData:
         """What an agent that understands nothing gets right; None where there is no such case."""
         return share_of(group, self.floor[suite][agent])
 
+    def floor_of(self, suite: str, group: str) -> float | None:
+        """The most that any such agent gets."""
+        shares = (self.floor_share(suite, agent, group) for agent in FLOOR)
+        return max((share for share in shares if share is not None), default=None)
+
     def recorded(self, *groups: str) -> dict[str, list[Any]]:
         """What the stages' records say in `versions` or `hardware`, each distinct value once."""
         found: dict[str, list[Any]] = {}

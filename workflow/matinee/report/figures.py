@@ -8,7 +8,6 @@ from dataclasses import dataclass
 
 from matinee.evaluation import significance
 from matinee.evaluation.comparison import HEADLINE, Pair, Result
-from matinee.evaluation.scripted import FLOOR
 from matinee.report.collect import ReportData, SeedFiles
 from matinee.report.words import Language, describe, number, percent, points
 from matinee.training.curves import log_points, smoothed
@@ -47,13 +46,12 @@ def share_rows(
 
 def _share_row(data: ReportData, result: Result, words: Language) -> ShareRow:
     label = words.group(result.category)
-    shares = [data.floor_share(result.suite, agent, result.category) for agent in FLOOR]
     return ShareRow(
         result=result,
         label=label,
         before=significance.wilson(result.before * result.cases, result.cases),
         after=significance.wilson(result.after * result.cases, result.cases),
-        floor=max((share for share in shares if share is not None), default=0.0),
+        floor=data.floor_of(result.suite, result.category) or 0.0,
         sentence=words(
             "figure.row",
             label=label,
