@@ -66,9 +66,8 @@ def _against_floor(data: ReportData, due: Result, words: Language) -> str:
 
 def _strengths(data: ReportData, words: Language) -> list[str]:
     """The best variant's best and worst category where that can be told, and its usual fault."""
-    claims = [
-        found for claim in data.training_claims() if (found := data.comparison.of(*claim, DUE))
-    ]
+    due = [data.comparison.of(*claim, DUE) for claim in data.training_claims()]
+    claims = [one for one in due if one is not None]
     best = max((one.after for one in claims), default=0.0)
     if claims and best == 0:
         return [words("answer.no_strength")]

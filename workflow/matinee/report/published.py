@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 from matinee.config import HubSource, Variant
 from matinee.evaluation import significance
@@ -18,8 +17,7 @@ PUBLISHED = Path(__file__).with_name("published.yaml")
 Agreement = Literal["same", "other", "agrees", "differs", "open", "cannot", "unknown"]
 
 
-@dataclass(frozen=True)
-class PublishedRow:
+class PublishedRow(NamedTuple):
     """One line of the table. `why` is empty where the verdict needs no reason."""
 
     label: str
@@ -30,8 +28,7 @@ class PublishedRow:
     why: str = ""
 
 
-@dataclass(frozen=True)
-class PublishedView:
+class PublishedView(NamedTuple):
     """A variant's table in groups. `apart`: this run has another model or other data.
 
     What is set differently, and what therefore cannot agree, is `folded` away where that is so.
