@@ -151,7 +151,7 @@ def apart(kind: str) -> tuple[str, str]:
     child = os.fork()
     if not child:
         resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
-        signal.alarm(SECONDS)
+        resource.setrlimit(resource.RLIMIT_CPU, (SECONDS, SECONDS + 5))
         os.write(writer, json.dumps(row(kind)).encode())
         os._exit(0)
     os.close(writer)
@@ -160,8 +160,8 @@ def apart(kind: str) -> tuple[str, str]:
     ended = os.waitpid(child, 0)[1]
     way, why = json.loads(found or '["not made", ""]')
     if not found:
-        late = os.WIFSIGNALED(ended) and os.WTERMSIG(ended) == signal.SIGALRM
-        why = f"no answer in {SECONDS} s" if late else "its process died"
+        late = os.WIFSIGNALED(ended) and os.WTERMSIG(ended) == signal.SIGXCPU
+        why = f"no answer in {SECONDS} s of computing" if late else "its process died"
     return way, why
 
 
