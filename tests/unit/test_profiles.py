@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -71,3 +72,12 @@ def test_memory_and_time_of_every_rule_grow_with_the_attempt() -> None:
         rules = len(re.findall(r"^ *rule ", text, re.M))
         for name in ("mem_mb", "runtime"):
             assert len(re.findall(rf"^ +{name}=growing\(\d+(?:, \d+)?\),$", text, re.M)) == rules
+
+
+@pytest.mark.parametrize(("kind", "asked"), [("", " --gpus=1"), ("a100", " --gpus=a100:1")])
+def test_a_job_asks_slurm_for_its_kind_of_gpu_or_for_any(kind: str, asked: str) -> None:
+    """`gpu_model` is empty where a variant names none (workflow/rules/common.smk)."""
+    from snakemake_executor_plugin_slurm.utils import set_gres_string
+
+    job = SimpleNamespace(resources={"gpu": 1, "gpu_model": kind})
+    assert set_gres_string(job) == asked
