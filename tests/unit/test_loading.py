@@ -66,7 +66,7 @@ def test_on_a_gpu_transformers_is_asked_for_the_quantised_model(
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: object())
     # transformers looks for the version of bitsandbytes, which need not be here.
     monkeypatch.setattr(transformers.BitsAndBytesConfig, "post_init", lambda self: None)
-    monkeypatch.setattr(loading, "_current_device", lambda: 1)
+    monkeypatch.setattr("torch.cuda.current_device", lambda: 1)
     monkeypatch.setattr(
         transformers.AutoModelForCausalLM,
         "from_pretrained",
