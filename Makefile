@@ -32,13 +32,13 @@ IN_VENV := PATH="$(abspath $(VENV))/bin:$$PATH"
 QUIET := --quiet all
 FAILED := { echo "Stopped. Logs: $(abspath results/logs). The same command goes on from here."; exit 1; }
 # Jobs that want a GPU take turns where there are fewer GPUs than jobs. Without one, two of them run
-# side by side on half the cores each where memory allows (a training of the demo takes 8 GB):
+# side by side on half the cores each where memory allows (a training of the demo takes 7.5 GB):
 # two threads do not halve a small model's step, and what a job does on one core (start, text,
 # files) would leave the others idle.
 DEVICES := $(shell { nvidia-smi -L 2>/dev/null || true; } | wc -l)
 CORES := $(shell getconf _NPROCESSORS_ONLN)
 GIGABYTES := $(shell awk '/^MemAvailable/ {print int($$2 / 1000000)}' /proc/meminfo 2>/dev/null || echo 0)
-PAIRS := $(shell test $(DEVICES) -eq 0 -a $(CORES) -ge 2 -a "$(GIGABYTES)" -ge 20 && echo yes)
+PAIRS := $(shell test $(DEVICES) -eq 0 -a $(CORES) -ge 2 -a "$(GIGABYTES)" -ge 28 && echo yes)
 ifeq ($(PAIRS),yes)
 PLACES := --resources gpu=2
 else
