@@ -27,9 +27,10 @@ from hypothesis import strategies as st
 from playing import play, suite, tools
 
 from matinee.engines.base import Completion, Reply, Request
+from matinee.evaluation.comparison import Pair, compare_outcomes, outcomes_by_suite
 from matinee.evaluation.playing import Play, run_suite
 from matinee.evaluation.scoring import reparse, score, score_suite
-from matinee.evaluation.scripted import ConstantEngine, GoldEngine
+from matinee.evaluation.scripted import FLOOR, ConstantEngine, GoldEngine, play_floor
 from matinee.evaluation.suites import select
 from matinee.messages.parsing import CallForm
 from matinee.messages.scenarios import Scenario, Suite
@@ -112,6 +113,21 @@ def test_an_engine_that_always_writes_no_reply_is_never_right(engine: Any, error
     verdicts = run(select(real_suite(), limit=40), engine, "hermes")
     assert {verdict.error for verdict in verdicts} == {error}
     assert not any(verdict.metrics["format_valid"] for verdict in verdicts)
+
+
+@pytest.mark.parametrize("agent", FLOOR)
+def test_an_agent_that_understands_nothing_is_never_called_better(agent: str) -> None:
+    which = real_suite()
+    found = play_floor(which)
+    verdicts = {"old": run(which, Always(""), "hermes")}
+    verdicts |= {name: [one for one in found if one.subject == name] for name in FLOOR}
+    outcomes = outcomes_by_suite(verdicts)
+    due = {name: [one for one in outcomes[name][which.id] if one.due] for name in FLOOR}
+    floor = max(sum(one.success for one in rows) / len(rows) for rows in due.values())
+    pair = Pair("training", ("old",), (agent,))
+    comparison = compare_outcomes(outcomes, [pair], {which.id: floor})
+    assert "better" in [one.finding for one in comparison.headline_of(pair, which.id)]
+    assert comparison.headline(pair, which.id) == "floor"
 
 
 OUTPUTS = sorted({text for _, outputs in GOOD.values() for text in outputs} | set(the_chain()))

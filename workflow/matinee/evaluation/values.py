@@ -158,13 +158,13 @@ def _same(
         return equal(kind, accepted, found)
     types = {_type(branch) for branch in branches} - {"null"}
     if types <= {"integer", "number"} or len(types - {"", "object", "array"}) == 1:
-        return any(equal(kind_of(one), accepted, found) for one in branches if _type(one) != "null")
-    # Several types, or none: a text is not the number that it spells.
-    if isinstance(accepted, str) is not isinstance(found, str):
-        return False
-    own = "string" if isinstance(found, str) else ""
-    fitting = [one for one in branches if _type(one) == own] if own else []
-    kinds = {kind_of(one) for one in fitting} or {"text" if own else "any"}
+        kinds = {kind_of(one) for one in branches if _type(one) != "null"}
+    elif isinstance(accepted, str) is not isinstance(found, str):
+        return False  # several types, or none: a text is not the number that it spells
+    elif isinstance(found, str):
+        kinds = {kind_of(one) for one in branches if _type(one) == "string"} or {"text"}
+    else:
+        kinds = {"any"}
     return any(equal(one, accepted, found) for one in kinds)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from matinee.evaluation import significance
 from matinee.evaluation.comparison import HEADLINE, Pair, Result
@@ -18,8 +18,7 @@ WIDTH, HEIGHT = 364.0, 196.0
 LEFT, RIGHT, TOP, BOTTOM = 52.0, 352.0, 14.0, 168.0
 
 
-@dataclass(frozen=True)
-class ShareRow:
+class ShareRow(NamedTuple):
     """One group of cases before and after, for a line from 0 to 1.
 
     `floor`: the largest share that an agent gets that understands nothing. `sentence` says the
@@ -69,8 +68,7 @@ def is_headline(row: ShareRow) -> bool:
     return row.result.category in HEADLINE
 
 
-@dataclass(frozen=True)
-class CurveFigure:
+class CurveFigure(NamedTuple):
     """One quantity over the steps of a variant's trainings.
 
     `lines`: kind (`raw` or `smooth`), number of the seed, SVG path.

@@ -51,6 +51,7 @@ def _subject(subject: Subject) -> dict[str, Any]:
 
 def case_rows(data: ReportData) -> Iterator[dict[str, Any]]:
     """One row per subject and case: right or wrong, why, and what it took."""
+    keys = ("case", "repeat", "category", "family", "success", "error")
     for subject in data.subjects:
         for suite in data.suites:
             evaluated = data.evaluated[subject.id, suite]
@@ -59,12 +60,7 @@ def case_rows(data: ReportData) -> Iterator[dict[str, Any]]:
                 yield {
                     **_subject(subject),
                     "suite": suite,
-                    "case": verdict.case,
-                    "repeat": verdict.repeat,
-                    "category": verdict.category,
-                    "family": verdict.family,
-                    "success": verdict.success,
-                    "error": verdict.error,
+                    **{key: getattr(verdict, key) for key in keys},
                     "detail": said(verdict.detail),
                     **costs.get((verdict.case, verdict.repeat), {}),
                 }
