@@ -1,7 +1,8 @@
 """A server process that speaks as vLLM's and llama.cpp's do, for what starts and ends one.
 
 It answers `你好`, ended by a mark, and counts. `--dies-loading`: says why and ends before it
-listens. `--dies-asked`: ends at the first question. `--child FILE`: starts a process of its own,
+listens. `--dies-asked`: ends at the first question. `--fails`: says why and
+refuses every question. `--child FILE`: starts a process of its own,
 whose number it writes down.
 """
 
@@ -24,6 +25,7 @@ def main() -> None:
     parser.add_argument("--port", type=int)
     parser.add_argument("--dies-loading", action="store_true")
     parser.add_argument("--dies-asked", action="store_true")
+    parser.add_argument("--fails", action="store_true")
     parser.add_argument("--child", type=Path)
     parser.add_argument("--seen", type=Path)
     told, _ = parser.parse_known_args()
@@ -42,6 +44,10 @@ def main() -> None:
             if told.dies_asked:
                 print("CUDA error: out of memory", flush=True)
                 os._exit(9)
+            if told.fails:
+                print("EngineDeadError: the worker timed out", flush=True)
+                self.send_error(400)
+                return
             body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
             if told.seen:
                 with told.seen.open("a") as file:

@@ -139,6 +139,12 @@ def test_a_server_that_dies_while_it_is_asked_is_quoted(
         ask(engine, "a")
 
 
+def test_a_server_that_fails_without_an_end_is_quoted_too(folder: Path, tmp_path: Path) -> None:
+    engine = served(folder, tmp_path / "log", f"{CALLED} --fails")
+    with pytest.raises(EngineError, match=r"(?s)HTTP 400.*EngineDeadError: the worker timed out"):
+        ask(engine, "a")
+
+
 def test_a_program_that_is_not_there_is_named(folder: Path, tmp_path: Path) -> None:
     engine = served(folder, tmp_path / "log", "no-such-server serve")
     with pytest.raises(

@@ -104,9 +104,10 @@ class ServedEngine:
                 )
                 try:
                     asked.serve(requests, lambda one, done: reply(one, self._without_end(done)))
-                except EngineError:
+                except EngineError as error:
                     server.refuse_dead()
-                    raise
+                    # A server may take long to end, or fail without an end.
+                    raise EngineError(f"{error} {_tail(self._log)}") from None
 
     @property
     def _concurrency(self) -> int:
