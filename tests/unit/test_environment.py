@@ -31,7 +31,7 @@ def test_the_test_environment_adds_and_changes_nothing():
 def test_every_rule_runs_in_the_one_environment():
     for path in sorted((ROOT / "workflow/rules").glob("*.smk")):
         text = path.read_text(encoding="utf-8")
-        rules = len(re.findall(r"^rule ", text, re.M))
+        rules = len(re.findall(r"^ *rule ", text, re.M))
         assert len(re.findall(r"conda:\n\s+ENVIRONMENT\n", text)) == rules, path.name
 
 
