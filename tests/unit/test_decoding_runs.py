@@ -47,7 +47,8 @@ def test_every_local_subject_is_constrained_and_every_subject_drawn(tmp_path: Pa
     ]
     assert '"constrained":true' in made.run_scenarios("chat-untuned.constrained", "zh", "0")
     assert '"repeats":4' in made.run_scenarios("chat-untuned.sampled", "zh", "0")
-    assert made.subjects["chat-tuned-s42.sampled"].folder == made.subjects["chat-tuned-s42"].folder
+    sampled, greedy = map(made.subject_model, ("chat-tuned-s42.sampled", "chat-tuned-s42"))
+    assert sampled == greedy
     assert "results/evaluation/ref-model0.sampled/zh/verdicts.jsonl" in made.evaluated(
         paths.VERDICTS
     )

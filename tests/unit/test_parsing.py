@@ -372,10 +372,13 @@ def test_a_call_in_thoughts_that_never_end_is_none(form: CallForm) -> None:
     assert AIR.name in parsed.reasoning
 
 
-def test_a_tag_of_thoughts_in_an_argument_is_an_argument() -> None:
-    call = ToolCall("a", canonical_json({"x": "<think>1</think>"}))
+@pytest.mark.parametrize("value", ["<think>1</think>", "a</think>", "<channel|>", "[/THINK]b"])
+def test_a_mark_of_thoughts_in_an_argument_is_an_argument(value: str) -> None:
+    call = ToolCall("a", canonical_json({"x": value}))
     for form in FORMS:
-        assert calls_of(parse(form, write_calls(form, [call]))) == [("a", call.values)]
+        for content in ("", "好。"):
+            parsed = parse(form, write_calls(form, [call], content))
+            assert (calls_of(parsed), parsed.reasoning) == ([("a", call.values)], "")
 
 
 def test_the_place_of_an_error_counts_the_thoughts() -> None:

@@ -74,6 +74,8 @@ def split_thoughts(form: CallForm, text: str) -> tuple[str, str]:
     Thoughts stand before the first call. Where only their end is there, the prompt has begun them;
     where only their beginning is there, the model did not come to an answer.
     """
+    if _THOUGHT.search(text) is None or _within_calls(form, text):
+        return "", text
     thoughts: list[str] = []
     before = ""
     start = forms()[form].start
@@ -90,6 +92,16 @@ def split_thoughts(form: CallForm, text: str) -> tuple[str, str]:
             thoughts.append(thought)
     parts = [part for part in (thought.strip() for thought in thoughts) if part]
     return "\n".join(parts), before + text
+
+
+def _within_calls(form: CallForm, text: str) -> bool:
+    """Whether marks of thoughts are arguments: the text reads as calls, and none is beside them."""
+    reading = Reading(text, False, {})
+    try:
+        forms()[form].read(reading)
+    except Broken:
+        return False
+    return bool(reading.calls) and not any(map(_THOUGHT.search, reading.rests))
 
 
 def write_calls(form: CallForm, calls: Sequence[ToolCall | ParsedCall], content: str = "") -> str:
