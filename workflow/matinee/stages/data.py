@@ -218,7 +218,8 @@ def check_leakage(
         )
     records.write_json(output, {"checked": checked, "hits": hits})
     recorder.write(output.with_name("leakage.run.json"))
-    own = ", of tools that are the same by intent" if hits and params.leakage == "same_tools" else ""
+    meant = hits and params.leakage == "same_tools"
+    own = ", of tools that are the same by intent" if meant else ""
     progress.say(
         f"✓ leakage {output.parent.name}: {len(hits)} hits between training and test{own}, "
         f"{recorder.summary()}"
